@@ -23,7 +23,7 @@ unexport _DOLTLITE_BOOTSTRAPPED
 # Where it is set, each process of a test run would compile the program and its tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-quick coverage mutants docs faults image check fmt bench release clean
+.PHONY: help demo test test-quick coverage mutants docs picture faults image check fmt bench release clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -62,12 +62,13 @@ image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah a
 	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/deploy/test_dockerfile.py tests/deploy/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
-check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows
+check: $(DEV) ## Lint, format, types, import contracts, dependencies, prose, workflows
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
+	$(PY) -m tools.prose
 	$(VENV)/bin/zizmor --offline --quiet .
 
 fmt: $(DEV) ## Format, and mend what ruff can
@@ -77,6 +78,9 @@ fmt: $(DEV) ## Format, and mend what ruff can
 docs: $(DEV) ## The references from the code, and the site, into site/
 	$(PY) -m tools.docs
 	$(PY) -m tools.docs.site
+
+picture: $(DEV) ## docs/images/demo.svg, the recording in README.md
+	$(PY) -m tools.docs.picture
 
 bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench

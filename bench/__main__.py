@@ -20,6 +20,7 @@ from bench.memory import memory
 from bench.page import page
 from bench.past import past
 from bench.sizes import sizes
+from bench.summary import RESULTS, write_summary
 from bench.table import HEAD, Figure, Row, printed, rows
 from bench.ticks import dispatch, idle, noise
 from bench.waiting import waiting
@@ -53,11 +54,11 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these parts")
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="the page of the documentation too"
+        "--write", action="store_true", help="bench/results.md and docs/performance.md too"
     )
     given = parser.parse_args()
     if given.write and given.only is not NAMES:
-        parser.error("a page is of one run of all parts: --write without --only")
+        parser.error("a page needs one run of all parts: use --write without --only")
     scale, load, start = QUICK if given.quick else Scale(), os.getloadavg()[0], time.monotonic()
     print(printed(HEAD), flush=True)
     measured = []
@@ -72,9 +73,9 @@ def main() -> None:
     )
     print(of)
     if given.write:
-        given.write.write_text(
-            page(measured, of, f"{datetime.now(UTC):%Y-%m-%d}", given.quick), "utf-8"
-        )
+        text = page(measured, of, f"{datetime.now(UTC):%Y-%m-%d}", given.quick)
+        RESULTS.write_text(text, "utf-8")
+        write_summary()
 
 
 def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:

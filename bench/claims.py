@@ -49,7 +49,7 @@ def claims(
             at=f"{count} beads",
         )
     yield Figure(f"conflicts a bead, {workers[-1]} workers", conflicts / count, 0)
-    yield Figure("beads that were sent twice, all of these runs", twice, 0)
+    yield Figure("beads sent twice, all of these runs", twice, 0)
 
 
 def _bare(here: Place, count: int) -> float:

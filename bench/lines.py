@@ -1,7 +1,7 @@
-"""What is measured: every line of the table, with its bar, what stands beside it, and why we
-stand above that.
+"""Everything that is measured: each line of the table with its bar, its floor, and the reason for
+the difference.
 
-The parts yield figures for these lines and for no others; docs/performance.md is made of both.
+The parts yield figures for these lines and for no others. bench/results.md is made from both.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ OURS, FLOOR, ORIGINAL = "ours", "floor", "original"
 
 
 class Bar(NamedTuple):
-    """At most ``most``: of ours as it is, or as a multiple of what stands beside it."""
+    """At most ``most``: an absolute value, or a multiple of the floor or of the original."""
 
     most: float
     of: str = OURS
 
 
 class Line(NamedTuple):
-    """One figure that is measured. ``floor``: what the physical floor beside it is."""
+    """One figure that is measured. ``floor`` describes the physical floor that it is compared"
+    " with."""
 
     name: str
     unit: str
@@ -30,7 +31,7 @@ class Line(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Lines that one function measures together. ``how`` is for people."""
+    """Lines that one function measures together. ``how`` describes the method."""
 
     name: str
     title: str
@@ -39,46 +40,48 @@ class Part(NamedTuple):
 
 
 PROCESS = "a process of the same interpreter that imports pymysql, connects and asks one query"
-PLAIN = f"{PROCESS}, without TLS set-up"
+PLAIN = f"{PROCESS}, without TLS setup"
 BARE = (
-    "the same without the TLS set-up that pymysql does by default and we leave out on loopback: the"
-    " harder comparison"
+    "the same without the TLS setup, which pymysql does by default and dolt_watch omits on"
+    " loopback:"
+    " the harder comparison"
 )
 COMMITS = "two bare commits over pymysql: status, note and event row, no ledger"
-MODULES = (
-    "click, tomllib and the settings are imported and read before the one query, which is all that"
-    " is asked"
-)
+MODULES = "click and tomllib are imported, and the settings are read, before the only query"
 LOOP = (
-    "the loop is imported, the changes are read, and cursor and state are saved in one transaction"
+    "the loop is imported, the changes are read, and the cursor and the state are saved in one"
+    " transaction"
 )
 LEDGER = (
-    "the ledger row with its inputs, the gates asked again in the claim's transaction, the look and"
+    "the ledger row with its inputs, the gates checked again in the claim's transaction, the poll"
+    " and"
     " the diff before and after"
 )
-HEIGHT = "a deeper prolly tree: a logarithm, no scan"
+HEIGHT = "a deeper prolly tree: logarithmic, no scan"
 LOADED = (
-    "a command reads the whole saved state, one record a waiting bead; `dolt_watch run` has it in"
-    " memory"
+    "a command reads the whole saved state, one record for each waiting bead; `dolt_watch run`"
+    " keeps"
+    " it in memory"
 )
 
 PARTS = (
     Part(
         "idle",
         "A tick that finds nothing",
-        "Wall clock of `dolt_watch dispatch` as a process; the original is `bench/original.sh` with"
+        "Wall-clock time of `dolt_watch dispatch` as a process. The original is"
+        " `bench/original.sh` with"
         " nothing to do.",
         (
             Line("idle tick (python -m)", "ms", PROCESS, MODULES, Bar(1.4, FLOOR)),
             Line("idle tick (console script)", "ms", PROCESS, MODULES, Bar(1.4, FLOOR)),
             Line("idle tick (console script), harder floor", "ms", BARE, MODULES, Bar(1.4, FLOOR)),
-            Line("idle tick: bytes written, the most", "B", "nothing", "nothing", Bar(0)),
+            Line("idle tick: bytes written, maximum", "B", "nothing", "nothing", Bar(0)),
         ),
     ),
     Part(
         "noise",
         "A tick after a change that leads to no decision",
-        "The same after a commit to `issues` that concerns no bead of the rule.",
+        "The same after a commit to `issues` that affects no bead of the rule.",
         (
             Line("noise tick", "ms", PROCESS, LOOP, Bar(1.6, FLOOR)),
             Line("noise tick, harder floor", "ms", BARE, LOOP, Bar(1.6, FLOOR)),
@@ -87,9 +90,10 @@ PARTS = (
     Part(
         "dispatch",
         "A dispatch",
-        "The same with one bead to send to a stub of BeadBoard. Database time is inside the"
-        " engine's calls in the bench's own process, without connecting and HTTP. Disk is the"
-        " growth of the database's files by one dispatch: two decisions.",
+        "The same with one bead to send to a stub of BeadBoard. Database time is the time inside"
+        " the"
+        " engine's calls in the bench's own process, without connecting and without HTTP. Disk is"
+        " the growth of the database's files by one dispatch, which is two decisions.",
         (
             Line(
                 "dispatch tick",
@@ -102,7 +106,7 @@ PARTS = (
             Line(
                 "dispatch: Dolt commits",
                 "",
-                "intent before, outcome after the POST",
+                "one before the POST (claim), one after it (outcome)",
                 "nothing",
                 Bar(2),
             ),
@@ -119,22 +123,25 @@ PARTS = (
     Part(
         "latency",
         "From the commit of an assignment to the POST",
-        "`run`: a real one, poll 1 s, settle 0.5 s, assignments at any moment between two polls."
-        " CronJobs: the time from a process' start to its POST is measured; the moments of"
-        " assignment are spread evenly over the two minutes of the schedule `*/2 * * * *`, and a"
-        " bead younger than `settle` is waited for. Left out for both: the start of a pod, which"
-        " adds its seconds to each.",
+        "`run` is a real one with poll 1 s and settle 0.5 s. Assignments come at any moment"
+        " between two"
+        " polls. For CronJobs, the time from the start of a process to its POST is measured, and"
+        " the"
+        " assignments are spread evenly over the two minutes of the schedule `*/2 * * * *`. The"
+        " process waits for a bead younger than `settle`. The start of a pod, which takes further"
+        " seconds, is not included.",
         (
             Line(
                 "run: commit to POST, median",
                 "s",
-                "drawn: the pauses of a service with this poll, and settle; all else takes no time",
-                "two looks, the diff, the claim's commit and an HTTP request come after the pause",
+                "simulated: the pauses of a service with this poll, and settle; everything else"
+                " takes no time",
+                "two polls, the diff, the claim's commit and an HTTP request follow the pause",
             ),
             Line(
                 "run: commit to POST, 95th percentile",
                 "s",
-                "the same draw",
+                "the same simulation",
                 "as the median",
                 Bar(1.55),
             ),
@@ -142,7 +149,7 @@ PARTS = (
                 "CronJob: commit to POST, median",
                 "s",
                 "the schedule itself",
-                "a process starts, and claims, first",
+                "a process starts and claims first",
             ),
             Line(
                 "CronJob: commit to POST, 95th percentile",
@@ -154,15 +161,15 @@ PARTS = (
                 "run: processor time of an idle poll",
                 "ms",
                 "the same query over pymysql",
-                "the lock's query beside it, reading the row, and asking whether anything is due",
+                "the query of the lock, reading the row, and checking whether anything is due",
                 Bar(1),
             ),
         ),
     ),
     Part(
         "sizes",
-        "Cost by what changed, never by how much there is: rows and commits",
-        "Database time of a noise tick; the floor is the small database.",
+        "Cost depends on the changes, not on the size: rows and commits",
+        "Database time of a noise tick. The floor is the small database.",
         (
             Line("noise tick, many rows", "ms", "the same with few rows", HEIGHT, Bar(1.2, FLOOR)),
             Line(
@@ -176,9 +183,10 @@ PARTS = (
     ),
     Part(
         "waiting",
-        "Cost by what changed, never by how much there is: waiting beads",
-        "Beads that match and cannot go, since `max_in_flight` is 1 and one runs; a dispatch is one"
-        " among them. The floor is the same with fewer of them.",
+        "Cost depends on the changes, not on the size: waiting beads",
+        "Beads that match and wait, because `max_in_flight` is 1 and one runs. A dispatch sends"
+        " one of"
+        " them. The floor is the same with fewer waiting beads.",
         (
             Line("idle tick: queries", "", "one", "nothing", Bar(1)),
             *(
@@ -187,7 +195,7 @@ PARTS = (
                 for what, why, bar in (
                     (
                         "idle tick",
-                        "nothing: the cursor row knows that nothing is due",
+                        "nothing: the cursor row says that nothing is due",
                         Bar(1.2, FLOOR),
                     ),
                     ("noise tick", LOADED, None),
@@ -195,7 +203,7 @@ PARTS = (
                     ("dispatch tick: database time", LOADED, None),
                     (
                         "a dispatch in run: database time",
-                        "only chunks of the queue are asked for readiness",
+                        "readiness is checked for parts of the queue only",
                         Bar(1.2, FLOOR),
                     ),
                     ("a dispatch in run: processor time", "the queue is sorted in memory", None),
@@ -206,8 +214,9 @@ PARTS = (
     Part(
         "claims",
         "Claims by several workers on one server",
-        "Worker processes on one backlog, `max_in_flight` out of the way, against a stub that"
-        " answers at once. From the start to the last settled bead.",
+        "Worker processes on one backlog, with a high `max_in_flight` and a stub that answers at"
+        " once."
+        " From the start to the last settled bead.",
         (
             *(
                 Line(
@@ -215,7 +224,7 @@ PARTS = (
                     "/s",
                     f"{COMMITS}, one connection, no HTTP",
                     f"{LEDGER}; an HTTP request"
-                    + ("; the fence lets one decide at a time" if workers > 1 else ""),
+                    + ("; the fence allows one decision at a time" if workers > 1 else ""),
                 )
                 for workers in (1, 2, 4, 8)
             ),
@@ -223,45 +232,46 @@ PARTS = (
                 "conflicts a bead, 8 workers",
                 "",
                 "none",
-                "who lost the race for the fence looks again",
+                "a worker that loses the race for the fence polls again",
             ),
-            Line("beads that were sent twice, all of these runs", "", "none", "nothing", Bar(0)),
+            Line("beads sent twice, all of these runs", "", "none", "nothing", Bar(0)),
         ),
     ),
     Part(
         "past",
-        "Asking the past",
-        "One history of issues, events and comments. `why` as a process; replay is the fold of all"
-        " of it in one process.",
+        "Reading history",
+        "One history of issues, events and comments. `why` as a process; replay applies all of it"
+        " in one"
+        " process.",
         (
             Line(
                 "why, as a process",
                 "ms",
                 PLAIN,
-                "the bead's own changes are read out of all of history",
+                "the bead's own changes are selected from all of history",
                 Bar(1500),
             ),
             Line(
-                "replay: folding all of history",
+                "replay: applying all of history",
                 "s",
                 "the diffs of issues in one stream",
-                "other tables, and the fold in Python",
+                "the other tables, and applying the events in Python",
                 Bar(2, FLOOR),
             ),
             Line(
-                "replay, against all it reads",
+                "replay, compared with everything it reads",
                 "s",
-                "the diffs of every watched table, a stream each",
-                "the fold in Python",
+                "the diffs of every watched table, one stream each",
+                "applying the events in Python",
             ),
         ),
     ),
     Part(
         "memory",
         "Memory",
-        "Resident memory; of the commands that read history, the most that it ever was. The floor"
-        " is the process of the idle tick's harder floor. One history, read up to two commits"
-        " of it.",
+        "Resident memory. For commands that read history, the maximum. The floor is the process"
+        " of the"
+        " idle tick's harder floor. Both lengths are of one history.",
         (
             Line(
                 "run: idle",
@@ -271,14 +281,18 @@ PARTS = (
                 Bar(80),
             ),
             Line(
-                "run: after its work", "MB", PLAIN, "as idle, and what the allocator keeps", Bar(80)
+                "run: after its work",
+                "MB",
+                PLAIN,
+                "as idle, plus the memory that the allocator keeps",
+                Bar(80),
             ),
             *(
                 Line(
                     f"{command}, {length} history",
                     "MB",
                     PLAIN,
-                    f"the window of history that is read at once; {keeps}",
+                    f"the part of history that is read at once; {keeps}",
                     Bar(120),
                 )
                 for command, keeps in (
@@ -286,8 +300,8 @@ PARTS = (
                     (
                         "replay",
                         (
-                            "the ledger's entries, and, packed, all that was done to beads that"
-                            " were ever dispatched"
+                            "the ledger's entries and, compressed, every change of beads that"
+                            " were dispatched"
                         ),
                     ),
                     ("events", "nothing is kept"),

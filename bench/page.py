@@ -1,4 +1,4 @@
-"""docs/performance.md: the lines as they are declared, with figures of one run."""
+"""bench/results.md: the lines as they are declared, with the figures of one run."""
 
 from __future__ import annotations
 
@@ -7,36 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.lines import PARTS, Line
 from bench.table import HEAD, Row
 
-BEGIN = "# Performance"
+BEGIN = "# Results"
+QUICK = "**A quick run with fewer repetitions and smaller databases. Don't rely on its figures.**"
 
 
 def page(rows: Sequence[Row], of: str, day: str, quick: bool) -> str:
-    """``of``: the machine, and how it was measured."""
+    """Return bench/results.md. ``of`` describes the machine and the method."""
     fails = [row.line.name for row in rows if row.holds is False]
     return "\n".join(
         [
             BEGIN,
             "",
             (
-                "Written by `python -m bench --write docs/performance.md`, all in one run, on real"
-                " Dolt and bd; not by hand. What each line means, and why it is above its floor,"
-                " stands [below](#the-lines); how to run it: [bench](../bench/README.md)."
+                "`python -m bench --write` generates this page from one run on real Dolt and bd."
+                " [bench](README.md) describes how to run it, and"
+                " [performance](../docs/performance.md) sums it up."
             ),
             "",
-            *(
-                [
-                    (
-                        "**A quick run: fewer runs, smaller databases, to see that it works. No"
-                        " figure to lean on.**"
-                    ),
-                    "",
-                ]
-                if quick
-                else []
-            ),
+            *([QUICK, ""] if quick else []),
             f"{day}. {of}.",
             "",
-            f"Bars that do not hold: {', '.join(fails)}." if fails else "All bars hold.",
+            f"Bars that don't hold: {', '.join(fails)}." if fails else "All bars hold.",
             "",
             *table(rows),
             "",
@@ -52,15 +43,16 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def explained() -> list[str]:
-    """What stands in the page whatever was measured."""
+    """Return the part of the page that doesn't depend on the figures."""
     lines = [
         "## The lines",
         "",
         (
-            "*Ours*, *floor* and *original* in the same unit; each × is ours by the one before it."
-            " *Floor*: the least that the same work costs by itself. *Original*: two bash CronJobs"
-            " around `bd`, `jq` and `curl`, measured as one dispatch of theirs"
-            " (`bench/original.sh`), each step once, no sleep."
+            "dolt_watch, *floor* and *original* have the same unit. Each × is dolt_watch divided by"
+            " the column before it. The *floor* is the least that the same work costs by itself."
+            " The"
+            " *original* is a pair of bash CronJobs around `bd`, `jq` and `curl`, measured as one"
+            " dispatch (`bench/original.sh`), each step once, without sleeping."
         ),
     ]
     for part in PARTS:
@@ -70,7 +62,7 @@ def explained() -> list[str]:
             "",
             part.how,
             "",
-            _row(["line", "floor", "what ours costs above it"]),
+            _row(["line", "floor", "what dolt_watch adds"]),
         ]
         lines += [
             _row(["---"] * 3),
@@ -80,7 +72,7 @@ def explained() -> list[str]:
 
 
 def named(text: str) -> list[str]:
-    """The lines of a page's table of figures."""
+    """Return the names in a page's table of figures."""
     figures = text.partition(_row(HEAD))[2].partition("## ")[0]
     return [
         row.split(" | ")[0].removeprefix("| ")

@@ -28,7 +28,7 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
     at = f"{commits:,} commits"
     why, floor = alternate(
         RUNS,
-        lambda _: here.run(WHY, "to go: nothing: it runs"),
+        lambda _: here.run(WHY, "is running since"),
         lambda _: here.run((*here.floor, "bare")),
     )
     yield Figure("why, as a process", why * MS, floor * MS, at=at)
@@ -51,5 +51,5 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
         fold, issues, all_of_it = alternate(
             7, folded, lambda _: streamed("issues"), lambda _: streamed(*WATCHED, "watch_decision")
         )
-    yield Figure("replay: folding all of history", fold, issues, at=at)
-    yield Figure("replay, against all it reads", fold, all_of_it, at=at)
+    yield Figure("replay: applying all of history", fold, issues, at=at)
+    yield Figure("replay, compared with everything it reads", fold, all_of_it, at=at)

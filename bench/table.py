@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bench.lines import FLOOR, ORIGINAL, OURS, Line, Part
 
 WIDE = 46
-HEAD = ("what", "at", "ours", "floor", "×", "original", "×", "bar", "")
+HEAD = ("what", "at", "dolt_watch", "floor", "×", "original", "×", "bar", "")
 
 
 class Figure(NamedTuple):
@@ -90,8 +90,8 @@ def printed(cells: Iterable[str]) -> str:
     """For a terminal."""
     what, at, ours, floor, by, original, times, most, verdict = cells
     return (
-        f"{what:<{WIDE}} {at:>16} {ours:>9} {floor:>9} {by:>6} {original:>9} {times:>6}  {most:<16}"
-        f" {verdict}"
+        f"{what:<{WIDE}} {at:>16} {ours:>10} {floor:>9} {by:>6} {original:>9} {times:>6}"
+        f"  {most:<16} {verdict}"
     )
 
 

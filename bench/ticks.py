@@ -39,7 +39,7 @@ def idle(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
     yield Figure("idle tick (python -m)", module * MS, floor * MS, original * MS)
     yield Figure("idle tick (console script)", script * MS, floor * MS, original * MS)
     yield Figure("idle tick (console script), harder floor", script * MS, bare * MS)
-    yield Figure("idle tick: bytes written, the most", max(written), 0, max(beside))
+    yield Figure("idle tick: bytes written, maximum", max(written), 0, max(beside))
 
 
 def noise(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:

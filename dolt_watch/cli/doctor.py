@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import orjson
 
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
 from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import rule_hash
 from dolt_watch.core.decisions.policy import BOTH
@@ -21,35 +21,36 @@ from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import failed, ok
 from dolt_watch.inspection.doctor.run import run_all
+from dolt_watch.inspection.doctor.view import finding_lines
 from dolt_watch.inspection.doctor.workload_checks import target
+from dolt_watch.inspection.screen import Screen
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.inspection.doctor.findings import Finding
 
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
-
-
 @click.command()
 @settings_options
+@click.option("--quiet", is_flag=True, help="Print problems only.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def command(form: str, **kwargs: Any) -> int:
-    """Is everything as it must be? Each line ok, warning or failure, with what mends it.
+def command(quiet: bool, form: str, **kwargs: Any) -> int:
+    """Check the setup and suggest fixes: problems first, then the checks that passed.
 
-    Asks the database, the target and this machine's clock; writes and sends nothing. Exit 1 on a
-    failure, 2 and 3 as every command.
+    Asks the database, the targets and this machine's clock. Writes and sends nothing. Exit 1 on a
+    failure; 2 and 3 as in every command.
 
-    Example: dolt_watch doctor --format json
+    Example: dolt_watch doctor --quiet
     """
-    found: list[Finding] = []
-    for finding in _findings(kwargs):
-        found.append(finding)
-        if form == "text":
-            _print(finding)
+    if quiet and form == "json":
+        raise click.UsageError("JSON contains all checks: omit --quiet.")
+    found = list(_findings(kwargs))
     code = max(finding.exit_code for finding in found)
+    if form == "text":
+        screen = Screen.of_stdout()
+        show(screen, finding_lines(found, screen, quiet=quiet))
     if form == "json":
         checks = [
             {
@@ -72,7 +73,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
         yield failed("settings", error)
         return
     rules = ", ".join(rule.name for rule in settings.rules)
-    yield ok("settings", f"can be read; rules: {rules}")
+    yield ok("settings", f"readable; rules: {rules}")
     targets = TargetPool(settings)
     try:
         yield from target(settings, targets)
@@ -108,12 +109,3 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
 
 def _machine() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
-
-
-def _print(finding: Finding) -> None:
-    """One line, and what mends it on the next. click leaves colours out where nobody sees them."""
-    level = click.style(finding.level.value.ljust(8), fg=_COLOURS[finding.level.value])
-    color = False if os.environ.get("NO_COLOR") else None
-    click.echo(f"{level} {finding.check.ljust(12)} {finding.says}", color=color)
-    if finding.fix:
-        click.echo(f"{'':21} fix: {finding.fix}", color=color)

@@ -2,72 +2,223 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import orjson
 
-from dolt_watch.cli.options import load_settings, parse_moment, say, settings_options
+from dolt_watch.cli.options import load_settings, parse_moment, settings_options
+from dolt_watch.cli.output import show
+from dolt_watch.core.model import EntryKind
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.history.revisions import head_commit
+from dolt_watch.inspection.attempts import attempts_of, read_rows
+from dolt_watch.inspection.log_view import attempt_lines, entry_lines
+from dolt_watch.inspection.screen import Screen
+from dolt_watch.inspection.why.explanation import no_such_bead
 from dolt_watch.ledger.reader import entry_to_dict, read_entries
 from dolt_watch.ledger.schema import check_project
-from dolt_watch.text_table import format_table
-from dolt_watch.timestamps import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dolt_watch.core.model import LedgerEntry
+    from dolt_watch.engines import Engine
+
+ON_A_TERMINAL = 40
+"""Attempts or entries that are printed on a terminal by default."""
+EVERY = 2.0
+"""Seconds between two reads of --follow."""
+OVERLAP = timedelta(minutes=5)
+"""--follow reads so much again: an entry can be committed later than its time says, because the
+transaction that writes it waits for others.
+"""
+
+
+class _Selection(NamedTuple):
+    """The entries that the user asks for."""
+
+    bead: str | None
+    rule: str | None
+    kinds: frozenset[str]
+    since: datetime | None
+    until: datetime | None
+
+    def read(self, engine: Engine, since: datetime | None = None) -> list[LedgerEntry]:
+        """Return the entries, the newest first. ``since``: in place of the user's."""
+        found = read_entries(
+            engine,
+            bead=self.bead,
+            rule=self.rule,
+            since=self.since if since is None else since,
+            until=self.until,
+        )
+        return [one for one in found if not self.kinds or one.kind.value in self.kinds]
 
 
 @click.command()
 @settings_options
-@click.option("--bead", metavar="ID", help="Only this bead's stream.")
+@click.option("--bead", metavar="BEAD_ID", help="Only this bead.")
+@click.option("--rule", metavar="RULE", help="Only this rule.")
 @click.option(
-    "--since", metavar="TIME", help="A time (2026-04-18T22:35:46Z) or a span back from now (2h)."
+    "--kind",
+    "kinds",
+    metavar="KIND",
+    type=click.Choice([kind.value for kind in EntryKind]),
+    multiple=True,
+    help="Only attempts with an entry of this kind, for example reap. Repeatable.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most N, the newest.")
+@click.option("--since", metavar="TIME", help="Only what was decided since this time.")
+@click.option("--until", metavar="TIME", help="Only what was decided before this time.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help=f"The newest N. Default: {ON_A_TERMINAL} on a terminal, else all.",
+)
+@click.option("--entries", "raw", is_flag=True, help="Print the entries of the ledger.")
+@click.option(
+    "--follow", is_flag=True, help="Print new entries as they are committed, until Ctrl-C."
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 def command(
-    bead: str | None, since: str | None, limit: int | None, form: str, **kwargs: Any
+    bead: str | None,
+    rule: str | None,
+    kinds: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int | None,
+    raw: bool,
+    follow: bool,
+    form: str,
+    **kwargs: Any,
 ) -> int:
-    """The decisions, newest first.
+    """Show attempts, the newest first: when each was claimed, its outcome, and how long it took.
 
-    Example: dolt_watch log --since 2h
+    --entries shows the ledger itself: one line for each decision. JSON contains both.
+
+    Example: dolt_watch log --since 2h --kind reap
     """
-
+    if follow and (until is not None or limit is not None):
+        raise click.UsageError("--follow excludes --until and --limit: it has no end.")
     settings = load_settings(kwargs)
+    screen = Screen.of_stdout()
     engine = open_engine(settings.address)
     try:
         check_project(engine, settings.project_id)
         now = server_time(engine)
-        found = read_entries(
-            engine,
-            bead=bead,
-            since=parse_moment(since, now) if since is not None else None,
-            limit=limit,
+        chosen = _Selection(
+            bead,
+            rule,
+            frozenset(kinds),
+            parse_moment(since, now) if since is not None else None,
+            parse_moment(until, now, "--until") if until is not None else None,
         )
+        if follow:
+            return _follow(engine, chosen, screen, form)
+        if form == "json":
+            return _print_json(engine, chosen, limit, raw, now)
+        most = limit or (ON_A_TERMINAL if screen.terminal else None)
+        _print_text(engine, chosen, most, raw, screen, now)
     finally:
         engine.close()
-    if form == "json":
-        click.echo(
-            orjson.dumps(
-                {"schema": 1, "entries": [entry_to_dict(entry) for entry in found]}
-            ).decode()
-        )
-        return 0
-    if not found:
-        click.echo("no decisions yet" if bead is None and since is None else "no such decisions")
-        return 0
-    rows = [
-        (
-            iso(e.at),
-            e.bead or "-",
-            str(e.version),
-            e.kind.value,
-            str(e.attempt or "-"),
-            " ".join(p for p in (e.job and f"job {e.job}", e.reason) if p) or "-",
-        )
-        for e in found
-    ]
-    for line in format_table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
-        say(line)
     return 0
+
+
+def _print_text(
+    engine: Engine,
+    chosen: _Selection,
+    limit: int | None,
+    raw: bool,
+    screen: Screen,
+    now: datetime,
+) -> None:
+    found = chosen.read(engine)
+    if not found:
+        _check_bead(engine, chosen.bead)
+        click.echo("No decisions match." if any(chosen) else "No decisions yet.")
+        return
+    if raw:
+        number, unit = len(found), "entries"
+        show(screen, entry_lines(found[:limit], now, screen))
+    else:
+        entries = _whole(engine, found)
+        rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
+        attempts = attempts_of(entries, rows, now)
+        number, unit = len(attempts), "attempts"
+        show(screen, attempt_lines(attempts[:limit], now, screen))
+    if screen.terminal and limit is not None and number > limit:
+        more = f"{limit} of {number} {unit}. Older: dolt_watch log --limit {number}"
+        show(screen, screen.prose(more, style="dim"))
+
+
+def _print_json(
+    engine: Engine, chosen: _Selection, limit: int | None, raw: bool, now: datetime
+) -> int:
+    found = chosen.read(engine)
+    facts: dict[str, Any] = {
+        "schema": 1,
+        "entries": [entry_to_dict(entry) for entry in found[:limit]],
+    }
+    if not raw:
+        entries = _whole(engine, found)
+        rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
+        attempts = attempts_of(entries, rows, now)
+        facts["attempts"] = [one.to_dict() for one in attempts[:limit]]
+    click.echo(orjson.dumps(facts).decode())
+    return 0
+
+
+def _whole(engine: Engine, found: list[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the entries and all others of their attempts: an attempt is shown as a whole."""
+    known = {(entry.bead, entry.version): entry for entry in found}
+    for part in chunks(sorted({entry.token for entry in found if entry.token}), 500):
+        for entry in read_entries(engine, tokens=part):
+            known.setdefault((entry.bead, entry.version), entry)
+    return list(known.values())
+
+
+def _check_bead(engine: Engine, bead: str | None) -> None:
+    """Raise SettingsError if no bead has this ID."""
+    if bead is not None and not engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
+        if read_entries(engine, bead=bead, limit=1):
+            return
+        raise no_such_bead(engine, bead, head_commit(engine))
+
+
+def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> int:
+    """Print new entries, oldest first, until Ctrl-C."""
+    heads = True
+    with suppress(KeyboardInterrupt):
+        for new in _new_entries(engine, chosen):
+            if form == "json":
+                for entry in new:
+                    click.echo(orjson.dumps(entry_to_dict(entry)).decode())
+                continue
+            show(screen, entry_lines(new, server_time(engine), screen, heads=heads))
+            heads = False
+    return 0
+
+
+def _new_entries(engine: Engine, chosen: _Selection) -> Iterator[list[LedgerEntry]]:
+    """Yield the entries that were committed since the last read, oldest first."""
+    begin = chosen.since or server_time(engine)
+    seen = {(one.bead, one.version) for one in chosen.read(engine, begin - OVERLAP)}
+    if chosen.since is not None:
+        yield from [found] if (found := chosen.read(engine)[::-1]) else []
+    while True:
+        time.sleep(EVERY)
+        latest = server_time(engine)
+        found = chosen.read(engine, begin - OVERLAP)
+        new = [one for one in found if (one.bead, one.version) not in seen]
+        begin = latest
+        seen = {(one.bead, one.version) for one in found}
+        if new:
+            yield new[::-1]

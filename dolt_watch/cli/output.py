@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
 
 from dolt_watch.cli.options import say
 from dolt_watch.log_events import handling
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from dolt_watch.inspection.screen import Screen
+
+
+def show(screen: Screen, lines: Iterable[Text]) -> None:
+    """Print lines that were laid out for the screen."""
+    for line in screen.as_text(lines):
+        click.echo(line, color=screen.color)
 
 
 class Console(logging.Handler):

@@ -2,94 +2,146 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import sys
-import textwrap
 import time
-import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.cli.composition import TargetPool, build_reader
-from dolt_watch.cli.options import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.model import Phase
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.errors import DatabaseError
-from dolt_watch.inspection.status import collect_status
-from dolt_watch.sanitize import sanitize
-from dolt_watch.text_table import format_table
-from dolt_watch.timestamps import format_span
+from dolt_watch.errors import DatabaseError, SettingsError
+from dolt_watch.history.revisions import head_commit
+from dolt_watch.inspection.screen import Screen, is_dumb
+from dolt_watch.inspection.status import BeadStatus, collect_status
+from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
+from dolt_watch.inspection.why.explanation import no_such_bead
+from dolt_watch.suggestions import suggest
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
+    from dolt_watch.engines import Engine
     from dolt_watch.inspection.status import Status
 
-
 EVERY = 2.0
-"""Seconds between two looks of --watch."""
-COLOURS = {
-    "waiting": "cyan",
-    "claimed": "blue",
-    "running": "blue",
-    "unknown": "magenta",
-    "backoff": "yellow",
-    "held": "yellow",
-    "quarantined": "red",
-}
+"""Seconds between two refreshes of --watch."""
 
 
 @click.command()
+@click.argument("beads", nargs=-1, metavar="[BEAD_ID]...")
 @settings_options
+@click.option("--rule", metavar="RULE", help="Only beads of this rule.")
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([phase.value for phase in Phase]),
+    multiple=True,
+    help="Only beads in this state. Repeatable.",
+)
+@click.option("--all", "every", is_flag=True, help="Print all beads of each group.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help=(
+        f"Maximum number of beads in each group. Default: as many as fit on the terminal, up to"
+        f" {GROUP_LIMIT}; all if the output is not a terminal."
+    ),
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 @click.option(
-    "--watch", is_flag=True, help="Look again every 2 s, in place, until Ctrl-C. Needs a terminal."
+    "--watch", is_flag=True, help="Refresh in place every 2 s until Ctrl-C. Needs a terminal."
 )
-def command(form: str, watch: bool, **kwargs: Any) -> int:
-    """What waits, runs and is held, and why; the target's capacity; the last commit folded and
-    the last decision.
+def command(
+    beads: tuple[str, ...],
+    rule: str | None,
+    states: tuple[str, ...],
+    every: bool,
+    limit: int | None,
+    form: str,
+    watch: bool,
+    **kwargs: Any,
+) -> int:
+    """Show workers, targets, and beads: first what needs a person, then running beads, then the
+    queue in dispatch order.
 
-    Writes nothing. Colours only on a terminal, and not where NO_COLOR is set.
+    Writes nothing. JSON contains all fields and all beads.
 
     Example: dolt_watch status --format json
     """
-    if watch and (form == "json" or not sys.stdout.isatty()):
+    screen = Screen.of_stdout()
+    if watch and (form == "json" or not screen.terminal or is_dumb()):
         raise click.UsageError(
-            "--watch is for a terminal: without one, run `dolt_watch status` again and again"
+            "--watch requires a terminal that can move its cursor. Run `dolt_watch status` instead."
         )
+    if every and limit is not None:
+        raise click.UsageError("--all and --limit exclude each other.")
+    if form == "json" and (every or limit is not None):
+        raise click.UsageError("JSON contains all beads: omit --all and --limit.")
     settings = load_settings(kwargs)
+    names = [one.name for one in settings.rules]
+    if rule is not None and rule not in names:
+        raise SettingsError(f"There is no rule {rule!r}.", where="--rule", fix=suggest(rule, names))
+    chosen = _Filter(beads, rule or "", states)
     if watch:
-        return _watch(settings)
-    now = _ask(settings)
+        return _watch(settings, chosen, 0 if every else limit)
+    now = _read(settings, chosen)
     if form == "json":
         click.echo(orjson.dumps(now.to_dict()).decode())
         return 0
-    for line in _format_text(now, shutil.get_terminal_size((0, 0)).columns):
-        click.echo(line, color=_colours())
+    show(screen, show_status(now, screen, 0 if every else limit))
     return 0
 
 
-def _ask(settings: Settings) -> Status:
+class _Filter:
+    """The beads that the user asks for."""
 
+    def __init__(self, beads: Sequence[str], rule: str, states: Sequence[str]) -> None:
+        self.beads, self.rule, self.states = beads, rule, states
+
+    def apply(self, engine: Engine, now: Status) -> Status:
+        """Return the status with the chosen beads only.
+
+        Raises:
+            SettingsError: A bead doesn't exist.
+        """
+        tracked = {one.bead for one in now.beads}
+        for bead in self.beads:
+            sql = "SELECT 1 FROM issues WHERE id = ?"
+            if bead not in tracked and not engine.query(sql, (bead,)):
+                raise no_such_bead(engine, bead, head_commit(engine))
+        return now._replace(beads=tuple(one for one in now.beads if self._includes(one)))
+
+    def _includes(self, one: BeadStatus) -> bool:
+        return (
+            (not self.beads or one.bead in self.beads)
+            and (not self.rule or one.rule == self.rule)
+            and (not self.states or one.phase in self.states)
+        )
+
+
+def _read(settings: Settings, chosen: _Filter) -> Status:
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
-        return collect_status(loop, engine, lambda name: targets(name).capacity())
+        now = collect_status(loop, engine, lambda name: targets(name).capacity())
+        return chosen.apply(engine, now)
     finally:
         targets.close()
         engine.close()
 
 
-def _watch(settings: Settings) -> int:
-    """A database that goes away is told in the same place, and asked again."""
-
+def _watch(settings: Settings, chosen: _Filter, limit: int | None) -> int:
+    """Refresh until Ctrl-C. A database error is shown in place, and the next refresh retries."""
     stopped = False
 
     def stop(number: int, frame: object) -> None:
@@ -99,144 +151,22 @@ def _watch(settings: Settings) -> int:
 
     signal.signal(signal.SIGINT, stop)
     with suppress(KeyboardInterrupt):
-        while (
-            not stopped
-        ):  # Python drops what is raised inside a finaliser: then this round is the last one
-            size = shutil.get_terminal_size()
+        # Python drops an exception raised in a finalizer, so the flag is checked too.
+        while not stopped:
+            screen = Screen.of_stdout()
             try:
-                lines = _format_text(_ask(settings), size.columns)
+                lines = show_status(
+                    _read(settings, chosen), screen, limit, clock=f"every {EVERY:g}s"
+                )
             except DatabaseError as error:
                 lines = [
-                    _cut(sanitize(line), size.columns) for line in f"error: {error}".split("\n")
+                    line for text in f"error: {error}".split("\n") for line in screen.prose(text)
                 ]
-            rest = len(lines) - (size.lines - 1)
+            rest = len(lines) - (screen.height - 1)
             if rest > 0:
-                lines = [*lines[: size.lines - 2], f"… and {rest + 1} lines more"]
-            # home, each line up to its end, then whatever stood below: nothing flickers
-            click.echo(
-                "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J",
-                nl=False,
-                color=True,
-            )
+                lines = lines[: screen.height - 2] + screen.prose(f"{rest + 1} more lines")
+            # Home, each line up to its end, then the rest of the screen: nothing flickers.
+            text = "".join(f"{line}\x1b[K\n" for line in screen.as_text(lines))
+            click.echo(f"\x1b[H{text}\x1b[J", nl=False, color=True)
             time.sleep(EVERY)
     return 0
-
-
-def _format_text(now: Status, width: int) -> list[str]:
-    """``width`` 0: as long as they are."""
-    return [_coloured(_cut(line, width), phase) for line, phase in _told(now, width)]
-
-
-def _told(now: Status, width: int) -> list[tuple[str, str]]:
-    """Lines, each with the phase that colours it, '' for none."""
-
-    behind = " (HEAD has moved on)" if now.head != now.folded else ""
-    worker = now.worker
-    lines = [f"worker:   {worker.words}"] if worker is not None else []
-    if worker is not None and worker.overdue:
-        lines.append(f"overdue:  {', '.join(worker.overdue)}: silent, and not reaped yet")
-    lines += [
-        (
-            f"folded:   {now.folded[:8]}, {format_span(now.now - now.folded_at)} ago{behind}"
-            if now.folded_at
-            else f"folded:   nothing yet{behind}"
-        )
-    ]
-    for name, capacity in now.targets.items():
-        known = "capacity not known" if capacity.slots is None else f"{capacity.slots} free"
-        slots = "down" if capacity.down else known
-        lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
-    last = now.last
-    lines.append(
-        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {format_span(now.now - last.at)} ago"
-        if last
-        else "decided:  nothing yet"
-    )
-    lines += [f"paused:   {reason}" for reason in now.pauses]
-    lines += [f"held:     {words}" for words in now.held_rules]
-    lines += [f"to do:    {words}" for words in now.fixes]
-    if now.merging:
-        lines.append(
-            "merging:  somebody's merge stands unfinished: nothing is decided until it is committed"
-            " or aborted"
-        )
-    if now.migrating:
-        lines.append(f"holding:  {NOT_COMMITTED}")
-    if not now.beads:
-        lines.append("no bead waits, runs or is held")
-    plain = [sanitize(line, LONGEST_LINE) for line in lines]
-    return [(part, "") for line in plain for part in _wrapped(line, width, 10)] + _bead_table(
-        now, width
-    )
-
-
-def _bead_table(now: Status, width: int) -> list[tuple[str, str]]:
-
-    if not now.beads:
-        return []
-    rows = [
-        (
-            one.bead,
-            one.phase,
-            format_span(now.now - one.since),
-            one.rule,
-            one.why or (f"job {one.job}" if one.job else "-"),
-        )
-        for one in now.beads
-    ]
-    heads = ("BEAD", "PHASE", "FOR", "RULE", "WHY")
-    lines = format_table(heads, [tuple(sanitize(cell) for cell in row) for row in rows])
-    indent = len(lines[0]) - len("WHY")
-    narrow = bool(width) and width - indent < 24  # then WHY stands below
-    told = []
-    for line, phase in zip(lines, ["", *(one.phase for one in now.beads)], strict=True):
-        if narrow:
-            told.append((line[:indent].rstrip(), phase))
-            told += (
-                [(part, "") for part in _wrapped(" " * 4 + line[indent:], width, 4)]
-                if phase
-                else []
-            )
-        else:
-            told += [
-                (part, phase if not number else "")
-                for number, part in enumerate(_wrapped(line, width, indent))
-            ]
-    return told
-
-
-def _wrapped(line: str, width: int, indent: int) -> list[str]:
-
-    if not width or len(line) <= width:
-        return [line]
-    most = width // 2  # what is indented further would stand a letter a line
-    line = " " * min(len(line) - len(line.lstrip()), most) + line.lstrip()
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * min(indent, most),
-        drop_whitespace=True,
-        replace_whitespace=False,
-        break_on_hyphens=False,
-    )
-
-
-def _cut(line: str, width: int) -> str:
-    """What no wrapping brings into ``width`` columns; characters of East Asian scripts take two."""
-
-    used = 0
-    for place, character in enumerate(line if width else ""):
-        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        if used > width:
-            return line[: max(place - 1, 0)] + "…"
-    return line
-
-
-def _coloured(line: str, phase: str) -> str:
-    if not phase or not _colours():
-        return line
-    return line.replace(phase, click.style(phase, fg=COLOURS.get(phase)), 1)
-
-
-def _colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,8 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
@@ -18,6 +18,7 @@ from dolt_watch.errors import NoSuchCommit, NotMigrated
 from dolt_watch.history.reader import first_commit
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records
+from dolt_watch.inspection.screen import Screen
 from dolt_watch.inspection.why.decision_snapshot import (
     UNSEEN,
     FaultTolerantTargets,
@@ -25,10 +26,9 @@ from dolt_watch.inspection.why.decision_snapshot import (
     snapshot_now,
 )
 from dolt_watch.inspection.why.explanation import explain
-from dolt_watch.inspection.why.timeline_text import describe_entry
+from dolt_watch.inspection.why.view import explanation_lines
 from dolt_watch.ledger.schema import check_project
-from dolt_watch.text_table import format_table
-from dolt_watch.timestamps import format_span, iso
+from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -40,21 +40,26 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("bead")
 @settings_options
-@click.option("--as-of", metavar="COMMIT|TIME", help="As it stood then.")
+@click.option(
+    "--as-of", metavar="COMMIT|TIME", help="Explain the bead at an earlier commit or time."
+)
+@click.option("--all", "every", is_flag=True, help="Print every condition of every rule.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def command(bead: str, as_of: str | None, form: str, **kwargs: Any) -> int:
-    """What became of a bead, where it stands, and what would have to change for it to go.
+def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any) -> int:
+    """Explain why a bead is dispatched or not: the verdict, what must change, each condition with
+    its value, its attempts, and its history.
 
-    Its life by commit; each condition of its rule, each gate, the queue and the target, with the
-    value seen. Writes nothing.
+    Writes nothing.
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
 
     if not bead.strip():
-        raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
+        raise click.BadParameter("Missing bead ID.", param_hint="BEAD")
+    if every and form == "json":
+        raise click.UsageError("JSON contains all conditions: omit --all.")
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
@@ -64,8 +69,8 @@ def command(bead: str, as_of: str | None, form: str, **kwargs: Any) -> int:
     if form == "json":
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
-    for line in _format_text(found):
-        say(line)
+    screen = Screen.of_stdout()
+    show(screen, explanation_lines(found, screen, every=every))
     return 0
 
 
@@ -85,7 +90,7 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -
 
 
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
-    """The commit, and the clock then: of a time that time, of a commit its date."""
+    """Return the commit, and the time at which conditions are checked: a commit's is its date."""
 
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
@@ -106,10 +111,10 @@ def _then(
 
 
 def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -> DecisionSnapshot:
-    """As the loop sees it.
+    """Return the snapshot of the loop.
 
-    Where there is no state of the loop's (never initialised, a replica, another branch): as
-    history has it.
+    A database without the loop's state (never initialized, a replica, another branch) is read
+    from history.
     """
 
     try:
@@ -119,15 +124,14 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -
         return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 
 
-# -- told --------------------
-
-
 def _facts(found: Explanation) -> dict[str, Any]:
 
     stands = found.stands
     return {
         "schema": 1,
         "bead": found.bead,
+        "title": found.title,
+        "verdict": found.verdict,
         "now": stands.now,
         "commit": stands.commit,
         "history_begins": {
@@ -154,42 +158,6 @@ def _facts(found: Explanation) -> dict[str, Any]:
             }
             for each in found.views
         ],
+        "attempts": [one.to_dict() for one in found.attempts],
         "notes": list(stands.notes),
     }
-
-
-def _format_text(found: Explanation) -> Iterator[str]:
-
-    stands, begins = found.stands, found.begins
-    yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
-    yield ""
-    there = "it was there already" if found.from_the_beginning else "it was not there yet"
-    cut = " with a shallow clone" if found.shallow else ""
-    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins{cut}; {there}")]
-    rows += [
-        (iso(deed.commit.date), deed.commit.hash[:8], who, text)
-        for deed in found.deeds
-        for who, text in describe_entry(deed)
-    ]
-    yield from format_table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
-    yield ""
-    state = found.state
-    yield (
-        f"phase: {found.phase}, for {format_span(stands.now - state.since)}"
-        if state is not None
-        else "phase: none, it neither waits nor runs"
-    )
-    for note in stands.notes:
-        yield f"note:  {note}"
-    for each in found.views:
-        yield ""
-        yield f"rule {each.rule}"
-        if each.reason:
-            yield f"  waits: {each.reason}"
-        if each.rule_held:
-            yield f"  the rule is held: {each.rule_held}"
-        yield from (
-            f"  {'✓' if one.satisfied else '✗'} {one.name}: {one.value}" for one in each.conditions
-        )
-        yield f"to go: {each.verdict}"
-        yield from (f"  - {line}" for line in each.to_go)

@@ -1,4 +1,4 @@
-"""The core: what a rule means, what a change means, what should be done.
+"""The core: rules, events, state and decisions.
 
-Pure: nothing here does I/O.
+Pure: no I/O, no clock, no database, no HTTP.
 """

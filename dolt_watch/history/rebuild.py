@@ -37,6 +37,7 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
+from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import FREED, Projection, apply_to_bead
 from dolt_watch.core.rules.compiled_rule import CompiledRule
@@ -442,7 +443,7 @@ def _touched(
     at = parse_foreign(row.get("updated_at"))
     written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
     return (
-        _sign(at, "row", "somebody", date)
+        _sign(at, "row", UNKNOWN_WRITER, date)
         if at is not None and written and at > max(written)
         else None
     )

@@ -1,105 +1,175 @@
-"""How things stand now: what ``status`` prints, and the report's first numbers.
+"""The current state of a tracker, as ``status``, ``why``, ``log`` and the page show it.
 
-Asked once, told the same everywhere.
+All of them read it here, so that they agree.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dolt_watch.beads.migration import uncommitted_migration
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
-from dolt_watch.core.decisions.hold_reasons import reasons, rule_words
+from dolt_watch.core.decisions.hold_reasons import Reason, reasons, rule_words
 from dolt_watch.core.decisions.policy import BOTH, active_pauses
-from dolt_watch.core.model import EMPTY, Capacity, HoldReason, LedgerEntry, Pause, State
+from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.model import (
+    EMPTY,
+    Bead,
+    Capacity,
+    HoldReason,
+    LedgerEntry,
+    Pause,
+    Phase,
+    State,
+)
 from dolt_watch.engines import Engine
+from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import iso
 
 NAMED = 5
-"""Beads that one command names; it says how many more there are."""
-IDLE = " (holds nothing: there is no rule {} any more)"
+"""Maximum number of beads in one command. The command says how many more there are."""
+IDLE = " (no effect: rule {} does not exist)"
+NEEDS_A_PERSON = (Phase.QUARANTINED, Phase.UNKNOWN, Phase.HELD)
+UNDER_WAY = (Phase.RUNNING, Phase.CLAIMED)
+IN_QUEUE = (Phase.WAITING, Phase.BACKOFF)
+DISPLAY_ORDER = {phase: n for n, phase in enumerate((*NEEDS_A_PERSON, *UNDER_WAY, *IN_QUEUE))}
+COMMANDS = {
+    Phase.QUARANTINED: "dolt_watch retry {}",
+    Phase.HELD: "dolt_watch retry {}",
+    Phase.UNKNOWN: "dolt_watch retry {} --not-running   (or dolt_watch release)",
+}
+"""The command that resolves each phase that needs a person."""
 
 
 class BeadStatus(NamedTuple):
-    """One bead with us, and why it is where it is."""
+    """One tracked bead, and the reason for its phase."""
 
     bead: str
     phase: str
     rule: str
     since: datetime
+    """When the phase began."""
     attempt: int
     job: str
     why: str
     gate: str = ""
-    """The gate of its own reason; '' where it has none."""
+    """The gate that holds this bead by itself. '' if it has no reason of its own."""
     place: int | None = None
-    """In the queue of its rule, from 1; None for a bead in no queue."""
+    """Position in the queue of its rule, from 1. None for a bead that is not in a queue."""
+    title: str = ""
+    priority: int | None = None
+    next: bool = False
+    """Whether the next dispatch claims it."""
+    silent_at: datetime | None = None
+    """RUNNING: when the bead is silent for too long without a further sign of life."""
+
+    @property
+    def fix(self) -> str:
+        """The command that resolves it. '' if the bead needs no person."""
+        command = COMMANDS.get(Phase(self.phase))
+        return command.format(self.bead) if command else ""
+
+    def state(self, now: datetime) -> str:
+        """Return the phase, or 'silent' for a running bead without a recent sign of life."""
+        silent = self.silent_at is not None and self.silent_at <= now
+        return "silent" if silent else self.phase
+
+
+class Need(NamedTuple):
+    """Something that a person must resolve, its reason, and the command that helps."""
+
+    kind: str
+    """A phase, or 'worker', 'overdue', 'target', 'merge' or 'migration'."""
+    why: str
+    fix: str
+    beads: tuple[str, ...] = ()
+    """Beads of the same phase and the same cause."""
+    target: str = ""
 
 
 class Status(NamedTuple):
+    """The state of one tracker at one moment."""
+
     now: datetime
     head: str
     folded: str
-    """The last commit folded, '' before the first."""
+    """The last commit that was applied, '' before the first."""
     folded_at: datetime | None
     merging: bool
     paused: tuple[Pause, ...]
-    """Those that stand; one whose end is over does not."""
+    """Active pauses."""
     targets: dict[str, Capacity]
-    """By name; empty where nobody was asked."""
+    """By name. Empty if no target was asked."""
     beads: tuple[BeadStatus, ...]
+    """In display order: beads that need a person, beads under way, then the queue of each rule in
+    dispatch order.
+    """
     last: LedgerEntry | None
     state: State
     no_rules: frozenset[str] = frozenset()
-    """Names under which something is paused, and no rule is called so."""
+    """Names that a pause uses although no rule has them."""
     rules: Mapping[str, HoldReason] = EMPTY
     """Rule → what holds all of its beads."""
     worker: Liveness | None = None
-    """Of the workers; None where nobody asked."""
+    """None if the workers were not checked."""
     migrating: bool = False
-    """Whether bd has changed the schema and not committed that: nothing is adopted, and some
-    decisions wait.
+    """Whether bd changed the schema and did not commit the change. Until it is committed, nothing
+    is adopted and some decisions wait.
     """
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Number of beads by phase, in display order, without phases that have no bead."""
+        found = Counter(one.phase for one in self.beads)
+        return {phase.value: found[phase] for phase in DISPLAY_ORDER if found[phase]}
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What a person must resolve: workers, database and targets first, then beads by cause."""
+        return (*_shared_needs(self), *_bead_needs(self.beads))
+
+    @property
+    def under_way(self) -> tuple[BeadStatus, ...]:
+        return tuple(one for one in self.beads if one.phase in UNDER_WAY)
+
+    @property
+    def queue(self) -> tuple[BeadStatus, ...]:
+        """Waiting beads, rule by rule, in the order in which they are dispatched."""
+        return tuple(one for one in self.beads if one.phase in IN_QUEUE)
+
+    @property
     def fixes(self) -> tuple[str, ...]:
-        """The commands for beads that wait for a person, a phase a line."""
-        commands = {
-            "quarantined": "dolt_watch retry {}",
-            "held": "dolt_watch retry {}",
-            "unknown": "dolt_watch retry {} --not-running   (or dolt_watch release)",
-        }
+        """The commands for beads that wait for a person, one line a phase."""
         found = []
-        for phase, command in commands.items():
+        for phase in NEEDS_A_PERSON:
             beads = [one.bead for one in self.beads if one.phase == phase]
             if beads:
-                more = f"   ({len(beads) - NAMED} more)" if len(beads) > NAMED else ""
-                found.append(f"{phase}: {command.format(' '.join(beads[:NAMED]))}{more}")
+                found.append(f"{phase}: {_command(phase, beads)}")
         return tuple(found)
 
     @property
     def held_rules(self) -> tuple[str, ...]:
-        """In words: each rule that something holds as a whole, and how many of its beads wait."""
+        """Each rule that is held as a whole, why, and how many of its beads wait."""
         waiting = Counter(one.rule for one in self.beads if one.place and not one.gate)
         return tuple(rule_words(name, hold, waiting[name]) for name, hold in self.rules.items())
 
     @property
     def pauses(self) -> tuple[str, ...]:
-        """In words, those of a rule that there is none of (any more) too: they hold nothing."""
+        """Each active pause in words. A pause of a rule that does not exist has no effect."""
         idle = {one: IDLE.format(one.rule) for one in self.paused if one.rule in self.no_rules}
         return tuple(
             f"{describe_pause(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``status --format json`` has them."""
+        """Return the JSON of ``status --format json``."""
         last = self.last
         return {
             "schema": 1,
@@ -118,7 +188,12 @@ class Status(NamedTuple):
             },
             "worker": self.worker.facts() if self.worker is not None else None,
             "rules": {name: hold._asdict() for name, hold in self.rules.items()},
-            "beads": [bead._asdict() for bead in self.beads],
+            "counts": self.counts,
+            "needs": [one._asdict() for one in self.needs],
+            "beads": [
+                {**bead._asdict(), "state": bead.state(self.now), "fix": bead.fix or None}
+                for bead in self.beads
+            ],
             "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at}
             if last
             else None,
@@ -128,21 +203,27 @@ class Status(NamedTuple):
 def collect_status(
     loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None
 ) -> Status:
-    """One survey; ``capacity`` asks each target for its own, None asks none. Writes nothing."""
+    """Return the current state. Writes nothing.
+
+    Args:
+        capacity: asks a target for its free slots; None asks no target.
+    """
     seen = loop.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(read_entries(engine, limit=1)), None)
     idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
-    told = {name: _told(capacity, name) for name in names if capacity is not None}
+    told = {name: _capacity(capacity, name) for name in names if capacity is not None}
     plan = seen.under(told) if told else seen.plan
     found = reasons(seen.state, seen.policy, plan)
     worker = liveness(engine, seen, plan, loop.poll)
+    rules = {rule.name: rule for rule in seen.policy.rules}
+    titles = read_titles(engine, seen.state.beads)
     beads = []
-    for bead in sorted(
-        seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)
-    ):
+    for bead in _in_display_order(seen.state.beads.values(), found.beads):
         reason = found.beads.get(bead.id)
+        rule = rules.get(bead.rule)
+        title, priority = titles.get(bead.id, ("", None))
         beads.append(
             BeadStatus(
                 bead=bead.id,
@@ -154,6 +235,10 @@ def collect_status(
                 why=bead.reason if reason is None else reason.why,
                 gate=reason.own.gate if reason is not None and reason.own is not None else "",
                 place=(reason.place or None) if reason is not None else None,
+                title=title,
+                priority=priority,
+                next=reason is not None and reason.goes,
+                silent_at=stale_at(bead, rule) if rule and bead.phase is Phase.RUNNING else None,
             )
         )
     return Status(
@@ -174,14 +259,75 @@ def collect_status(
     )
 
 
+def read_titles(engine: Engine, beads: Iterable[str]) -> dict[str, tuple[str, int | None]]:
+    """Return bead → title and priority, as the rows of issues have them now.
+
+    The titles are written by users: sanitize them before you print them.
+    """
+    found: dict[str, tuple[str, int | None]] = {}
+    for part in chunks(sorted(beads), 500):
+        marks = ", ".join("?" * len(part))
+        sql = f"SELECT id, title, priority FROM issues WHERE id IN ({marks})"
+        for bead, title, priority in engine.query(sql, part):
+            found[bead] = (title or "", priority)
+    return found
+
+
 def describe_pause(pause: Pause) -> str:
-    """Of what, until when, why: as pause, status and the report say it."""
+    """Return what is paused, until when and why, as pause, status and the page show it."""
     what = f"rule {pause.rule}" if pause.rule else "all rules"
     end = f"until {iso(pause.until)}" if pause.until else "until resumed"
     return f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping goes on'}: {pause.reason}"
 
 
-def _told(capacity: Callable[[str], Capacity], name: str) -> Capacity:
+def _in_display_order(beads: Iterable[Bead], queued: Mapping[str, Reason]) -> list[Bead]:
+    """``queued``: why each waiting bead waits, in the order of the queues."""
+    places = {bead: number for number, bead in enumerate(queued)}
+    never = len(places)
+
+    def key(bead: Bead) -> tuple[int, int, datetime, str]:
+        waits = bead.phase in IN_QUEUE
+        group = DISPLAY_ORDER[Phase.WAITING if waits else bead.phase]
+        return group, places.get(bead.id, never) if waits else 0, bead.since, bead.id
+
+    return sorted(beads, key=key)
+
+
+def _shared_needs(status: Status) -> Iterator[Need]:
+    worker = status.worker
+    if worker is not None and worker.late:
+        yield Need("worker", worker.words, "dolt_watch run   (or check the CronJobs)")
+    if worker is not None and worker.overdue:
+        why = "silent for longer than stale_after and not reaped yet"
+        yield Need("overdue", why, "dolt_watch reap   (or check its CronJob)", worker.overdue)
+    if status.merging:
+        why = "A merge is not finished. Nothing is decided until it is committed or aborted."
+        yield Need("merge", why, "commit or abort the merge")
+    if status.migrating:
+        yield Need("migration", NOT_COMMITTED, "bd dolt commit")
+    for name, capacity in status.targets.items():
+        if capacity.down:
+            yield Need("target", capacity.why, "dolt_watch doctor", target=name)
+
+
+def _bead_needs(beads: Iterable[BeadStatus]) -> Iterator[Need]:
+    """Beads of one phase whose reasons differ only in the bead's id are one need."""
+    causes: dict[tuple[str, str], list[BeadStatus]] = {}
+    for one in beads:
+        if one.phase in NEEDS_A_PERSON:
+            causes.setdefault((one.phase, one.why.replace(one.bead, "<id>")), []).append(one)
+    for (phase, cause), same in causes.items():
+        why = same[0].why if len(same) == 1 else cause
+        ids = [one.bead for one in same]
+        yield Need(phase, why, _command(Phase(phase), ids), tuple(ids))
+
+
+def _command(phase: Phase, beads: list[str]) -> str:
+    more = f"   ({len(beads) - NAMED} more)" if len(beads) > NAMED else ""
+    return f"{COMMANDS[phase].format(' '.join(beads[:NAMED]))}{more}"
+
+
+def _capacity(capacity: Callable[[str], Capacity], name: str) -> Capacity:
     try:
         return capacity(name)
     except DoltWatchError as error:

@@ -1,4 +1,4 @@
-"""Ledger rows become entries."""
+"""Ledger entries from rows."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ KINDS = frozenset(kind.value for kind in EntryKind)
 
 
 def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
-    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``.
+    """Return the entry of one row of watch_decision, in the order of ``ENTRY_COLUMNS``.
 
-    None where no dolt_watch wrote it: somebody's import must not end every tick.
+    None if dolt_watch did not write the row: an import by a user must not end every tick.
     """
     (
         bead,

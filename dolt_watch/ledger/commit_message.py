@@ -1,6 +1,4 @@
-"""What an entry leaves behind for others to read: the message of its commit, and the row of
-``events`` as bd itself writes it.
-"""
+"""The message of an entry's commit, and the values of the row of ``events`` in bd's form."""
 
 from __future__ import annotations
 
@@ -16,7 +14,9 @@ _VERBS = {
 
 
 def commit_message(entry: LedgerEntry) -> str:
-    """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
+    """Return the subject and the trailers. `dolt log` and `git interpret-trailers` can read
+    them.
+    """
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
     subject = (

@@ -1,6 +1,4 @@
-"""The frozen input of a decision: the value that a plan is made on and its transaction checks
-again.
-"""
+"""The fixed input of one decision. The plan is made on it, and the transaction checks it again."""
 
 from __future__ import annotations
 
@@ -16,23 +14,25 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 
 
 class DecisionContext(NamedTuple):
-    """Everything that a plan was made on. The handler and the ledger read it and change nothing."""
+    """The input of a plan. The executor and the ledger read it and change nothing."""
 
     poll: PollResult
     state: State
     now: datetime
     feed_query: FeedQuery
     ready: frozenset[str]
-    """Names of the rules whose beads must be ready in bd's sense. A claim checks it again."""
+    """Names of the rules whose beads must be ready by the rule of `bd ready`. A claim checks that
+    again.
+    """
 
     @property
     def observed(self) -> str:
-        """Hash of the HEAD that was decided on."""
+        """Hash of the HEAD of the decision."""
         return self.poll.head
 
     @property
     def fence(self) -> str:
-        """Value of the fence that was decided on."""
+        """Value of the fence of the decision."""
         return self.poll.fence
 
     @property
@@ -47,5 +47,5 @@ class DecisionContext(NamedTuple):
 
     @property
     def schema(self) -> TrackerSchema:
-        """The shape of beads' tables."""
+        """The shape of bd's tables."""
         return self.feed_query.schema

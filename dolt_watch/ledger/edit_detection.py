@@ -1,7 +1,7 @@
-"""Did somebody edit a bead since an entry of ours?
+"""Detection of edits of a bead since an entry.
 
-Told by ``bead_hash``, over the columns that the entry's own rule asked: another rule is nobody's
-edit.
+``bead_hash`` decides, over the columns that the entry's own rule used. A change of the rule is no
+edit of the bead.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dolt_watch.ledger.writer import bead_hash
 
 
 class EditDetector:
-    """As the ledger at one commit has it.
+    """Detects edits, for the ledger at one commit.
 
-    What rules were like is read only where a hash differs: seldom.
+    The rules of that time are read only if a hash differs, which is rare.
     """
 
     def __init__(self, engine: Engine, head: str) -> None:
@@ -31,9 +31,14 @@ class EditDetector:
     def edited_since(
         self, entry: LedgerEntry, row: Mapping[str, Any], compiled: CompiledRule | None
     ) -> bool:
-        """``compiled``: the rule that has the bead now.
+        """Return whether the bead was edited since the entry.
 
-        Where history does not hold what the entry's was, it counts as an edit.
+        If history doesn't contain the rule of the entry, the bead counts as edited.
+
+        Args:
+            entry: The entry.
+            row: The bead's row.
+            compiled: The rule of the bead now.
         """
         if not entry.bead_hash or bead_hash(row, compiled) == entry.bead_hash:
             return False
@@ -46,29 +51,34 @@ class EditDetector:
     def _alike(
         self, entry: LedgerEntry, then: Mapping[str, Any], row: Mapping[str, Any], was: CompiledRule
     ) -> bool:
-        """Return whether columns came or went since, and those of both rows say the same: a
-        migration is nobody's edit.
+        """Return whether columns were added or removed, and the cells of both rows are the same.
+
+        Such a migration is no edit.
         """
         if bead_hash(then, was) != entry.bead_hash:
-            return False  # the entry may rest on what its own commit swept in
+            # The entry may depend on uncommitted changes that its own commit included.
+            return False
         shared = then.keys() & row.keys()
         one, other = ({name: cells[name] for name in shared} for cells in (then, row))
         return bead_hash(one, was) == bead_hash(other, was)
 
     def _observed(self, entry: LedgerEntry) -> Mapping[str, Any]:
-        """Return the row that the entry's decision saw, with the columns of that commit; empty
-        where history has none.
+        """Return the row that the entry's decision saw, with the columns of that commit.
 
-        ``entry.observed`` is text that others may have written. One that HEAD does not reach is
-        no part of history: another server may not hold it.
+        Empty if history has none.
+
+        ``entry.observed`` is text that another program may have written. It is part of the SQL only
+        if it is a commit that HEAD reaches, since another server may not have any other.
         """
         known = self.engine.commit_of(entry.observed) is not None
         if not known or not self.engine.is_ancestor(entry.observed, self.head):
             return {}
         names = list(self.engine.columns("issues", entry.observed))
         cells = ", ".join(f"`{name}`" for name in names)
-        sql = f"SELECT {cells} FROM issues AS OF ? WHERE id = ?"
-        rows = self.engine.query(sql, (entry.observed, entry.bead)) if names else ()
+        # As a parameter, DoltLite would take a quoted name that is gone today for a text
+        # (tests/conformance/test_dialect.py).
+        sql = f"SELECT {cells} FROM issues AS OF '{entry.observed}' WHERE id = ?"
+        rows = self.engine.query(sql, (entry.bead,)) if names else ()
         return next((dict(zip(names, row, strict=True)) for row in rows), {})
 
     def _asked(self, settings: str, rule: str, then: Sequence[str]) -> CompiledRule | None:
@@ -77,9 +87,10 @@ class EditDetector:
         return self._known[settings, rule]
 
     def _read(self, settings: str, rule: str, then: Sequence[str]) -> CompiledRule | None:
-        """Of the settings' text only the rule's expressions: they say which columns it asks.
+        """Return the entry's rule from the text of its settings.
 
-        ``then``: columns of `issues` at the time, which the rule may ask although they are gone.
+        Only the rule's expressions are read, for the columns that they use. ``then``: the columns
+        of `issues` at the time, which the rule may use even if they are gone.
         """
         try:
             texts = self.engine.query(
@@ -93,5 +104,5 @@ class EditDetector:
                     columns = {**dict.fromkeys(then, ""), **self.engine.columns("issues")}
                     return compile_for(asks, columns, self.engine.dialect)
         except (DoltWatchError, ValueError, TypeError, KeyError, AttributeError):
-            pass  # somebody's import, or of a program that said it otherwise
+            pass  # The text was imported, or has the form of another program.
         return None

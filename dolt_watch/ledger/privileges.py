@@ -1,5 +1,6 @@
-"""The least privileges: what a watcher's user needs, and nothing that would let it change what
-it must not.
+"""The least privileges of a worker's database user.
+
+The user can't change what dolt_watch must not change.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ class Privilege(NamedTuple):
 
     right: str
     on: str
-    """A table, ``*`` for all of them, or a procedure (for EXECUTE)."""
+    """A table, ``*`` for all tables, or a procedure (for EXECUTE)."""
     probe: str
-    """A statement that needs it and does nothing: to be rolled back all the same."""
+    """A statement that needs the privilege and does nothing. It is rolled back in any case."""
 
 
 def _needs() -> Iterator[Privilege]:
     yield Privilege(
         "SELECT", "*", "SELECT 1 FROM DOLT_LOG('HEAD') LIMIT 1"
-    )  # Dolt asks for SELECT on every table there
+    )  # Dolt requires SELECT on every table there.
     yield Privilege("UPDATE", "issues", "UPDATE issues SET id = id WHERE 1 = 0")
     for table in ("events", "watch_decision", "watch_settings"):
         yield _insert(table)
@@ -35,7 +36,7 @@ def _needs() -> Iterator[Privilege]:
         yield Privilege("UPDATE", table, f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")
         yield Privilege("DELETE", table, f"DELETE FROM {table} WHERE 1 = 0")
     for procedure in ("dolt_add", "dolt_commit"):
-        # Dolt asks for the privilege first, and stumbles over the option then.
+        # Dolt checks the privilege first, and then rejects the option.
         yield Privilege("EXECUTE", procedure, f"CALL {procedure}('--no-such-option')")
 
 
@@ -49,14 +50,19 @@ REQUIRED = tuple(_needs())
 def grant_statements(
     database: str, user: str, needs: Iterable[Privilege] = REQUIRED
 ) -> Iterator[str]:
-    """GRANT statements for ``name`` or ``name@host``.
+    """Yield GRANT statements for ``name`` or ``name@host``.
 
-    The ledger may be added to, never changed. Raises SettingsError.
+    The user may add to the ledger, and never change it.
+
+    Raises:
+        SettingsError: ``user`` is not a valid name.
     """
     name, _, host = user.partition("@")
     if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.%:-]*", host):
         raise SettingsError(
-            f"not a user name: {user!r}", where="--print-grants", fix="write name or name@host"
+            f"{user!r} is not a valid user name.",
+            where="--print-grants",
+            fix="Write NAME or NAME@HOST.",
         )
     rights: dict[str, list[str]] = {}
     for need in needs:

@@ -1,7 +1,8 @@
-"""Reads the ledger for people: entries newest first, by bead, since a time."""
+"""Entries of the ledger for users: the newest first, by bead, or since a time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 
 
 def read_ledger_at(engine: Engine, commit: str) -> list[LedgerEntry]:
-    """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
+    """Return the whole ledger as of a commit, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(
         f"SELECT {wanted} FROM watch_decision AS OF ? ORDER BY bead_id, version", (commit,)
@@ -25,16 +26,35 @@ def read_entries(
     *,
     bead: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
+    rule: str | None = None,
+    tokens: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> list[LedgerEntry]:
-    """Raises NotMigrated."""
+    """Return entries of the ledger, the newest first.
+
+    Args:
+        since: entries decided at this time or later.
+        until: entries decided before this time.
+        tokens: entries of these attempts.
+        limit: maximum number of entries.
+
+    Raises:
+        NotMigrated: The database has no ledger.
+    """
     where, params = [], list[Param]()
-    if bead is not None:
-        where.append("bead_id = ?")
-        params.append(bead)
-    if since is not None:
-        where.append("decided_at >= ?")
-        params.append(since)
+    for condition, value in (
+        ("bead_id = ?", bead),
+        ("decided_at >= ?", since),
+        ("decided_at < ?", until),
+        ("rule = ?", rule),
+    ):
+        if value is not None:
+            where.append(condition)
+            params.append(value)
+    if tokens is not None:
+        where.append(f"token IN ({', '.join('?' * len(tokens))})" if tokens else "1 = 0")
+        params.extend(tokens)
     sql = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision"
     if where:
         sql += f" WHERE {' AND '.join(where)}"
@@ -46,7 +66,7 @@ def read_entries(
             entry for row in engine.query(sql, params) if (entry := decode_entry(row)) is not None
         ]
     except NoSuchTable as error:
-        raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
+        raise NotMigrated("This database has no ledger.", fix="`dolt_watch init`") from error
 
 
 def entry_to_dict(entry: LedgerEntry) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""Migrations: numbered SQL files, each one Dolt commit, recorded in ``watch_migration``; and the
-local tables, made where they are missing.
+"""Migrations of the `watch_*` schema.
+
+Each is a numbered SQL file and one Dolt commit, recorded in ``watch_migration``. Local tables are
+made if they are missing.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
 LATEST_VERSION = 1
-"""Number of the last migration that this program ships: named, so that a tick need not list the
+"""Number of the last migration of this program. A constant, so that a tick need not list the
 files.
 """
 LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
@@ -39,13 +41,15 @@ class Migration(NamedTuple):
 
 
 def migrations_directory() -> Traversable:
-    """A wheel holds the files inside the package; a checkout or an editable install has them
-    beside it.
+    """Return the folder of the migrations.
+
+    A wheel contains the files inside the package. In a checkout or an editable install they are
+    next to the package.
     """
     from importlib import resources
 
     packaged = resources.files("dolt_watch") / "migrations"
-    # Not is_dir: a checkout of before the move keeps a folder with __pycache__ there.
+    # Not is_dir: a checkout from before the move keeps a folder with __pycache__ there.
     return (
         packaged
         if (packaged / "local.sql").is_file()
@@ -54,7 +58,7 @@ def migrations_directory() -> Traversable:
 
 
 def migrations() -> list[Migration]:
-    """Those that this program ships, in order."""
+    """Return the migrations of this program, in order."""
     found = []
     for file in migrations_directory().iterdir():
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
@@ -68,27 +72,31 @@ def local_sql() -> str:
 
 
 def installed_version(engine: Engine) -> int:
-    """The schema's version in the database, 0 for none."""
+    """Return the version of the schema in the database. 0 if it has no tables of dolt_watch."""
     if not engine.columns("watch_migration"):
         return 0
     return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
 
 
 def _require_known(version: int) -> int:
-    """Raises NewerSchema."""
+    """Return the version. Raises NewerSchema if this program doesn't know it."""
     if version > LATEST_VERSION:
         raise NewerSchema(
-            f"the tables are at version {version}, this program ({__version__}) knows up to"
-            f" {LATEST_VERSION}",
-            fix="upgrade dolt_watch to the release that wrote them, or a later one",
+            f"The tables have version {version}, but this program ({__version__})"
+            f" supports only up to {LATEST_VERSION}.",
+            fix="Upgrade dolt_watch to the release that wrote them, or a later one.",
         )
     return version
 
 
 def check_database(engine: Engine, project_id: str | None) -> None:
-    """Is this the database that is meant, at a version that this program knows?
+    """Check in one query that the database is the expected one, and that this program knows its
+    schema.
 
-    One query. Raises NewerSchema, NotMigrated, SettingsError.
+    Raises:
+        NewerSchema: The tables have a newer version.
+        NotMigrated: The tables are missing or have an older version.
+        SettingsError: The database belongs to another project.
     """
     owned = "MAX(value) FROM watch_migration LEFT JOIN metadata ON `key` = '_project_id'"
     try:
@@ -103,16 +111,20 @@ def check_database(engine: Engine, project_id: str | None) -> None:
     version, owner = rows[0]
     if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
-            f"the tables are at version {version or 0}, older than this program",
+            f"The tables have version {version or 0}, which is older than this program.",
             fix=NotMigrated.mended_by,
         )
     _own(owner, project_id)
 
 
 def check_project(engine: Engine, project_id: str | None) -> None:
-    """Is this the database that is meant, and beads' own?
+    """Check that the database is a beads database of the expected project.
 
-    Whether it was ever migrated does not matter. Raises NotBeads, SettingsError.
+    It need not have tables of dolt_watch.
+
+    Raises:
+        NotBeads: It is not a beads database.
+        SettingsError: It belongs to another project.
     """
     if not engine.columns("issues"):
         raise NotABeadsDatabase
@@ -124,16 +136,19 @@ def check_project(engine: Engine, project_id: str | None) -> None:
 def _own(owner: str | None, project_id: str | None) -> None:
     if owner is not None and owner != project_id:
         raise SettingsError(
-            f"the database belongs to project {owner}, metadata.json to {project_id}",
+            f"The database belongs to project {owner}, but metadata.json names {project_id}.",
             where=".beads/metadata.json, project_id",
-            fix="run in the folder of that project, or name its database with --database",
+            fix=(
+                "Run the command in the folder of that project, or name its database with"
+                " --database."
+            ),
         )
 
 
 def migrate(engine: Engine, author: str) -> Iterator[Migration]:
-    """Bring the database up to date; yields each migration that was applied.
+    """Bring the database up to date. Yield each migration that was applied.
 
-    Idempotent. Raises NotBeads, NewerSchema, AccessDenied.
+    The function can be repeated. Raises NotBeads, NewerSchema, AccessDenied.
     """
     check_project(engine, None)
     have = _require_known(installed_version(engine))
@@ -146,8 +161,10 @@ def migrate(engine: Engine, author: str) -> Iterator[Migration]:
 
 
 def _apply(engine: Engine, migration: Migration, author: str) -> None:
-    """DDL commits itself on a server, so a migration that was interrupted leaves tables behind:
-    each statement must bear to be run again.
+    """Apply one migration.
+
+    DDL commits itself on a server, so an interrupted migration leaves tables behind. Each statement
+    must allow repetition.
     """
     for statement in split_statements(migration.sql):
         engine.execute_ddl(statement)

@@ -1,9 +1,10 @@
-"""The ledger: every decision and every report as one row of ``watch_decision`` and one Dolt
-commit with what it changed.
+"""The writer of the ledger.
 
-Two kinds of row. A *decision* goes ahead only on what it was decided on: HEAD as folded, the
-fence, the key (bead_id, version); on conflict it is thrown away and decided anew. A *report* of
-what happened outside is appended again at the next free version until it stands.
+Each entry is one row of ``watch_decision`` and one Dolt commit, together with what it changed.
+
+There are two kinds of entries. A *decision* is written only if its context is unchanged: HEAD, the
+fence, and the key (bead_id, version). After a conflict it is discarded and planned again. An
+*outcome entry* is appended at the next free version, again and again until it is in history.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import to_utc
 
 OUTCOME_TIMEOUT_SECONDS = 60.0
-"""Seconds that a report waits for its turn, for the end of somebody's merge, or for the server:
-what happened outside cannot be decided anew.
+"""Seconds for which an outcome entry waits for its turn, for the end of a merge, or for the server.
+An outcome can't be planned again.
 """
 
 CONTENT = (
@@ -73,36 +74,36 @@ CONTENT = (
     "priority",
     "assignee",
 )
-"""Columns that say what the bead is about: with the rule's own, and without our cells, they make
-``bead_hash``.
+"""Columns with the content of a bead. With the rule's own columns, and without the cells of
+dolt_watch, they make ``bead_hash``.
 """
 
 _BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL
 FROM dolt_merge_status LEFT JOIN watch_settings ON hash = ?
 LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
-"""What a transaction must know before it writes; ``dolt_merge_status`` is one row, always.
+"""The facts that a transaction needs before it writes. ``dolt_merge_status`` always has one row.
 
-Only of a merge must it ask: Dolt would take our commit for the merge commit. With conflicts or
-violations standing by themselves it refuses to commit.
+The query must ask for a merge, because Dolt would take this commit for the merge commit. Dolt
+itself refuses to commit with conflicts or violations outside of a merge.
 """
 
 ACTOR_LIMIT = 255
-"""Characters of the column ``actor``, here and in beads' ``events``."""
+"""Number of characters of the column ``actor``, in the ledger and in bd's ``events``."""
 BY_SILENCE = (EntryKind.REAP, EntryKind.REQUEUE, EntryKind.RETRY, EntryKind.GIVE_UP)
-"""Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
+"""Decisions that a heartbeat prevents, unless the target itself reports how the job ended."""
 
 GUARDED_BY_RULE = (EntryKind.CLAIM, EntryKind.REAP, EntryKind.REQUEUE)
-"""Decisions that are written only if the row matches, or runs, by their rule in their own
-transaction.
+"""Decisions that are written only if their own transaction finds that the row matches or runs by
+the rule.
 """
 
 OUTLIVES = (EntryKind.RESTORE, EntryKind.OVERDUE, EntryKind.RENAMED)
-"""Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
+"""Decisions about an attempt and not about a row. Its stream outlives a deleted bead."""
 
 
 class WriterIdentity(NamedTuple):
-    """Who writes: actors as bd's events name them, the host for the commit's author, the
-    settings that stand.
+    """The writer: actors as in bd's events, the host for the commit's author, and the settings in
+    use.
     """
 
     host: str
@@ -122,8 +123,8 @@ class WriterIdentity(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An entry that stands in history, in which commit, and the bead's row as its transaction
-    read it before (None: gone).
+    """An entry in history, its commit, and the bead's row as its transaction read it before (None:
+    no row).
     """
 
     entry: LedgerEntry
@@ -133,36 +134,39 @@ class Written(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """What a transaction found before it wrote."""
+    """The facts that a transaction found before it wrote."""
 
     head: str
     now: datetime
     version: int
-    """The next free one of the bead's stream."""
+    """The next free version of the bead's stream."""
     settings_stand: bool
     matches: bool = False
     runs: bool = False
     row: Mapping[str, Any] | None = None
-    """The bead's row; None for a decision about no bead, and for a report that outlives its
+    """The bead's row. None for a decision about no bead, and for an outcome entry of a deleted
     bead.
     """
 
 
 class LedgerWriter:
-    """Writes entries through one engine."""
+    """Writes entries with one engine."""
 
     def __init__(self, engine: Engine, identity: WriterIdentity, clock: Clock) -> None:
         self.engine = engine
         self.identity = identity
         self.clock = clock
         self.under_way: Decision | None = None
-        """The attempt that is begun and not recorded: its claim, and once its target answered,
-        its report.
+        """The attempt that is begun and not recorded: its claim, and after the target's answer its
+        outcome entry.
         """
 
     @contextmanager
     def attempt(self, claim: Decision) -> Iterator[None]:
-        """Keep ``claim`` as the attempt under way until the block ends; ``report`` replaces it."""
+        """Keep ``claim`` as the attempt under way until the block ends.
+
+        Its outcome entry replaces it.
+        """
         self.under_way = claim
         try:
             yield
@@ -172,30 +176,38 @@ class LedgerWriter:
     def append_decision(
         self, context: DecisionContext, decision: Decision, valid: timedelta | None = None
     ) -> Written:
-        """``valid``: how long a claim is its holder's, from the moment that its own transaction
-        reads.
+        """Append a decision.
 
-        Raises Conflict where anything it was decided on moved, the bead's row included; then
-        nothing is written.
+        Args:
+            context: The context of the decision.
+            decision: The decision.
+            valid: How long a claim belongs to its holder, from the time of its transaction.
+
+        Raises:
+            Conflict: Something in the context changed, the bead's row included. Nothing is written.
         """
         try:
             return self._write(context, decision, guarded=True, valid=valid)
         except BeadNotFound as error:
             if decision.kind in OUTLIVES:
                 return self._write(context, decision._replace(note=""), guarded=True, alone=True)
-            raise Conflict("the bead was deleted in the same instant") from error
+            raise Conflict("The bead was deleted at the same moment.") from error
 
     def record(self, decision: Decision) -> Written:
-        """Append a decision about no bead, a pause for example.
+        """Append a decision about no bead, for example a pause.
 
-        Raises NotRecorded as ``report``.
+        Raises OutcomeNotRecorded as ``append_outcome``.
         """
         if decision.bead != GLOBAL:
-            raise ValueError(f"a decision about {decision.bead} needs the context it was made in")
+            raise ValueError(f"a decision about {decision.bead} needs its context")
         return self._append_until_written(None, decision)
 
     def append_outcome(self, context: DecisionContext, decision: Decision) -> Written:
-        """Append an outcome. Raises NotRecorded if nothing could be written for ``PATIENCE``."""
+        """Append an outcome entry.
+
+        Raises:
+            OutcomeNotRecorded: Nothing could be written for ``OUTCOME_TIMEOUT_SECONDS``.
+        """
         if self.under_way is not None and self.under_way.token == decision.token:
             self.under_way = decision
         return self._append_until_written(context, decision)
@@ -208,8 +220,9 @@ class LedgerWriter:
                     context, decision, alone=alone
                 )
             except BeadNotFound:
-                decision, alone = decision._replace(note=""), True  # its stream outlives it
-            except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
+                decision, alone = decision._replace(note=""), True  # The stream outlives the bead.
+            # The entry alone commits nothing of bd's migration. The row follows later.
+            except MigrationInProgress:
                 withheld = entry_payloads.Withheld(decision.note, decision.status)
                 detail = {**decision.detail, **withheld.encode()}
                 decision, alone = decision._replace(note="", status="", detail=detail), True
@@ -223,7 +236,10 @@ class LedgerWriter:
                 waited += pause
 
     def _find_recorded(self, decision: Decision) -> Written | None:
-        """The report as it stands already: a commit whose answer was lost may have taken place."""
+        """Return the outcome entry if it is already in history.
+
+        A commit whose answer was lost may have succeeded.
+        """
         rows = self.engine.query(
             f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ?"
             " AND kind = ?",
@@ -243,16 +259,25 @@ class LedgerWriter:
     ) -> Written:
         """Write the entry and its changes in one commit.
 
-        ``context``: None for a decision about no bead. ``guarded``: only on the HEAD and the fence
-        of the context. ``alone``: without the bead's row. Raises Conflict, BeadGone,
-        MergeInProgress, MigrationInProgress.
+        Args:
+            context: The context. None for a decision about no bead.
+            decision: The decision.
+            guarded: Write only on the HEAD and the fence of the context.
+            alone: Write without the bead's row.
+            valid: How long a claim belongs to its holder.
+
+        Raises:
+            Conflict: The context changed.
+            BeadNotFound: The bead has no row.
+            MergeInProgress: A merge is not committed.
+            MigrationInProgress: A migration of bd is not committed.
         """
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
             begun = self._read_snapshot(tx, about, decision)
             if held is not None and begun.head != held.observed:
-                raise Conflict("history moved on since this was decided")
+                raise Conflict("History changed since this was decided.")
             beads: list[str] = []
             if about is not None:
                 beads = versioned(about.schema, ("issues", "events"))
@@ -274,10 +299,11 @@ class LedgerWriter:
     def _read_snapshot(
         self, tx: Transaction, context: DecisionContext | None, decision: Decision
     ) -> _Begun:
-        """``context``:
+        """Return the facts for the transaction. ``context`` is None if no row of a bead is read.
 
-        None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is
-        about a bead that has no row any more.
+        Raises:
+            MergeInProgress: A merge is not committed.
+            BeadNotFound: The decision is about a bead without a row.
         """
         head, clock, merging, last, settings = tx.query(
             _BEGIN, (self.identity.settings_hash, decision.bead)
@@ -288,7 +314,7 @@ class LedgerWriter:
         assert moment is not None
         free = (
             max(int(last or 0), 0) + 1
-        )  # an imported entry may stand below 1, and the fold takes 0 for folded
+        )  # An imported entry may have a version below 1, and projection reads 0 as applied.
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
@@ -296,7 +322,7 @@ class LedgerWriter:
         sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
         if not rows:
-            raise BeadNotFound(f"bead {decision.bead} is gone")
+            raise BeadNotFound(f"Bead {decision.bead} does not exist.")
         (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
         return begun._replace(
             matches=bool(matches),
@@ -307,35 +333,35 @@ class LedgerWriter:
     def _recheck_guards(
         self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun
     ) -> None:
-        """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
+        """Check the decision against the row as this transaction sees it. Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
         if decision.kind is EntryKind.CLAIM and is_resent(decision.detail):
             if not begun.runs:
-                raise Conflict(f"{bead} is no longer in progress")
+                raise Conflict(f"{bead} is no longer in progress.")
         elif decision.kind is EntryKind.CLAIM:
             if not begun.matches:
-                raise Conflict(f"{bead} no longer matches")
+                raise Conflict(f"{bead} no longer matches.")
             hold = self._unready(tx.query, context, decision.rule, bead, begun.now)
             if hold is not None:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
-            raise Conflict(f"{bead} is no longer in progress")
+            raise Conflict(f"{bead} is no longer in progress.")
         if (
             decision.kind in BY_HAND
             and row["status"] != entry_payloads.ByHand.decode(decision.detail).row
         ):
-            raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
+            raise Conflict(f"{bead} is now {row['status']}, and that is not committed yet.")
         by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
         if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
-            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that
-            # was decided on
+            # A heartbeat changes neither HEAD nor the fence, so it is compared with the one in the
+            # context.
             seen = leases_of(decision.detail.get("given"))
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
-                raise Conflict(f"the lease of {bead} has changed")
+                raise Conflict(f"The lease of {bead} has changed.")
 
     def unready(self, context: DecisionContext, entry: LedgerEntry) -> HoldReason | None:
-        """Why a claimed bead may not be sent, where its rule asks for readiness."""
+        """Return why a claimed bead may not be sent, if its rule requires readiness."""
         return self._unready(self.engine.query, context, entry.rule, entry.bead, entry.at)
 
     def _unready(
@@ -352,7 +378,10 @@ class LedgerWriter:
         begun: _Begun,
         valid: timedelta | None,
     ) -> tuple[LedgerEntry, dict[str, Any], str]:
-        """``context``: None if no row of a bead was read."""
+        """Return the entry, the changed cells, and a warning.
+
+        ``context`` is None if no row was read.
+        """
         kind, now, row = decision.kind, begun.now, begun.row
         changes: dict[str, Any] = {}
         cells: dict[str, tuple[Any, Any]] = {}
@@ -371,15 +400,14 @@ class LedgerWriter:
                 name: (normalize_cell(name, row[name]), normalize_cell(name, value))
                 for name, value in changes.items()
             }
-            if (
-                kind is EntryKind.NOTE
-            ):  # somebody who had read them before they were overwritten may have put them back
+            # A writer that had read the notes before may have written them back.
+            if kind is EntryKind.NOTE:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > context.schema.text_limit("issues", "notes"):
                 warning, note = (
-                    f"the notes of {decision.bead} are full: the ledger alone carries «{note}»",
+                    f"the notes of {decision.bead} are full, so only the ledger contains «{note}»",
                     "",
                 )
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
@@ -434,7 +462,7 @@ class LedgerWriter:
         changes: Mapping[str, Any],
         entry: LedgerEntry,
     ) -> None:
-        """The bead's row, and the row of ``events`` that bd itself would write."""
+        """Write the bead's row, and the row of ``events`` that bd itself would write."""
         note, row = entry.wrote.note, begun.row
         if not entry.wrote.events or row is None:
             return
@@ -449,9 +477,9 @@ class LedgerWriter:
         sets.append("updated_at = ?")
         params.append(second)
         if schema.has_row_lock:
-            # As bd does with each write of the row. Dolt merges concurrent writes of one row
-            # cell by cell; two new values of one cell conflict, so bd's write and this one can't
-            # both succeed.
+            # As bd does with each write of the row. Dolt merges concurrent writes of one row cell
+            # by cell. Two new values of one cell conflict, so bd's write and this one can't both
+            # succeed.
             sets.append("row_lock = ?")
             params.append(uuid.uuid4().int % 2**63)
         tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
@@ -478,8 +506,9 @@ class LedgerWriter:
         )
 
     def _append(self, tx: Transaction, entry: LedgerEntry, settings_stand: bool) -> None:
-        """The row of the ledger; the settings' text goes into history with the first decision
-        under it.
+        """Insert the ledger's row.
+
+        The text of the settings is committed with the first decision under them.
         """
         if not settings_stand:
             tx.execute(
@@ -509,8 +538,9 @@ class LedgerWriter:
         )
 
     def _record_local_claim(self, tx: Transaction, entry: LedgerEntry) -> None:
-        """Outside of history too, until the saved state has it: should history lose this commit,
-        the attempt is still known.
+        """Record a claim outside of history too, until the saved state contains it.
+
+        If history loses this commit, the attempt is still known.
         """
         tx.execute(
             "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
@@ -530,7 +560,7 @@ class LedgerWriter:
 def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
     """Return the two expressions that guard the decision: its rule's `when` and `running`.
 
-    Nothing guards a decision or report that does not depend on them: its rule may have left
+    They are empty for a decision that doesn't depend on them, since its rule may be removed from
     the settings. Raises MissingRule.
     """
     if decision.kind not in GUARDED_BY_RULE:
@@ -538,8 +568,8 @@ def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
     compiled = context.compiled.get(decision.rule)
     if compiled is None:
         raise MissingRule(
-            f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row"
-            " with"
+            f"{decision.kind.value} {decision.bead}: there is no rule"
+            f" {decision.rule!r} to check its row."
         )
     return compiled.when_row, compiled.running_row
 
@@ -553,19 +583,21 @@ def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, r
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
     job = f" (job {decision.job})" if decision.job else ""
     return OutcomeNotRecorded(
-        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in"
+        f'Could not record "{decision.kind.value}{job}" for {decision.bead} within'
         f" {OUTCOME_TIMEOUT_SECONDS:.0f} s: {error.message}",
         where=f"attempt {decision.attempt}, token {decision.token}",
         fix=(
-            f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}';"
-            " do not set it open while that job runs"
+            f"Fix the database error, then add the note manually: `bd note {decision.bead}"
+            f" '{decision.kind.value}{job}'`. Don't reopen the bead while that job is"
+            " running."
         ),
     )
 
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
-    """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes
-    it, we do not.
+    """Return a hash of the content of the bead without the cells of dolt_watch.
+
+    An edit by a user changes it, dolt_watch doesn't.
     """
     names = {*CONTENT, *(compiled.columns if compiled else ())} - {
         "status",

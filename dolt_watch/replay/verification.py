@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -40,6 +40,7 @@ from dolt_watch.core.model import (
     Phase,
     State,
 )
+from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.ledger.writer import bead_hash
 from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
@@ -57,8 +58,12 @@ DECIDED = frozenset(
 )
 DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
-WORDED = ("deferred_note",)
-"""Keys of a detail that hold a sentence: only whether there is one is compared."""
+WORDED = ("deferred_note", "why")
+"""Keys of a detail that contain a sentence. Only its presence is compared: a release may word it
+differently.
+"""
+EARLIER_UNKNOWN_WRITER = "somebody"
+"""Earlier releases recorded this word for ``UNKNOWN_WRITER``."""
 
 GONE = "what it observed is not in this history any more"
 EARLIER = (
@@ -404,6 +409,13 @@ class _EntryVerifier:
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
 
+def _in_current_words(value: Any) -> Any:
+    """Return a value of a detail in the words of this release."""
+    if isinstance(value, dict) and value.get("who") == EARLIER_UNKNOWN_WRITER:
+        return {**value, "who": UNKNOWN_WRITER}
+    return value
+
+
 def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     if made is None:
         yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
@@ -428,7 +440,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
     detail = orjson.loads(orjson.dumps({**made.detail}))
     pairs |= {
-        f"detail.{name}": (entry.detail.get(name), value)
+        f"detail.{name}": (_in_current_words(entry.detail.get(name)), _in_current_words(value))
         for name, value in detail.items()
         if name not in ("given", *WORDED)
     }

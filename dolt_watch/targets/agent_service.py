@@ -1,8 +1,8 @@
-"""claude-agent-service, asked directly: a prompt of our own, its own numbers, and its word on
-each job. Its answers were asked of eccf0dd.
+"""The target ``agent-service``: claude-agent-service, asked directly (commit eccf0dd).
 
-It is not idempotent, and has no list of its jobs: a job id that was lost cannot be found again.
-Our token goes along as metadata, for people.
+dolt_watch sends a prompt of its own, and reads the service's capacity and its verdict on each job.
+The service doesn't deduplicate and can't list its jobs, so a lost job id can't be found again. The
+token is sent as metadata, for users.
 """
 
 from __future__ import annotations
@@ -33,31 +33,32 @@ VERDICTS = {
     "completed": Verdict.FINISHED,
     "failed": Verdict.FINISHED,
     "error": Verdict.FINISHED,
-    # Over, for the service; its agent may go on. The word is kept: what timed out is not tried
-    # again.
+    # The service doesn't count the job any more, but its agent may run on. The word 'timeout' is
+    # kept, because such a job must not be tried again.
     "timeout": Verdict.FINISHED,
 }
 
 
 class AgentService:
-    """``POST /execute``, ``GET /jobs/{id}``, ``GET /health``."""
+    """The target: ``POST /execute``, ``GET /jobs/{id}``, ``GET /health``."""
 
     def __init__(self, settings: AgentServiceSettings) -> None:
-        """Raises SettingsError: no URL, no token, a template that cannot be used."""
+        """Check the settings.
+
+        Raises:
+            SettingsError: There is no URL or no token, or the template can't be used.
+        """
         name = settings.name
         fix = (
-            f'[targets.{name}] url = "http://HOST:PORT" (claude-agent-service), or'
-            " CLAUDE_AGENT_SERVICE_URL"
+            f'Set [targets.{name}] url = "http://HOST:PORT" (claude-agent-service), or'
+            " CLAUDE_AGENT_SERVICE_URL."
         )
         check_url(settings, "url", settings.url, fix=fix)
         if not settings.token:
             raise SettingsError(
-                f"target {name} has no bearer token",
+                f"Target {name} has no bearer token.",
                 where=settings.origin("token"),
-                fix=(
-                    f"set API_BEARER_TOKEN, or [targets.{name}] token_file ="
-                    ' "/path/of/a/file/that/holds/it"'
-                ),
+                fix=(f'Set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/to/token".'),
             )
         check_bearer(settings, settings.url, settings.token)
         self.name = name
@@ -68,9 +69,9 @@ class AgentService:
         self._service = HttpClient(settings.url)
 
     def capacity(self) -> Capacity:
-        """The service's own numbers.
+        """Return the capacity that the service reports.
 
-        It fails open nowhere: what is no answer of its own is down.
+        An answer of something else means that it is down.
         """
         found = interpret_health(
             self._service.exchange("GET", "/health", timeout=min(self.timeout, STATUS_TIMEOUT))
@@ -78,7 +79,7 @@ class AgentService:
         return found._replace(proof="both" if found.proof else "")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """One POST."""
+        """Send one POST and return the answer."""
         from dolt_watch.targets.templates import TemplateRenderError
 
         try:
@@ -129,20 +130,21 @@ def _template(settings: AgentServiceSettings) -> Template:
 
 
 def read_answer(exchange: HttpResult) -> Answer:
-    """What an answer to ``POST /execute`` means: the table of docs/targets.md. Raises nothing."""
+    """Return the answer to ``POST /execute``, by the table in docs/targets.md. Raises nothing."""
     if exchange.failure is None and exchange.status == 202:
         job = valid_job_id(_field(exchange, "job_id"))
-        # What cannot be a job id is no proof that nothing runs.
+        # An invalid job id is no proof that nothing runs.
         return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.summary}", 202)
     return default_answer(exchange)
 
 
 def read_job(exchange: HttpResult) -> JobReport:
-    """What an answer to ``GET /jobs/{id}`` means. Raises nothing."""
+    """Return the verdict from an answer to ``GET /jobs/{id}``. Raises nothing."""
     if exchange.failure is not None:
         return JobReport(Verdict.UNKNOWN, error=exchange.reason)
     if exchange.status == 404 and _field(exchange, "detail") == "Job not found":
-        # Its own words: another 404 is of a proxy, or of a wrong path, and says nothing of the job.
+        # The service's own text. Another 404 comes from a proxy or a wrong path, and says nothing
+        # about the job.
         return JobReport(Verdict.LOST, error=exchange.summary)
     word = _field(exchange, "status") if exchange.status == 200 else None
     verdict = VERDICTS.get(word, Verdict.UNKNOWN) if isinstance(word, str) else Verdict.UNKNOWN
@@ -155,7 +157,7 @@ def read_job(exchange: HttpResult) -> JobReport:
 
 
 def _error(exchange: HttpResult) -> str:
-    """The job's own error text: ``error``, else what it wrote to stderr, else its exit code."""
+    """Return the job's error text: ``error``, or what it wrote to stderr, or its exit code."""
     for key in ("error", "stderr", "exit_code"):
         said = _field(exchange, key)
         if isinstance(said, str) and said.strip():

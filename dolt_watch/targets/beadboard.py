@@ -1,9 +1,8 @@
-"""BeadBoard: asks ``claude-agent-service`` for a run on our behalf, and tells us a job id.
+"""The target ``beadboard``: BeadBoard, which requests a run from claude-agent-service (commit
+20f07e9).
 
-Its answers were asked of BeadBoard 20f07e9.
-
-It is not idempotent, and its 502 is both 'refused' and 'accepted, but the answer was lost': most
-of its 502s are ``Unknown``.
+BeadBoard doesn't deduplicate. Its 502 can mean that the service refused the bead, or that it
+accepted the bead and the answer was lost. So most of its 502s are ``Unknown``.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from dolt_watch.targets.validation import check_url, checked_timeout
 DEFAULT_TIMEOUT = 30.0
 
 CREDENTIAL = frozenset({"Invalid token", "Missing bearer token", "Service unauthenticated"})
-"""claude-agent-service's words for a bearer that it does not take, passed on by BeadBoard in a
+"""Texts of claude-agent-service for a bearer token that it rejects. BeadBoard passes them on in a
 502.
 """
 NOT_CONFIGURED = "is not configured"
-"""BeadBoard has no URL of its service, or no bearer: no bead can be sent."""
+"""BeadBoard has no URL of its service, or no bearer token, so it can't dispatch any bead."""
 SERVICE_AWAY = frozenset(
     {"fetch failed", *(f"Agent service returned HTTP {status}." for status in sorted(GATEWAY))}
 )
-"""BeadBoard's words where its service, or the gateway before it, cannot be reached."""
+"""Texts of BeadBoard if its service, or the gateway before the service, can't be reached."""
 OUR_FAULT = frozenset({"Invalid JSON body.", "taskId is required."})
 
 
 class BeadBoard:
     """The default target.
 
-    ``service_url`` (optional) is claude-agent-service itself: its ``/health`` has numbers, and
-    can say that nothing runs.
+    ``service_url`` (optional) is the URL of claude-agent-service itself. Its ``/health`` has
+    numbers, and can prove that nothing runs.
     """
 
     def __init__(
@@ -60,26 +59,27 @@ class BeadBoard:
         self._service = HttpClient(service_url) if service_url else None
 
     def capacity(self) -> Capacity:
-        """One slot or none by BeadBoard's own ``busy``, which fails open: a courtesy.
+        """Return one slot or none, by BeadBoard's own ``busy``.
 
-        With ``service_url``, the service's numbers.
+        BeadBoard reports not busy if it can't ask its service.
+
+        With ``service_url``, return the service's numbers.
         """
-        look = min(self.timeout, STATUS_TIMEOUT)  # BeadBoard hangs for 301 s where its service does
+        look = min(self.timeout, STATUS_TIMEOUT)  # If its service hangs, BeadBoard hangs for 301 s.
         if self._service is None:
             return read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
         capacity = interpret_health(self._service.exchange("GET", "/health", timeout=look))
         if not capacity.slots and not capacity.idle:
             return capacity
-        # A frozen BeadBoard dispatches what it holds when it thaws. So an idle service is
-        # evidence only beside a BeadBoard that answers, and a free slot is of no use without
-        # one.
+        # A frozen BeadBoard dispatches its pending requests when it thaws. So an idle service is
+        # evidence only if BeadBoard answers too, and a free slot is useless without BeadBoard.
         board = read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
         return board if board.down else capacity._replace(proof="both")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """One POST.
+        """Send one POST and return the answer.
 
-        BeadBoard knows nothing of the ``Idempotency-Key``; a proxy or a later version may.
+        BeadBoard ignores the ``Idempotency-Key``. A proxy or a later version may use it.
         """
         return read_answer(
             self._board.exchange(
@@ -92,7 +92,7 @@ class BeadBoard:
         )
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        """BeadBoard tells nothing about jobs."""
+        """Return an unknown verdict: BeadBoard reports nothing about jobs."""
         return JobReport(Verdict.UNKNOWN)
 
     def close(self) -> None:
@@ -102,17 +102,17 @@ class BeadBoard:
 
 
 def create(settings: BeadBoardSettings) -> BeadBoard:
-    """Raises SettingsError: no URL, or one that is none."""
+    """Return the target. Raises SettingsError if there is no URL, or if a URL is invalid."""
     name = settings.name
     fix = (
-        f'set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url = "http://HOST:PORT" in'
-        " dolt_watch.toml"
+        f"Set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url ="
+        ' "http://HOST:PORT" in dolt_watch.toml.'
     )
     check_url(settings, "url", settings.url, fix=fix)
     if settings.service_url:
         fix = (
-            f'[targets.{name}] service_url = "http://HOST:PORT" (claude-agent-service), or leave'
-            " it out"
+            f'Set [targets.{name}] service_url = "http://HOST:PORT"'
+            " (claude-agent-service), or remove it."
         )
         check_url(settings, "service_url", settings.service_url, fix=fix)
     return BeadBoard(name, settings.url, settings.service_url, checked_timeout(settings))
@@ -123,7 +123,7 @@ def create(settings: BeadBoardSettings) -> BeadBoard:
 
 
 def read_answer(exchange: HttpResult) -> Answer:
-    """What an answer to a dispatch means: the table of docs/targets.md. Raises nothing."""
+    """Return the answer to a dispatch, by the table in docs/targets.md. Raises nothing."""
     if exchange.failure is not None:
         return default_answer(exchange)
     match exchange.status:
@@ -137,7 +137,7 @@ def read_answer(exchange: HttpResult) -> Answer:
                 not_found=names_no_bead(exchange.summary),
             )
         case 500:
-            # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before
+            # 'not configured', or an empty body for JSON null. BeadBoard's own 500s are sent before
             # it asks its service.
             error = error_field(exchange)
             away = "service" if isinstance(error, str) and NOT_CONFIGURED in error else ""
@@ -153,12 +153,15 @@ def read_answer(exchange: HttpResult) -> Answer:
 def _accepted(exchange: HttpResult) -> Answer:
     answer = parse_json(exchange)
     job = valid_job_id(answer.get("job_id")) if isinstance(answer, dict) else ""
-    # What cannot be a job id is no proof that nothing runs.
+    # An invalid job id is no proof that nothing runs.
     return Accepted(job, 200) if job else Unknown(f"no job_id in {exchange.summary}", 200)
 
 
 def _for_good(exchange: HttpResult) -> bool:
-    """'Bead X not found.' is not for good: BeadBoard says it too when it cannot read Dolt."""
+    """Return whether an unchanged bead would be refused again.
+
+    'Bead X not found.' is temporary: BeadBoard also says it if it can't read Dolt.
+    """
     error = error_field(exchange)
     return isinstance(error, str) and (
         error in OUR_FAULT or error.endswith("missing acceptance criteria.")
@@ -166,16 +169,16 @@ def _for_good(exchange: HttpResult) -> bool:
 
 
 def _passed_on(exchange: HttpResult) -> Answer:
-    """A 502 holds what the service said where it said something; else nobody knows what it did."""
+    """Return the answer for a 502. Without the service's own text, the outcome is unknown."""
     error = error_field(exchange)
     if error == "Queue full":
         return Busy(exchange.summary, 502, retry_after(exchange))
     if isinstance(error, str) and error in CREDENTIAL:
         return Refused(exchange.summary, 502, halts_rule=True)
     if isinstance(error, list):
-        # The service's 422: validation comes before anything else there.
+        # The service's 422. The service validates a request before anything else.
         return Refused(exchange.summary, 502, not_found=names_no_bead(exchange.summary))
-    # Without a word of BeadBoard's own, a proxy says that it cannot reach BeadBoard.
+    # Without a text of BeadBoard, a proxy reports that it can't reach BeadBoard.
     told = isinstance(error, str) and error in SERVICE_AWAY
     away = "service" if error is None or told else ""
     return Unknown(exchange.summary, 502, away)
@@ -185,9 +188,9 @@ def _passed_on(exchange: HttpResult) -> Answer:
 
 
 def read_status(exchange: HttpResult) -> Capacity:
-    """``GET /api/agent-status``.
+    """Return the capacity from ``GET /api/agent-status``.
 
-    Never ``idle``: it says 'not busy' as well when its service is away.
+    It is never ``idle``: BeadBoard also reports 'not busy' if its service is away.
     """
     answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     busy = answer.get("busy") if isinstance(answer, dict) else None

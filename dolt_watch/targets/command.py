@@ -1,8 +1,8 @@
-"""A local program: the bead as JSON on its standard input, the first line of its output is the
-job's id. No shell.
+"""The target ``command``: a local program that hands the bead over.
 
-Its exit says what became of the dispatch. It may leave a run behind in the background where it
-exits 0; wherever else it ends, its process group ends with it.
+It gets the bead as JSON on standard input, and the first line of its output is the job's id. No
+shell is involved. Its exit code is the outcome of the dispatch. If it exits with 0, it may leave a
+run in the background. Otherwise its process group ends with it.
 """
 
 from __future__ import annotations
@@ -31,55 +31,60 @@ from dolt_watch.targets.settings import CommandSettings
 from dolt_watch.targets.validation import checked_timeout
 
 MAX_OUTPUT = 64 * 1024
-"""Bytes that are kept of each output; the rest is read and dropped, so that the program does not
-hang on it.
+"""Bytes that are kept of each output. The rest is read and discarded, so that the program doesn't
+block.
 """
 LOOK_EVERY = 0.02
-"""Seconds between two looks whether it has ended.
+"""Interval in seconds of the checks whether the program has ended.
 
-Its outputs cannot tell: what it leaves in the background may hold them open.
+The outputs don't show that, because a process in the background may keep them open.
 """
 _OURS = ("BEAD_ID", "IDEMPOTENCY_KEY")
 
 
 class Command:
-    """One program, started once for each bead."""
+    """The target: one program, started once for each bead."""
 
     def __init__(self, settings: CommandSettings, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises SettingsError: no program is named, or an environment variable that can be
-        none.
+        """Check the settings.
+
+        Raises:
+            SettingsError: There is no program, or a name in ``env`` is invalid.
         """
         self.name = settings.name
         self.timeout = checked_timeout(settings)
         if not settings.argv or not settings.argv[0]:
             raise SettingsError(
-                f"target {self.name} names no program: nobody to dispatch to",
+                f"Target {self.name} has no program to run.",
                 where=settings.origin("argv"),
                 fix=f'[targets.{self.name}] argv = ["/path/of/the/program", "argument"]',
             )
         for name in settings.env:
             if not name or "=" in name or name in _OURS:
                 raise SettingsError(
-                    f"target {self.name}: {sanitize(name, 80)!r} cannot be named in env",
+                    f"Target {self.name}: {sanitize(name, 80)!r} isn't allowed in env.",
                     where=settings.origin("env"),
                     fix=(
-                        f'names only: env = ["PATH", "HOME"]; {" and ".join(_OURS)} are set by'
-                        " dolt_watch"
+                        'Write names only: env = ["PATH", "HOME"]. dolt_watch sets'
+                        f" {' and '.join(_OURS)}."
                     ),
                 )
         self._argv = list(settings.argv)
         self._env = {name: environ[name] for name in settings.env if name in environ}
 
     def capacity(self) -> Capacity:
-        """Not known; but none where there is no such program, so that nothing is claimed for it."""
+        """Return an unknown capacity.
+
+        If the program is missing, the target is down, so that nothing is claimed for it.
+        """
         if shutil.which(self._argv[0], path=self._env.get("PATH", os.defpath)) is None:
             return Capacity(
                 0, f"{sanitize(self._argv[0], 200)}: no such program, or not executable", down=True
             )
-        return Capacity(None, "a program tells nothing of its capacity")
+        return Capacity(None, "a program reports no capacity")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """Runs it once, and to its end."""
+        """Run the program once, to its end, and return the answer."""
         given = json.dumps(bead_payload(task)).encode() + b"\n"
         env = {**self._env, "BEAD_ID": task.bead, "IDEMPOTENCY_KEY": token}
         pipe = subprocess.PIPE
@@ -87,14 +92,15 @@ class Command:
             process = subprocess.Popen(
                 self._argv, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True
             )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the bead's id
-            # Popen raises only where no program was executed.
+        # ValueError: the bead's id contains a NUL character.
+        except (OSError, ValueError) as error:
+            # Popen raises only if no program was executed.
             why = (
                 f"{sanitize(self._argv[0], 200)} could not be started: {sanitize(str(error), 200)}"
             )
             return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
         end = ProcessResult(None)
-        with process:  # which waits for it
+        with process:  # Leaving the block waits for the program.
             try:
                 end = _Talk(process, given).until(time.monotonic() + self.timeout)
             finally:
@@ -107,12 +113,12 @@ class Command:
         return JobReport(Verdict.UNKNOWN)
 
     def close(self) -> None:
-        """Nothing is held open between two dispatches."""
+        """Do nothing: nothing is open between two dispatches."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """How it ended. ``code``: as subprocess has it, None: its time was over."""
+    """The end of the program. ``code`` is as in subprocess. None: its time was over."""
 
     code: int | None
     out: bytes = b""
@@ -120,11 +126,11 @@ class ProcessResult:
 
 
 def read_end(end: ProcessResult, timeout: float) -> Answer:
-    """What an end means: the table of docs/targets.md. Raises nothing."""
+    """Return the answer for an end, by the table in docs/targets.md. Raises nothing."""
     said = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
         return Unknown(
-            f"the program did not end within {timeout:g} s: killed, its process group with it"
+            f"the program didn't end within {timeout:g} s and was killed with its process group"
         )
     if end.code < 0:
         return Unknown(f"the program was killed by signal {-end.code}: {said}".rstrip(": "))
@@ -135,7 +141,7 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
         return Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
     job = valid_job_id(first)
-    # It says that it went well, so a run may have begun.
+    # The program reports success, so a run may have begun.
     return (
         Accepted(job, None)
         if job
@@ -144,11 +150,11 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
 
 
 class _Talk:
-    """Gives a program its input and takes its outputs, all three at once, so that neither waits
-    for the other.
+    """Writes a program's input and reads its two outputs at the same time, so that none blocks the
+    others.
 
-    Temporary files would need no loop, but nothing would bound their size: RLIMIT_FSIZE also
-    limits every file that the program and the run in its background write.
+    Temporary files would need no loop, but their size would have no limit: RLIMIT_FSIZE also limits
+    every file that the program and its background run write.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
@@ -166,15 +172,15 @@ class _Talk:
             )
 
     def until(self, deadline: float) -> ProcessResult:
-        """``deadline``: of time.monotonic()."""
+        """Return the end of the program. ``deadline`` is a value of time.monotonic()."""
         with self._selector:
             while (code := _code(self._process)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return ProcessResult(None)
                 self._turn(min(left, LOOK_EVERY))
-            # What it wrote before its end is there already; what others in its group still write
-            # is not waited for.
+            # Everything that the program wrote is already in the pipe. Output of other processes in
+            # its group is not awaited.
             for stream in self._kept:
                 self._read(stream)
         out, err = self._kept.values()
@@ -191,16 +197,16 @@ class _Talk:
         with suppress(BlockingIOError):
             try:
                 self._left = self._left[os.write(stream.fileno(), self._left) :]
-            except BrokenPipeError:  # it does not want to read any more
+            except BrokenPipeError:  # The program has stopped reading.
                 self._left = b""
         if not self._left:
             self._selector.unregister(stream)
             stream.close()
 
     def _read(self, stream: IO[bytes]) -> None:
-        """One pipe's full, at most."""
+        """Read at most the content of one full pipe."""
         kept = self._kept[stream]
-        with suppress(BlockingIOError, ValueError):  # ValueError: closed already
+        with suppress(BlockingIOError, ValueError):  # ValueError: the pipe is already closed.
             data = os.read(stream.fileno(), MAX_OUTPUT)
             kept += data[: MAX_OUTPUT - len(kept)]
             if not data:
@@ -209,11 +215,12 @@ class _Talk:
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | None:
-    """Its exit code, -N where signal N ended it, None while it runs.
+    """Return the exit code, -N after signal N, or None while the program runs.
 
-    Without collecting it: until then nobody else gets its number, which its group has too.
+    The process is not collected here. Until it is, no other process gets its PID, which is also the
+    ID of its group.
     """
-    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13.
         return process.poll()
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if ended is None:

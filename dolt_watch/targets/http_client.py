@@ -1,9 +1,10 @@
-"""One HTTP exchange, bounded in every direction, and honest about whether anything was sent.
+"""One HTTP exchange with limits on time and size, and a reliable statement whether anything was
+sent.
 
-DO tell 'nothing was sent' from 'nobody knows': only the first may be tried again. DON'T raise:
-whatever happens is an ``HttpResult``. Each exchange has its own connection. One kept alive may
-be closed by the server in the moment in which it is used again, and a POST lost so would be an
-outcome that nobody knows.
+DO distinguish 'nothing was sent' from 'unknown': only the first may be tried again. DON'T raise:
+every result is an ``HttpResult``. Each exchange has its own connection. A server may close a kept
+connection at the moment when it is used again, and the outcome of a POST that is lost that way
+would be unknown.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds to find, reach and (https) greet the server."""
+"""Seconds for name resolution, connection and TLS handshake."""
 MAX_BODY = 64 * 1024
-"""Bytes of an answer that are read; more is no answer of a service that we know."""
+"""Bytes of an answer that are read. No known service sends more."""
 SHORTEST_SECRET = 6
-"""A credential shorter than this is not looked for in answers: hiding every 'a' would hide the
-answer.
+"""Credentials with fewer characters are not hidden in answers. Hiding every 'a' would make the
+answer unreadable.
 """
 
 
 class TransportFailure(StrEnum):
-    """Why there is no whole answer."""
+    """The reason why there is no complete answer."""
 
     REFUSED = "refused"
-    """Our own connection was refused: nothing was sent."""
+    """The connection was refused. Nothing was sent."""
     NOT_SENT = "not-sent"
-    """No connection (name, route, TLS, time): nothing was sent."""
+    """There was no connection (name, route, TLS, time). Nothing was sent."""
     IMPOSSIBLE = "impossible"
-    """No such request can be made: nothing was sent."""
+    """Such a request can't be made. Nothing was sent."""
     BROKEN = "broken"
-    """Broken after sending may have begun."""
+    """The connection broke after sending may have begun."""
     TIMEOUT = "timeout"
-    """No whole answer in time, after sending may have begun."""
+    """No complete answer came in time, after sending may have begun."""
     OVERSIZED = "oversized"
     """The answer is larger than ``MAX_BODY``."""
 
@@ -65,12 +66,14 @@ AWAY = frozenset(
         TransportFailure.TIMEOUT,
     }
 )
-"""The server cannot be reached, or does not answer: no fault of what was asked."""
+"""The server can't be reached or doesn't answer. The request is not at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResult:
-    """What came of one request: a whole answer (``trouble`` None), or why there is none."""
+    """The result of one request: a complete answer (``failure`` is None), or the reason why there
+    is none.
+    """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -78,41 +81,44 @@ class HttpResult:
     body: bytes = b""
     failure: TransportFailure | None = None
     reason: str = ""
-    """The trouble in words: safe to print, no secret in it."""
+    """The failure as text. It is safe to print and contains no secret."""
     at: float = 0.0
-    """Seconds since 1970 by this machine, when it ended: only to read a ``Retry-After`` date by,
-    where the answer has no ``Date``.
+    """Seconds since 1970 on this machine at the end of the exchange. Used to interpret a
+    ``Retry-After`` date if the answer has no ``Date``.
     """
 
     @property
     def text(self) -> str:
-        """The body as text, whatever it holds."""
+        """Return the body as text, whatever bytes it contains."""
         return self.body.decode("utf-8", "replace")
 
     @property
     def summary(self) -> str:
-        """'HTTP <code>: <body>', as the notes say it; without an answer, why not."""
+        """Return 'HTTP <code>: <body>', as notes show it. Without an answer, return the reason."""
         if self.failure is not None:
             return self.reason
         return f"HTTP {self.status}: {sanitize(self.text.rstrip())}".rstrip()
 
 
 class HttpClient:
-    """Asks one server. Give it up with ``close``."""
+    """A client of one server. Call ``close`` after use."""
 
     def __init__(
         self, url: str, secrets: Sequence[str] = (), *, ca_file: Path | None = None
     ) -> None:
-        """``secrets``: what else of ours an answer must not bring back into a note.
+        """Create the client. Nothing is connected yet.
 
-        ``ca_file``: the only authority whose certificates are accepted; None: those of the system.
+        Args:
+            url: Base URL. It may contain credentials.
+            secrets: Further texts that must not appear in a note if an answer contains them.
+            ca_file: File of the only accepted certificate authority. None: those of the system.
         """
         parts = urlsplit(url)
         self.base = url.rstrip("/")
         self.secure = parts.scheme == "https"
-        # The place in words: never the URL itself, which may hold a password.
+        # The server as text. The URL itself may contain a password.
         self.place = f"{parts.hostname}:{parts.port or (443 if self.secure else 80)}"
-        # As it is spelt in the URL and as it is sent; a name without a password is a token.
+        # As in the URL and as sent. A name without a password is a token.
         secret = parts.password or parts.username or ""
         self._secrets = (secret, unquote(secret), *secrets)
         self._ca_file = ca_file
@@ -128,11 +134,15 @@ class HttpClient:
         body: bytes | None = None,
         max_body: int = MAX_BODY,
     ) -> HttpResult:
-        """Send once; at most ``timeout`` seconds in all, connecting included.
+        """Send one request. Redirects are answers and are not followed.
 
-        Redirects are answers, not followed.
-
-        ``max_body``: bytes of the answer; a larger one is ``TransportFailure.OVERSIZED``.
+        Args:
+            method: The HTTP method.
+            path: Path below the base URL.
+            timeout: Seconds for the whole exchange, including the connection.
+            headers: Headers to send.
+            body: Body to send.
+            max_body: Bytes of the answer. A larger one is ``TransportFailure.OVERSIZED``.
         """
         watch = _Deadline(timeout)
         try:
@@ -159,8 +169,8 @@ class HttpClient:
         httpx = _httpx()
 
         if self._client is None:
-            # For http:// no certificates are needed, and reading them costs 20 ms. https:// is
-            # verified always, by SSL_CERT_FILE where it is set.
+            # http:// needs no certificates, and reading them takes 20 ms. https:// is always
+            # verified, with SSL_CERT_FILE if it is set.
             self._client = httpx.Client(
                 verify=self._context() if self.secure else False,
                 trust_env=False,
@@ -180,7 +190,7 @@ class HttpClient:
         response = self._client.send(request, stream=True)
         try:
             received = bytearray()
-            # Raw: a body that unpacks to gigabytes is not unpacked.
+            # Raw, so that a compressed body of gigabytes is not unpacked.
             for chunk in response.iter_raw():
                 received += chunk
                 if len(received) > max_body:
@@ -188,7 +198,7 @@ class HttpClient:
                         response.status_code,
                         failure=TransportFailure.OVERSIZED,
                         reason=(
-                            f"HTTP {response.status_code}: answer larger than"
+                            f"HTTP {response.status_code}: the answer is larger than"
                             f" {max_body // 1024} KiB"
                         ),
                         at=time.time(),
@@ -196,7 +206,7 @@ class HttpClient:
                 watch.check()
         finally:
             response.close()
-        # A body that ends with its connection cannot be told from one that our own watch cut off.
+        # A body that ends with its connection looks the same as one that the watch interrupted.
         watch.check()
         answer_headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResult(
@@ -210,7 +220,10 @@ class HttpClient:
         return _httpx().create_ssl_context() if self._ca_file is None else ca_context(self._ca_file)
 
     def _redact(self, body: bytes, sent: Mapping[str, str]) -> bytes:
-        """An answer may echo the request; our credential must not reach a note by that way."""
+        """Return the body without the credentials of the request.
+
+        An answer may echo them, and they must not reach a note.
+        """
         for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
             if len(secret) >= SHORTEST_SECRET:
                 body = body.replace(secret.encode(), b"***")
@@ -223,11 +236,11 @@ class HttpClient:
         if not watch.started:
             return HttpResult(
                 failure=TransportFailure.IMPOSSIBLE,
-                reason=f"no such request ({self.place}): {cause}",
+                reason=f"the request can't be made ({self.place}): {cause}",
                 at=time.time(),
             )
-        # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never
-        # a guess. (UnicodeError: a host that is no name.)
+        # The kind of error and the trace must both show that nothing was sent. (UnicodeError: the
+        # host is not a valid name.)
         unsent = (
             _TooLate,
             httpx.ConnectError,
@@ -242,7 +255,7 @@ class HttpClient:
         if watch.expired or isinstance(error, _TooLate | httpx.TimeoutException):
             why = f"no answer within {watch.timeout:g} s ({self.place})"
             return HttpResult(failure=TransportFailure.TIMEOUT, reason=why, at=time.time())
-        why = f"connection broken after sending ({self.place}): {cause}"
+        why = f"the connection broke after sending ({self.place}): {cause}"
         return HttpResult(failure=TransportFailure.BROKEN, reason=why, at=time.time())
 
     def _unsent(self, error: Exception) -> TransportFailure:
@@ -250,7 +263,7 @@ class HttpClient:
         return TransportFailure.REFUSED if refused else TransportFailure.NOT_SENT
 
     def _unsent_why(self, error: Exception, cause: str) -> str:
-        import ssl  # httpx has it loaded already
+        import ssl  # httpx has already loaded it.
 
         links = _chain(error)
         if self._unsent(error) is TransportFailure.REFUSED:
@@ -258,20 +271,20 @@ class HttpClient:
         if any(isinstance(link, ssl.SSLError) for link in links):
             return f"TLS failed ({self.place}): {cause}"
         if any(isinstance(link, TimeoutError | _TooLate) for link in links) or "timed out" in cause:
-            return f"no connection in time ({self.place})"
+            return f"connection timed out ({self.place})"
         return f"no connection ({self.place}): {cause}"
 
 
 def ca_context(ca_file: Path) -> ssl.SSLContext:
-    """Return a TLS context that accepts the certificates of this authority only.
+    """Return a TLS context that accepts only certificates of this authority.
 
-    Clusters make their own authorities. Since Python 3.13 the default flags refuse those without
-    key usage or authority key identifier; everything else is verified as before.
+    Clusters have authorities of their own. Since Python 3.13, the default flags refuse those
+    without key usage or authority key identifier. Everything else is verified as before.
 
     Raises:
-        OSError: the file cannot be read, or contains no certificate (``ssl.SSLError``).
+        OSError: The file can't be read, or contains no certificate (``ssl.SSLError``).
     """
-    import ssl  # 10 ms, which an idle tick must not pay
+    import ssl  # The import takes 10 ms, which an idle tick must not spend.
 
     context = ssl.create_default_context(cafile=str(ca_file))
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -283,16 +296,16 @@ class _TooLate(Exception):
 
 
 class _Deadline:
-    """Ends an exchange when its time is over, wherever it hangs.
+    """Ends an exchange when its time is over, at any point.
 
-    httpx's time-outs are for one read each: a server that sends its header byte by byte would
-    hold us for ever. So a timer shuts the socket down.
+    httpx's time-outs apply to each read: a server that sends its headers byte by byte would block
+    the exchange forever. So a timer shuts the socket down.
     """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.sending = False
-        """May a byte of the request have left?"""
+        """Whether a byte of the request may have been sent."""
         self.expired = False
         self._socket: socket.socket | None = None
         self._ends = time.monotonic() + timeout
@@ -317,14 +330,15 @@ class _Deadline:
             raise _TooLate
 
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """httpcore's documented trace: tells us the socket, and the moment from which something
-        may be sent.
+        """Handle httpcore's documented trace.
+
+        It provides the socket, and the time from which something may be sent.
         """
         if name in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             stream = info.get("return_value")
             self._socket = stream.get_extra_info("socket") if stream is not None else None
         elif name.endswith(".send_request_headers.started"):
-            # Connecting may take longer than its time-out (a name with many addresses): past its
+            # Connecting may take longer than its time-out (a name with many addresses). After its
             # deadline a claim must not be sent.
             self.check()
             self.sending = True
@@ -332,13 +346,13 @@ class _Deadline:
     def _expire(self) -> None:
         self.expired = True
         if self._socket is not None:
-            # Below TLS on purpose: SSLSocket.shutdown is not made to be called beside a read.
+            # Below TLS, because SSLSocket.shutdown must not be called during a read.
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and what led to it."""
+    """Return an error and its causes."""
     links: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in links:
@@ -348,9 +362,11 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _httpx() -> Any:
-    """httpx, imported late (49 ms, which an idle tick must not pay) and without its own command
-    line, which would bring rich and pygments, 100 ms more, wherever they happen to be installed:
-    httpx does without it where its import fails.
+    """Return httpx, imported late and without its command line.
+
+    The import takes 49 ms, which an idle tick must not spend. The command line would import rich
+    and pygments if they are installed, which takes 100 ms more. httpx works without it if that
+    import fails.
     """
     import sys
 

@@ -1,9 +1,10 @@
-"""What dolt_watch asks of whoever runs beads: the whole contract, on one page.
+"""The contract between dolt_watch and a target.
 
-A target is an object with three methods. It keeps no state that matters: the process may end
-after any call. It raises nothing for what a service may answer; what an answer means is its own
-table (docs/targets.md). DO answer ``Unknown`` whenever a run may have begun: a second agent
-costs more than a bead that waits. DON'T retry inside: never a second request for one token.
+A target is an object with three methods and ``close``. It keeps no state that matters, because the
+process may end after any call. It raises nothing for an answer of its service. Each target
+classifies the answers in a table of its own (docs/targets.md). DO answer ``Unknown`` if a run may
+have begun: a second agent costs more than a bead that waits. DON'T retry inside a method: one token
+is one request.
 """
 
 from __future__ import annotations
@@ -18,24 +19,23 @@ from dolt_watch.core.model.target_answers import Answer
 
 @dataclass(frozen=True, slots=True)
 class BeadTask:
-    """The bead as it is handed to a target: its id and the row's columns, as the claim found
-    them (open, our claim's note not in it yet).
+    """The bead for a target: its id, and the columns of its row at the time of the claim.
+
+    The row is still open, and doesn't contain the claim's note.
     """
 
     bead: str
     row: dict[str, Any]
     rule: str = ""
-    """Under which rule; '' where it is not known."""
+    """The rule of the bead. '' if it is not known."""
     attempt: int = 0
-    """Number of the attempt, from 1; 0 if it is not known."""
+    """Number of the attempt, from 1. 0 if it is not known."""
 
 
 class Target(Protocol):
     name: str
     timeout: float
-    """Seconds after which ``dispatch`` gives up waiting: the claim's deadline is reckoned from
-    it.
-    """
+    """Seconds after which ``dispatch`` stops waiting. The claim's deadline depends on it."""
 
     def capacity(self) -> Capacity: ...
 

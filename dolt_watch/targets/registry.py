@@ -1,10 +1,8 @@
-"""The kinds of target: of each, the class of its settings and who opens it.
+"""The kinds of target: for each, the class of its settings and the function that opens it.
 
-The one place; held as names, so that reading settings opens no target.
-
-Third parties add theirs as entry points of the group ``dolt_watch.targets``
-(docs/writing-a-target.md). They are asked for only where a table names a kind that is none of
-ours: finding entry points costs an idle tick 15 ms.
+Both are stored as names, so that reading the settings imports no target. Third parties add kinds as
+entry points of the group ``dolt_watch.targets`` (docs/writing-a-target.md). Entry points are
+searched only if a table names a kind that isn't built in, because the search takes 15 ms.
 """
 
 from __future__ import annotations
@@ -50,12 +48,14 @@ BUILT_IN: dict[str, tuple[str, str]] = {
         "dolt_watch.targets.kubernetes.target:KubernetesTarget",
     ),
 }
-"""Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
+"""Kind → its settings, and the function that opens it. Each is also the name of a target that needs
+no table.
+"""
 _NO_KEYS = frozenset({"name", "origins", "root"})
 
 
 def kinds() -> list[str]:
-    """Every kind that there is."""
+    """Return all kinds, built-in and of third parties."""
     return [*BUILT_IN, *(name for name in _entry_points() if name not in BUILT_IN)]
 
 
@@ -64,7 +64,10 @@ def is_kind(kind: str) -> bool:
 
 
 def settings_class(kind: str) -> type[TargetSettings]:
-    """Raises SettingsError: a third party's kind that cannot be imported."""
+    """Return the class of a kind's settings.
+
+    Raises SettingsError if a third party's kind can't be imported.
+    """
     if kind in BUILT_IN:
         found: type[TargetSettings] = _named(BUILT_IN[kind][0])
         return found
@@ -72,30 +75,37 @@ def settings_class(kind: str) -> type[TargetSettings]:
 
 
 def factory(kind: str) -> Callable[[Any], Target]:
-    """Raises SettingsError: no such kind, or a third party's that cannot be imported."""
+    """Return the function that opens a target of this kind.
+
+    Raises:
+        SettingsError: There is no such kind, or a third party's kind can't be imported.
+    """
     if kind in BUILT_IN:
         ours: Callable[[Any], Target] = _named(BUILT_IN[kind][1])
         return ours
     point = _entry_points().get(kind)
     if point is None:
         raise SettingsError(
-            f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(kinds())}"
+            f"Unknown kind of target: {kind!r}.",
+            where="kind",
+            fix=(f"Use one of: {', '.join(kinds())}"),
         )
     try:
         theirs: Callable[[Any], Target] = point.load()
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # A third party's module may raise anything.
         distribution = point.dist.name if point.dist else point.module
         raise SettingsError(
-            f"the kind of target {kind!r} cannot be imported: {type(error).__name__}: {error}",
+            f"Can't import the kind of target {kind!r}: {type(error).__name__}: {error}",
             where=f"entry point {point.value} of {distribution}",
-            fix=f"pip install --force-reinstall {distribution}",
+            fix=f"`pip install --force-reinstall {distribution}`",
         ) from error
     return theirs
 
 
 def setting_types(kind: str) -> dict[str, str]:
-    """The keys that a table of this kind may have → their types, as text; 'secret' for what no
-    file may hold.
+    """Return the keys of a kind's table with their types as text.
+
+    The type of a secret is 'secret': no settings file may contain it.
     """
     return {
         each.name: _type(each) for each in fields(settings_class(kind)) if each.name not in _NO_KEYS
@@ -107,7 +117,7 @@ def _type(one: Any) -> str:
         return "secret"
     if isinstance(one.type, str):
         return one.type
-    # Of a module without `from __future__ import annotations`: int, pathlib.Path | None …
+    # Types of a module without `from __future__ import annotations`: int, pathlib.Path | None …
     import re
 
     return (
@@ -130,9 +140,9 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 def open_target(settings: TargetSettings) -> Target:
-    """The target of these settings; nothing is asked of it yet.
+    """Return the target of these settings. Nothing is asked of it yet.
 
     Raises:
-        SettingsError: no such kind, or settings that it cannot work with.
+        SettingsError: There is no such kind, or the settings can't work.
     """
     return factory(settings.kind)(settings)

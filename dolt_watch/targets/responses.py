@@ -1,4 +1,4 @@
-"""Reading answers that anybody may have written: none of this raises."""
+"""Reading of answers, which may contain anything. Nothing here raises."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from dolt_watch.core.model.target_answers import Answer, Busy, Refused, Unknown
 from dolt_watch.targets.http_client import AWAY, NOTHING_SENT, HttpResult
 
 STATUS_TIMEOUT = 10.0
-"""Seconds that a look at the capacity, or at a job, may take."""
+"""Seconds for a question about the capacity or about a job."""
 LONGEST_JOB = 255
-"""Characters of a job id: the column's width."""
+"""Maximum number of characters of a job id: the width of the column."""
 NOT_FOUND = "not found."
-"""BeadBoard's words, in 'Bead X not found.', and those of services like it."""
+"""Text of BeadBoard ('Bead X not found.') and of similar services."""
 GATEWAY = frozenset({502, 503, 504})
-"""What a gateway answers when it cannot reach the service behind it."""
+"""Status codes of a gateway that can't reach the service behind it."""
 LONGEST_REST = 3600.0
-"""Seconds for which a target may ask to be left alone; more is taken as this."""
+"""Longest cooldown in seconds that a target may request. A longer one is shortened."""
 
 
 def default_answer(exchange: HttpResult) -> Answer:
-    """What an answer to a dispatch means where the service has no word of its own for it; never
-    ``Accepted``.
+    """Return the answer to a dispatch for which the service has no own meaning.
+
+    It is never ``Accepted``.
     """
     if exchange.failure is not None or exchange.status is None:
         away = "target" if exchange.failure in AWAY else ""
@@ -51,12 +52,12 @@ def default_answer(exchange: HttpResult) -> Answer:
 
 
 def names_no_bead(text: str) -> bool:
-    """Does an answer or an error output say that the bead was not found?"""
+    """Return whether an answer or an error output says that the bead was not found."""
     return NOT_FOUND in text
 
 
 def valid_job_id(value: Any) -> str:
-    """``value`` where it can be a job id, else ''."""
+    """Return ``value`` if it is a valid job id, otherwise ''."""
     good = (
         isinstance(value, str)
         and value.strip() == value
@@ -67,7 +68,7 @@ def valid_job_id(value: Any) -> str:
 
 
 def parse_json(exchange: HttpResult) -> Any:
-    """The body as JSON; None where it is none."""
+    """Return the body as JSON. None if it isn't JSON."""
     try:
         return orjson.loads(exchange.body)
     except ValueError:
@@ -75,19 +76,19 @@ def parse_json(exchange: HttpResult) -> Any:
 
 
 def error_field(exchange: HttpResult) -> Any:
-    """The ``error`` of an answer ``{"error": …}``, of whatever type; None without one."""
+    """Return ``error`` of an answer ``{"error": …}``, of any type. None if there is none."""
     answer = parse_json(exchange)
     return answer.get("error") if isinstance(answer, dict) else None
 
 
 def retry_after(exchange: HttpResult) -> float | None:
-    """``Retry-After`` in seconds, from 0 to an hour; None where it is missing or says nothing.
+    """Return ``Retry-After`` in seconds, from 0 to an hour. None if it is missing or invalid.
 
-    A date is read by the answer's own ``Date``.
+    A date is relative to the answer's own ``Date``.
     """
     value = exchange.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        # Longer than any sensible number; int() refuses thousands of digits.
+        # Longer than any sensible number. int() refuses thousands of digits.
         return LONGEST_REST if len(value.lstrip("0")) > 9 else min(float(value), LONGEST_REST)
     until = _http_date(value)
     if until is None:
@@ -100,7 +101,7 @@ def retry_after(exchange: HttpResult) -> float | None:
 def _http_date(value: str) -> datetime | None:
     if not value:
         return None
-    from email.utils import parsedate_to_datetime  # seldom needed, and not light
+    from email.utils import parsedate_to_datetime  # Rarely needed, and slow to import.
 
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         moment = parsedate_to_datetime(value)

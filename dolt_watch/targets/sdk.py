@@ -1,7 +1,7 @@
-"""For authors of targets: everything that a target of your own needs, in one module.
+"""The public interface for authors of targets, in one module.
 
-The names here are public and stay; the modules behind them may change. See
-``docs/writing-a-target.md``. The conformance suite is in ``dolt_watch.testing``.
+These names are stable. The modules behind them may change. See ``docs/writing-a-target.md``. The
+conformance suite is in ``dolt_watch.testing``.
 """
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict

@@ -1,5 +1,6 @@
-"""How much claude-agent-service takes, by its own ``/health``: asked by the agent-service
-target, and by BeadBoard's where it knows the service.
+"""The capacity of claude-agent-service, from its ``/health``.
+
+The target agent-service uses it, and the target beadboard if its ``service_url`` is set.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from dolt_watch.targets.responses import parse_json
 
 SERVICE = "claude-agent-service"
 MOST = 100_000
-"""A service that counts more jobs than this is not believed."""
+"""A larger number of jobs in an answer is invalid."""
 
 
 def interpret_health(exchange: HttpResult) -> Capacity:
-    """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can
-    be reached. The old one tells nothing of its queue, so it is never ``idle``.
+    """Return the capacity from ``GET /health`` of claude-agent-service, in its new or old form.
+
+    The answer proves that the service can be reached. The old form doesn't report the queue, so it
+    is never ``idle``.
     """
     answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     if not isinstance(answer, dict):
         return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
-    # Half of the numbers is not the old shape: it is an answer of something else.
+    # An answer with only some of the numbers is not the old form. It comes from something else.
     if not {"active", "queued", "capacity"} & answer.keys():
         busy = answer.get("busy")
         if not isinstance(busy, bool):
@@ -35,7 +38,7 @@ def interpret_health(exchange: HttpResult) -> Capacity:
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
         return Capacity(
-            0, f"claude-agent-service's numbers make no sense: {exchange.summary}", down=True
+            0, f"claude-agent-service reports impossible numbers: {exchange.summary}", down=True
         )
     slots = max(0, most - active - queued)
     why = (

@@ -1,4 +1,4 @@
-"""The settings of each kind of target: one class a kind, whose fields are its keys."""
+"""The settings of each kind of target: one class for each kind, whose fields are its keys."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """Who runs the beads: one ``[targets.NAME]`` table.
+    """The target of a rule: one ``[targets.NAME]`` table.
 
-    What every kind has; each kind's own class adds its keys (``settings/kinds/``).
+    These keys exist for every kind. The class of each kind adds its own keys.
     """
 
     name: str
-    """The NAME in ``[targets.NAME]``; rules refer to it."""
+    """The NAME in ``[targets.NAME]``. Rules refer to it."""
     kind: str = "beadboard"
-    """How to talk to it."""
+    """The kind of target, for example 'local', 'webhook' or 'kubernetes'."""
     timeout: timedelta = timedelta(seconds=30)
-    """Longest wait for one answer; more than 0, at most an hour."""
+    """Longest wait for one answer, more than 0 and at most an hour. Default 30s: the deadline of a
+    claim is that much later.
+    """
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """Key → where somebody set it, for errors. No key itself."""
+    """Key → the place where it is set, for error messages. Not a key itself."""
 
     reports_jobs: ClassVar[bool] = False
-    """Does it say what became of a job, by ``verdict``?
+    """Whether ``verdict`` reports how a job ended.
 
-    Then it is asked while the job runs, once a minute at most.
+    Such a target is asked while the job runs, at most once a minute.
     """
 
     deduplicates: ClassVar[bool] = False
-    """Does it start each token at most once, and tell whether it runs (``settle``)?"""
+    """Whether the target starts each token at most once, and reports whether it runs
+    (``settle``).
+    """
 
     @property
     def stops_runs(self) -> bool:
@@ -40,17 +44,21 @@ class TargetSettings:
         return False
 
     announces: ClassVar[bool] = False
-    """Is the first act of its agents a note on the bead?
+    """Whether the first act of the target's agents is a note on the bead.
 
-    Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'.
+    Their silence then means that nothing runs, so the default of a rule's ``on_unknown`` is
+    'retry'.
     """
 
     def located(
         self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]
     ) -> TargetSettings:
-        """Return the settings for one tracker. ``tracker``: its ID as a file name.
+        """Return the settings for one tracker.
 
-        ``beads_dir``: the tracker's ``.beads``, if one was found; ``env``: the environment.
+        Args:
+            tracker: The tracker's ID as a file name.
+            beads_dir: The tracker's ``.beads``, if it was found.
+            env: The environment.
         """
         return self
 
@@ -59,73 +67,74 @@ class TargetSettings:
 
 
 def secret_field(variable: str = "") -> Any:
-    """A key that no file of settings and no command line may hold.
+    """Return the field of a key that no settings file and no command line may contain.
 
-    It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file`` names, or
-    ``variable``; it is shown hidden, and is in no repr.
+    Its value comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, from the file that the key ``KEY_file``
+    names, or from ``variable``. It is hidden in output, and no repr contains it.
     """
     return field(default="", repr=False, metadata={"secret": True, "variable": variable})
 
 
 def env_field(variable: str) -> Any:
-    """A text that an environment variable fills in where nothing of ours sets it.
+    """Return the field of a text whose default is an environment variable.
 
-    Not in repr: a URL may hold a password.
+    No repr contains it, because a URL may contain a password.
     """
     return field(default="", repr=False, metadata={"variable": variable})
 
 
 @dataclass(frozen=True, slots=True)
 class BeadBoardSettings(TargetSettings):
-    """BeadBoard, which asks claude-agent-service for a run."""
+    """BeadBoard, which requests a run from claude-agent-service."""
 
     announces: ClassVar[bool] = True
 
     url: str = env_field("BEADBOARD_URL")
-    """Where it answers, as http://HOST:PORT.
-
-    BEADBOARD_URL fills it in where nothing else sets it.
-    """
+    """URL of BeadBoard: http://HOST:PORT. Required. Default: BEADBOARD_URL."""
     service_url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
-    """claude-agent-service behind it, asked for capacity, health and evidence; '': never asked.
-
-    CLAUDE_AGENT_SERVICE_URL, BeadBoard's own variable, fills it in where nothing else sets it.
+    """URL of the claude-agent-service behind BeadBoard, asked for its capacity and its health.
+    Default: CLAUDE_AGENT_SERVICE_URL, which BeadBoard uses itself. '': never asked, so an outage
+    can cost a bead.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings(TargetSettings):
-    """Any receiver of webhooks: a CloudEvent, signed as Standard Webhooks."""
+    """A receiver of webhooks: a CloudEvent, signed as Standard Webhooks."""
 
     kind: str = "webhook"
     url: str = field(default="", repr=False)
-    """Where it is sent, as it is."""
+    """URL of the receiver. dolt_watch sends requests to this exact URL, including its query string.
+    Required.
+    """
     secret: str = secret_field()
-    """What it is signed with: 'whsec_' and base64 of 24 to 64 random bytes."""
+    """Secret for the signature: 'whsec_' and 24 to 64 random bytes in base64. Required."""
     secret_file: Path | None = None
-    """A file that holds the secret and nothing else. Relative to the settings file."""
+    """File that contains the secret and nothing else. Relative to the settings file."""
     previous_secret: str = secret_field()
-    """While a secret is replaced: what it is signed with as well, so that either verifies."""
+    """Second secret for the signature while you replace a secret. A receiver can verify with
+    either.
+    """
     previous_secret_file: Path | None = None
-    """A file that holds the previous secret and nothing else."""
+    """File that contains the previous secret and nothing else."""
     token: str = secret_field()
-    """Sent as ``Authorization:
-
-    Bearer``, for a receiver behind a gateway that asks for one; '': none is sent.
+    """Sent as ``Authorization: Bearer``, for a receiver behind a gateway. '', the default: not
+    sent.
     """
     token_file: Path | None = None
-    """A file that holds the token and nothing else."""
+    """File that contains the token and nothing else."""
     source: str = "dolt-watch"
-    """The event's ``source``, a URI reference: tells one tracker from another."""
+    """``source`` of the event, a URI reference. Use different ones for different trackers. Default:
+    'dolt-watch'.
+    """
     job_key: str = "job_id"
-    """Where a JSON answer has the receiver's name for the run.
-
-    Without one, the webhook's own id is the job's.
+    """Key in a JSON answer that contains the receiver's ID of the run. Without it, the webhook's
+    own id is the job's id.
     """
     body_template: Path | None = None
-    """A Jinja2 template of the body, instead of the CloudEvent. Relative to the settings file."""
+    """Jinja2 template of the body, instead of the CloudEvent. Relative to the settings file."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More headers, name → Jinja2 template of the value."""
+    """Further headers: name → Jinja2 template of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,36 +146,35 @@ class AgentServiceSettings(TargetSettings):
 
     kind: str = "agent-service"
     url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
-    """Where it answers, as http://HOST:PORT.
-
-    CLAUDE_AGENT_SERVICE_URL fills it in where nothing else sets it.
-    """
+    """URL of the service: http://HOST:PORT. Required. Default: CLAUDE_AGENT_SERVICE_URL."""
     token: str = secret_field("API_BEARER_TOKEN")
-    """Its bearer token."""
+    """Bearer token of the service. Required. Default: API_BEARER_TOKEN."""
     token_file: Path | None = None
-    """A file that holds the token and nothing else. Relative to the settings file."""
+    """File that contains the token and nothing else. Relative to the settings file."""
     agent: str = "beads-task-runner"
-    """Which of its agents runs the bead."""
+    """Name of the service's agent that runs the bead. Default: the agent that BeadBoard uses."""
     max_budget_usd: float = 5.0
-    """What one run may cost."""
+    """Budget of one run in US dollars. Default: 5, as BeadBoard's."""
     run_timeout: timedelta = timedelta(minutes=15)
-    """How long one run may take.
-
-    The service does not kill an agent that takes longer: it stops counting it.
+    """Time limit of one run. The service doesn't end an agent that takes longer: it stops counting
+    it. Default: 15m, as BeadBoard's.
     """
     prompt_template: Path | None = None
-    """A Jinja2 template of the prompt, instead of ours. Relative to the settings file."""
+    """Jinja2 template of the prompt, instead of the built-in prompt. Relative to the settings
+    file.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSettings(TargetSettings):
-    """A local program."""
+    """A local program that hands the bead over."""
 
     kind: str = "command"
     argv: tuple[str, ...] = ()
-    """The program and its arguments, as they are: no shell reads them.
-
-    A name without '/' is looked for on PATH.
+    """The program and its arguments. No shell reads them. A name without '/' is searched for on
+    PATH. Required.
     """
     env: tuple[str, ...] = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-    """Names of the environment variables that it gets, besides BEAD_ID and IDEMPOTENCY_KEY."""
+    """Names of the environment variables that the program gets, in addition to BEAD_ID and
+    IDEMPOTENCY_KEY. The default contains no secrets.
+    """

@@ -1,9 +1,7 @@
-"""Jinja2 templates of what is sent: sandboxed, and strict about names.
+"""Jinja2 templates for requests: sandboxed, and strict about names.
 
-Imported late, as jinja2 costs 37 ms.
-
-A template sees ``bead`` (its columns), ``token`` and ``rule``; it includes nothing and reaches
-no file.
+The module is imported late, because jinja2 takes 37 ms. A template sees ``bead`` (its columns),
+``token`` and ``rule``. It can't include another template or read a file.
 """
 
 from __future__ import annotations
@@ -22,20 +20,30 @@ from dolt_watch.targets.protocol import BeadTask
 
 NAMES = ("bead", "token", "rule")
 _ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_FIX = f"a template has {', '.join(NAMES)}: {{{{ bead.title }}}}, {{{{ bead | tojson }}}}"
+_FIX = f"Use {', '.join(NAMES)}, for example {{{{ bead.title }}}} or {{{{ bead | tojson }}}}."
 
 
 class TemplateRenderError(Exception):
-    """A template that does not go with this bead; its text says where and why."""
+    """A template that can't be rendered for this bead. The text says where and why."""
 
 
 class Template:
-    """``place``: a file, or the key that holds the text: where errors point to."""
+    """A template.
+
+    ``source_name`` is the file, or the key that contains the text. Errors refer to it.
+    """
 
     def __init__(self, text: str, place: str, finalize: Callable[[Any], Any] | None = None) -> None:
-        """``finalize`` is applied to the value of each expression before it goes into the text.
+        """Compile the template.
 
-        Raises SettingsError, with the line: no template, or one that names what there is not.
+        Args:
+            text: The template.
+            source_name: The file or the key, for errors.
+            finalize: Applied to the value of each expression before it becomes part of the text.
+
+        Raises:
+            SettingsError: The text is not a template, or it uses an unknown name. The error has the
+                line.
         """
         self.source_name = place
         environment = ImmutableSandboxedEnvironment(
@@ -47,14 +55,14 @@ class Template:
             self._check(tree)
             code = environment.compile(text, filename=place)
         except TemplateSyntaxError as error:
-            raise self._wrong(error.message or "not understood", error.lineno) from None
+            raise self._wrong(error.message or "syntax error", error.lineno) from None
         self._template = environment.template_class.from_code(environment, code, {})
 
     def render(self, task: BeadTask, token: str) -> str:
-        """Raises NotRendered."""
+        """Return the text for a bead. Raises TemplateRenderError."""
         try:
             return self._template.render(bead=bead_payload(task), token=token, rule=task.rule)
-        except Exception as error:  # a template may do anything that an expression can
+        except Exception as error:  # An expression of a template may raise anything.
             message = str(error).replace("'dict object'", "bead")
             shown = (
                 message
@@ -67,15 +75,15 @@ class Template:
 
     def _check(self, tree: nodes.Template) -> None:
         for node in tree.find_all(_ELSEWHERE):
-            raise self._wrong("a template cannot take in another one", node.lineno)
+            raise self._wrong("a template can't include another template", node.lineno)
         declared = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
         for name in tree.find_all(nodes.Name):
             if name.name not in declared and name.name not in (*NAMES, "loop"):
-                raise self._wrong(f"there is no {sanitize(name.name, 80)}", name.lineno)
+                raise self._wrong(f"unknown name {sanitize(name.name, 80)}", name.lineno)
 
     def _wrong(self, message: str, line: int) -> SettingsError:
         return SettingsError(
-            f"the template is wrong: {message}", where=f"{self.source_name}:{line}", fix=_FIX
+            f"The template is invalid: {message}.", where=f"{self.source_name}:{line}", fix=_FIX
         )
 
     def _line(self, error: BaseException) -> int:
@@ -88,16 +96,24 @@ class Template:
 
 
 def read(path: Path, place: str) -> Template:
-    """The template in a file; ``place``: where the settings name it. Raises SettingsError."""
+    """Return the template in a file.
+
+    Args:
+        path: The file.
+        place: The key that names it, for errors.
+
+    Raises:
+        SettingsError: The file can't be read, or is not a valid template.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        fix = "the path is relative to the settings file"
+        fix = "Check the path. It is relative to the settings file."
         raise SettingsError(
-            f"the template {path} cannot be read: {error.strerror}", where=place, fix=fix
+            f"Can't read the template {path}: {error.strerror}.", where=place, fix=fix
         ) from None
     except UnicodeDecodeError:
         raise SettingsError(
-            "the template is not UTF-8", where=str(path), fix="save it as UTF-8"
+            "The template is not UTF-8 text.", where=str(path), fix="Save it as UTF-8."
         ) from None
     return Template(text, str(path))

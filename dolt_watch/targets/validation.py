@@ -1,4 +1,4 @@
-"""What a target checks of its settings before it asks anybody anything."""
+"""Checks of a target's settings, before any request."""
 
 from __future__ import annotations
 
@@ -13,71 +13,78 @@ LONGEST_TIMEOUT = 3600.0
 def check_url(
     settings: TargetSettings, key: str, url: str, *, fix: str, whole: bool = False
 ) -> None:
-    """``whole``: the URL is asked as it is, so that it may have a query.
+    """Check a URL. Errors never show the URL, because it may contain a password.
 
-    Never shows the URL: it may hold a password.
+    Args:
+        settings: The target's settings.
+        key: The key of the URL.
+        url: Its value.
+        fix: The fix for the error.
+        whole: The URL is used unchanged, so it may have a query.
 
     Raises:
-        SettingsError: not an http:// or https:// URL with a host.
+        SettingsError: It isn't an http:// or https:// URL with a host.
     """
     name, where = settings.name, settings.origin(key)
     if not url:
-        raise SettingsError(
-            f"target {name} has no URL: nobody to dispatch to", where=where, fix=fix
-        )
+        raise SettingsError(f"Target {name} has no URL.", where=where, fix=fix)
     if any(each.isspace() or not each.isprintable() for each in url):
-        # urlsplit drops a newline in silence, and httpx asks for another place, or fails later.
+        # urlsplit silently drops a newline, and httpx would ask another place, or fail later.
         raise SettingsError(
-            f"target {name}: {key} has a blank or a line break in it", where=where, fix=fix
+            f"Target {name}: {key} contains a space or a line break.", where=where, fix=fix
         )
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except (
         ValueError
-    ):  # its text quotes what should be a port: the password, where that holds a '/'
-        raise SettingsError(f"target {name}: {key} is no URL", where=where, fix=fix) from None
+        # The text of the exception quotes the port. If the password contains '/', the port is the
+        # password.
+    ):
+        raise SettingsError(f"Target {name}: {key} isn't a URL.", where=where, fix=fix) from None
     if parts.scheme not in ("http", "https") or not usable:
         raise SettingsError(
-            f"target {name}: {key} is not an http:// or https:// URL with a host",
+            f"Target {name}: {key} isn't an http:// or https:// URL with a host.",
             where=where,
             fix=fix,
         )
     if parts.fragment or (parts.query and not whole):
-        asked = "no '#'" if whole else "no '?' and no '#'"
+        asked = "without '#'" if whole else "without '?' and '#'"
         raise SettingsError(
-            f"target {name}: {key} must end with its path ({asked})", where=where, fix=fix
+            f"Target {name}: {key} must end with its path, {asked}.", where=where, fix=fix
         )
 
 
 def check_bearer(settings: TargetSettings, url: str, token: str) -> None:
-    """Never shows the token.
+    """Check a bearer token. Errors never show the token.
 
-    Raises SettingsError: it cannot stand in a header, or the URL's own credentials would take
-    its place there.
+    Raises:
+        SettingsError: A header can't contain the token, or the URL's own credentials would replace
+            it.
     """
     where = settings.origin("token")
     if not token.isascii() or not token.isprintable() or " " in token:
-        fix = "visible ASCII characters, no blank, nothing before or after it"
+        fix = "Use visible ASCII characters only, without spaces."
         raise SettingsError(
-            f"target {settings.name}: the token holds what cannot stand in an HTTP header",
+            f"Target {settings.name}: the token contains a character that isn't"
+            " allowed in an HTTP header.",
             where=where,
             fix=fix,
         )
     if "@" in urlsplit(url).netloc:
-        fix = "take user and password out of the URL, or leave the token out"
+        fix = "Remove user and password from the URL, or remove the token."
         raise SettingsError(
-            f"target {settings.name} has a token and a URL with a user", where=where, fix=fix
+            f"Target {settings.name} has a token, and a URL with a user.", where=where, fix=fix
         )
 
 
 def checked_timeout(settings: TargetSettings) -> float:
-    """Its time-out. Raises SettingsError."""
+    """Return the target's time-out in seconds. Raises SettingsError."""
     found = settings.timeout.total_seconds()
     if not 0 < found <= LONGEST_TIMEOUT:
         raise SettingsError(
-            f"target {settings.name}: timeout must be more than 0 and at most an hour, not"
-            f" {found:g} s",
+            f"Target {settings.name}: timeout must be more than 0 and at most an hour,"
+            f" but is {found:g} s.",
             where=settings.origin("timeout"),
             fix=f'[targets.{settings.name}] timeout = "30s"',
         )

@@ -1,7 +1,8 @@
-"""Any receiver of webhooks: a CloudEvents 1.0 event in structured JSON, signed as Standard
-Webhooks. Any 2xx takes it.
+"""The target ``webhook``: a CloudEvents 1.0 event in structured JSON, signed as Standard Webhooks.
 
-https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md ·
+Any 2xx answer accepts the bead.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -36,20 +37,25 @@ TYPE = "dev.dolt-watch.bead.dispatch"
 EVENTS = "application/cloudevents+json; charset=utf-8"
 PREFIX = "whsec_"
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64
-"""Bytes of a secret, by the specification."""
+"""Length of a secret in bytes, by the specification."""
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _OURS = frozenset({"authorization", "connection", "content-length", "host", "transfer-encoding"})
 
 
 class Webhook:
-    """It tells neither its capacity nor what became of a run."""
+    """The target. A receiver reports neither its capacity nor the end of a run."""
 
     def __init__(self, settings: WebhookSettings, now: Callable[[], float] = time.time) -> None:
-        """``now``: seconds since 1970, the receiver's and ours: it refuses a signature that is
-        five minutes old.
+        """Check the settings.
 
-        Raises: SettingsError: no URL, no secret, one that is none, a template or a header that
-            cannot be used.
+        Args:
+            settings: The target's settings.
+            now: Returns seconds since 1970. A receiver refuses a signature that is five minutes
+                old.
+
+        Raises:
+            SettingsError: There is no URL or no secret, or the secret, a template or a header is
+                invalid.
         """
         check_url(
             settings,
@@ -59,9 +65,9 @@ class Webhook:
             whole=True,
         )
         if not re.fullmatch(r"[!-~]+", settings.source):
-            fix = 'source = "https://tracker.example/beads", or any other URI reference'
+            fix = 'Set source = "https://tracker.example/beads", or another URI reference.'
             raise SettingsError(
-                f"target {settings.name}: source is no URI",
+                f"Target {settings.name}: source isn't a URI reference.",
                 where=settings.origin("source"),
                 fix=fix,
             )
@@ -83,10 +89,10 @@ class Webhook:
         )
 
     def capacity(self) -> Capacity:
-        return Capacity(None, "a webhook's receiver tells nothing of its capacity")
+        return Capacity(None, "a webhook receiver reports no capacity")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """One POST; the token is the ``webhook-id``."""
+        """Send one POST and return the answer. The token is the ``webhook-id``."""
         from dolt_watch.targets.templates import TemplateRenderError
 
         moment = datetime.fromtimestamp(self._now(), UTC)
@@ -107,8 +113,12 @@ class Webhook:
         return read_answer(exchange, token, self._settings.job_key)
 
     def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
-        """One POST of any other event of ours: its CloudEvent's attributes and data, less what
-        every one has. ``id`` is what a receiver deduplicates by.
+        """Send one POST with another event of dolt_watch.
+
+        Args:
+            id: ID by which a receiver deduplicates.
+            told: Attributes and data of the CloudEvent, without those that every event has.
+            timeout: Seconds.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
         body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
@@ -139,13 +149,13 @@ class Webhook:
 
 
 def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
-    """The CloudEvent.
+    """Return the CloudEvent.
 
-    In ASCII, so that whoever signs and whoever reads cannot differ in its encoding.
+    It is ASCII, so that signer and reader can't differ in its encoding.
     """
     told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
-        told["rule"] = task.rule  # an extension
+        told["rule"] = task.rule  # An extension attribute.
     return json.dumps({**told, "data": bead_payload(task)})
 
 
@@ -161,16 +171,16 @@ def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, 
 
 
 def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
-    """What an answer means: the table of docs/targets.md. Raises nothing."""
+    """Return the answer, by the table in docs/targets.md. Raises nothing."""
     status = exchange.status
-    # The status alone says it: what comes after 'taken' may be as long as it likes.
+    # The status alone is enough, so the rest of an accepting answer may be of any length.
     whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
     if whole and status is not None and 200 <= status < 300:
         return Accepted(_job(exchange, job_key) or token, status)
     if exchange.failure is None and status == 410:
         return Refused(exchange.summary, 410, halts_rule=True)
     if exchange.failure is None and status == 409:
-        # 'I have this id already', where something between us sent it twice.
+        # The receiver already has this id, because something between repeated the request.
         return Unknown(exchange.summary, 409)
     return default_answer(exchange)
 
@@ -189,11 +199,11 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
 
     if not settings.secret:
         raise SettingsError(
-            f"target {settings.name} has no secret to sign with",
+            f"Target {settings.name} has no secret for the signature.",
             where=settings.origin("secret"),
             fix=(
-                f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl'
-                ' rand -base64 32)"'
+                f'Set [targets.{settings.name}] secret_file = "…". To create a secret,'
+                f' run: echo "{PREFIX}$(openssl rand -base64 32)"'
             ),
         )
     given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
@@ -201,9 +211,9 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
 
 
 def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
-    """The secret's bytes.
+    """Return the bytes of the secret.
 
-    The library itself drops what is no base64 in silence, which would leave a weak key.
+    The library silently drops characters that aren't base64, which would leave a weak key.
     """
     try:
         key = (
@@ -215,10 +225,10 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
         key = b""
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise SettingsError(
-            f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET}"
-            f" to {LONGEST_SECRET} bytes",
+            f"Target {settings.name}: the {name} isn't '{PREFIX}' and base64 of"
+            f" {SHORTEST_SECRET} to {LONGEST_SECRET} bytes.",
             where=settings.origin(name),
-            fix=f'make one: echo "{PREFIX}$(openssl rand -base64 32)"',
+            fix=f'To create a secret, run: echo "{PREFIX}$(openssl rand -base64 32)"',
         )
     return key
 
@@ -237,14 +247,20 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
     where = settings.origin("headers")
     if not re.fullmatch(_HEADER, name):
         raise SettingsError(
-            f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team"
+            f"Target {settings.name}: {name!r} isn't a valid name of a header.",
+            where=where,
+            fix="X-Team",
         )
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         fix = (
-            "token_file holds a bearer token" if name.lower() == "authorization" else "leave it out"
+            "Set token_file for a bearer token."
+            if name.lower() == "authorization"
+            else "Remove it."
         )
         raise SettingsError(
-            f"target {settings.name}: the header {name} is not yours to set", where=where, fix=fix
+            f"Target {settings.name}: the header {name} is reserved for dolt_watch.",
+            where=where,
+            fix=fix,
         )
     return Template(text, f"{where} {name}")
 
@@ -253,5 +269,5 @@ def _line(value: str, name: str) -> str:
     from dolt_watch.targets.templates import TemplateRenderError
 
     if not value.isascii() or not value.isprintable():
-        raise TemplateRenderError(f"the header {name} cannot hold {value!a:.80}")
+        raise TemplateRenderError(f"the header {name} can't contain {value!a:.80}")
     return value.strip()

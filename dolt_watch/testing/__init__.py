@@ -1,6 +1,6 @@
-"""For authors of targets: the conformance suite that our own four pass.
+"""The conformance suite for authors of targets. The built-in targets pass it.
 
-Needs pytest: ``pip install dolt-watch[testing]``.
+It requires pytest: ``pip install dolt-watch[testing]``.
 """
 
 import pytest

@@ -1,6 +1,6 @@
-"""What every target promises, as tests.
+"""The contract of every target, as tests.
 
-Subclass ``TargetConformance`` and give it a ``rig`` (docs/writing-a-target.md).
+Subclass ``TargetConformance`` and give it a fixture ``rig`` (docs/writing-a-target.md).
 """
 
 from __future__ import annotations
@@ -22,45 +22,46 @@ from dolt_watch.targets.protocol import BeadTask, Target
 
 LONGEST_JOB = 255
 GRACE = 5.0
-"""Seconds beyond its time-out after which a dispatch counts as one that hangs."""
+"""Seconds beyond its time-out after which a dispatch counts as hanging."""
 
 
 class ServiceHarness(Protocol):
-    """A service that is there for one test, as real as the author can have it, and targets on
-    it.
-    """
+    """A service for one test, as real as the author can provide it, and targets on it."""
 
     kind: str
-    """The name under which settings know it."""
+    """The kind of the target in the settings."""
     secrets: Sequence[str]
-    """What the target knows and must tell nobody: tokens, passwords."""
+    """Secrets of the target that no output may contain: tokens, passwords."""
 
     def target(self) -> Target:
-        """A new target on this service. Its time-out is short: a test waits for it."""
+        """Return a new target on this service.
+
+        Its time-out must be short, because tests wait for it.
+        """
         ...
 
     def runs(self) -> Sequence[str]:
-        """The beads of all runs that began so far, one entry a run."""
+        """Return the beads of all runs that began so far, one item for each run."""
         ...
 
     def stop_responding(self) -> None:
-        """From now on nothing is answered: what is sent is taken, and no answer comes."""
+        """From now on, accept requests and answer none."""
         ...
 
     def respond_with_garbage(self) -> None:
-        """From now on every answer is one that the real service would never give.
+        """From now on, send answers that the real service would never send.
 
-        It need not be possible to tell what it did.
+        Whether a run began need not be detectable.
         """
         ...
 
     def shut_down(self) -> None:
-        """From now on nobody is there at all: nothing can be sent."""
+        """From now on, refuse connections: nothing can be sent."""
         ...
 
 
 def make_task(bead: str = "bd-1", **columns: Any) -> BeadTask:
-    """A bead as the handler hands it over: whole, as an engine gives it."""
+    """Return a bead as the dispatcher passes it, with all columns of an engine."""
     row = {
         "id": bead,
         "title": "Find the slow query",
@@ -73,7 +74,7 @@ def make_task(bead: str = "bd-1", **columns: Any) -> BeadTask:
         "issue_type": "bug",
         "assignee": "agent",
         "created_at": datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC),
-        "updated_at": "2026-04-18 22:35:46",  # DoltLite gives text
+        "updated_at": "2026-04-18 22:35:46",  # DoltLite returns text.
         "closed_at": None,
     }
     return BeadTask(bead, {**row, **columns}, "agent")
@@ -92,15 +93,18 @@ ODD: dict[str, dict[str, Any]] = {
         "big": 2**70,
     },
 }
-"""Beads as no author thinks of them."""
+"""Beads with unusual values."""
 
 
 class TargetConformance:
-    """Each test is one sentence of the contract on the page of ``dolt_watch.targets``."""
+    """The conformance suite.
+
+    Each test checks one sentence of the contract (``dolt_watch.targets.protocol``).
+    """
 
     @pytest.fixture
     def rig(self) -> Iterator[ServiceHarness]:
-        raise NotImplementedError("give your subclass a fixture `rig`")
+        raise NotImplementedError("Define a fixture `rig` in your subclass.")
 
     @pytest.fixture
     def target(self, rig: ServiceHarness) -> Iterator[Target]:
@@ -114,10 +118,10 @@ class TargetConformance:
         assert callable(registry.factory(rig.kind))
         keys = registry.setting_types(rig.kind)
         assert {"kind", "timeout"} <= set(keys), (
-            "its Settings are a dataclass that extends TargetSettings"
+            "its Settings must be a dataclass that extends TargetSettings"
         )
         assert set(keys.values()) <= set(READERS), (
-            "types of keys are those that docs/writing-a-target.md lists"
+            "the types of keys must be those in docs/writing-a-target.md"
         )
 
     def test_it_says_who_it_is(self, target: Target) -> None:
@@ -137,7 +141,7 @@ class TargetConformance:
     ) -> None:
         capacity = _capacity(target.capacity())
         assert not capacity.down, capacity.why
-        assert list(rig.runs()) == [], "looking begins nothing"
+        assert list(rig.runs()) == [], "asking for the capacity must begin no run"
 
     @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
     def test_trouble_is_never_evidence_that_nothing_runs(
@@ -145,7 +149,7 @@ class TargetConformance:
     ) -> None:
         getattr(rig, how)()
         capacity = _capacity(target.capacity())
-        assert not capacity.idle, "`idle` is evidence: a second run is sent on it"
+        assert not capacity.idle, "`idle` is evidence, because a second run is sent on it"
 
     # -- dispatch --------------------
 
@@ -186,13 +190,13 @@ class TargetConformance:
         answer = _answer(target.dispatch(make_task(), "token-1"))
         assert time.monotonic() - began < target.timeout + GRACE
         assert _not_known(answer, target), answer
-        assert len(rig.runs()) <= 1, "one token is sent once"
+        assert len(rig.runs()) <= 1, "one token must be sent once"
 
     def test_nonsense_is_not_known(self, rig: ServiceHarness, target: Target) -> None:
         rig.respond_with_garbage()
         answer = _answer(target.dispatch(make_task(), "token-1"))
         assert _not_known(answer, target), answer
-        assert len(rig.runs()) <= 1, "one token is sent once"
+        assert len(rig.runs()) <= 1, "one token must be sent once"
 
     # -- verdict --------------------
 
@@ -203,10 +207,11 @@ class TargetConformance:
         assert isinstance(answer, Accepted), answer
         with _closed(
             rig.target()
-        ) as other:  # the process may have ended in between: nothing may be kept in it
+            # The process may have ended in between, so the target must keep nothing in memory.
+        ) as other:
             report = _report(other.verdict(answer.job, None))
         assert report.verdict is not Verdict.LOST
-        assert len(rig.runs()) == 1, "asking begins nothing"
+        assert len(rig.runs()) == 1, "asking must begin no run"
 
     @pytest.mark.parametrize("job", ["no-such-job", "", "../x?y#z", "ü\n\x00", "x" * LONGEST_JOB])
     def test_a_job_that_never_was_does_not_run(self, target: Target, job: str) -> None:
@@ -225,8 +230,9 @@ class TargetConformance:
     def test_if_it_deduplicates_a_token_runs_once(
         self, rig: ServiceHarness, target: Target
     ) -> None:
-        """Applies to targets with ``deduplicates = True``: a token that was used before starts
-        nothing.
+        """A token that was used before must start nothing.
+
+        Applies to targets with ``deduplicates = True``.
         """
         if not getattr(target, "deduplicates", False):
             return
@@ -244,7 +250,7 @@ class TargetConformance:
         if not getattr(target, "deduplicates", False):
             return
         assert getattr(target, "site", ""), (
-            "it says where its runs are: only there they are settled"
+            "it must name the site of its runs, because they are settled only there"
         )
         report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
         assert report.verdict is Verdict.LOST and report.dead and not report.started
@@ -313,17 +319,22 @@ def _closed(target: Target) -> Iterator[Target]:
 def _capacity(capacity: Capacity) -> Capacity:
     assert isinstance(capacity, Capacity)
     assert capacity.slots is None or (type(capacity.slots) is int and capacity.slots >= 0)
-    assert capacity.slots or capacity.why, "where there is no slot, or nobody knows, `why` says so"
+    assert capacity.slots or capacity.why, (
+        "if there is no slot, or the number is not known, `why` must say so"
+    )
     assert not (capacity.idle and capacity.down)
     return capacity
 
 
 def _answer(answer: Answer) -> Answer:
-    assert isinstance(answer, Accepted | Refused | Busy | Unknown), "one of the four answers"
+    assert isinstance(answer, Accepted | Refused | Busy | Unknown), (
+        "it must be one of the four answers"
+    )
     if not isinstance(answer, Accepted):
-        assert answer.why, "a person reads it in the bead's notes"
+        assert answer.why, "it must not be empty, because users read it in the bead's notes"
         assert answer.why.isprintable(), (
-            "it goes into a note and a commit message: dolt_watch.targets.sdk.sanitize escapes it"
+            "it must be printable, because it is part of a note and a commit message"
+            " (use dolt_watch.targets.sdk.sanitize)"
         )
     return answer
 
@@ -340,7 +351,7 @@ def _not_known(answer: Answer, target: Target) -> bool:
 
 
 def _awaited(rig: ServiceHarness, runs: int) -> None:
-    """Wait until so many runs have begun: an accepted one may begin a moment later."""
+    """Wait until ``runs`` runs have begun. An accepted run may begin a moment later."""
     until = time.monotonic() + GRACE
     while len(rig.runs()) < runs and time.monotonic() < until:
         time.sleep(0.02)

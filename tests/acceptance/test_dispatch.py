@@ -137,7 +137,7 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
         ["outage"],
     )
     assert any(
-        line.startswith("holding rule agent: target beadboard is unreachable since ")
+        line.startswith("holding rule agent: target beadboard has been unreachable since ")
         for line in lines
     ), lines
     opened = watch.head()

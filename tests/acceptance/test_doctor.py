@@ -80,9 +80,15 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
         r"warning  switches     all rules paused for \d+s by (?!beads-)\S+: lunch", lines[number]
     )
     assert lines[number + 1] == " " * 22 + "fix: dolt_watch resume"
-    assert {line[:22].split()[0] for line in lines if line[0] != " "} == {"ok", "warning"}
+    *checks, blank, summary = lines
+    levels = [line.split()[0] for line in checks if line and line[0] != " "]
+    assert levels == sorted(levels, reverse=True) and {*levels} == {"ok", "warning"}
+    warnings = levels.count("warning")
+    assert (blank, summary) == ("", f"{levels.count('ok')} ok, {warnings} warnings, 0 failures")
     assert "\x1b" not in plain
-    assert "\x1b[33mwarning" in on_a_terminal()
+    quiet = watch.command("doctor", "--quiet").stdout
+    assert quiet.splitlines() == lines[: 2 * warnings]
+    assert "\x1b[33m! warning" in on_a_terminal()
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
 
 
@@ -120,7 +126,7 @@ def test_a_database_that_is_not_migrated_or_too_new(watch: Watch) -> None:
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
-    assert (found.worst("schema").fix or "").startswith("dolt_watch init")
+    assert (found.worst("schema").fix or "").startswith("`dolt_watch init`")
     assert found.worst("rules").level == "ok", "as many lines as can be known"
 
 

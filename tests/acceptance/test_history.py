@@ -415,7 +415,7 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
     for table in ("watch_cursor", "watch_bead", "watch_attempt"):
         watch.sql(f"DROP TABLE {table}")
     ran = watch.command("dispatch")
-    assert (ran.code, "dolt_watch init" in ran.stderr) == (3, True)
+    assert (ran.code, "`dolt_watch init`" in ran.stderr) == (3, True)
     assert watch.command("init").code == 0
     watch.bd.close(running)
     outcome, lines = watch.dispatch()

@@ -94,7 +94,7 @@ def test_not_migrated_and_newer(watch: Watch) -> None:
     ):
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     for command in ("dispatch", "reap", "tick", "log", "status"):
-        told(watch.command(command), 3, "dolt_watch init")
+        told(watch.command(command), 3, "`dolt_watch init`")
     assert watch.command("init").code == 0
     assert watch.command("dispatch").code == 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.decisions.policy import BOTH, Scope
 from dolt_watch.core.model import Verdict
 from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.settings import LocalSettings
@@ -91,15 +92,49 @@ def test_a_failure_ends_the_attempt_at_once_with_its_last_lines(
     watch: Watch, agents: Agents
 ) -> None:
     bead = watch.assigned("fails")
-    agents.are("echo no such query; exit 3")
+    agents.are("echo no such query; exit 3", {"max_attempts": 2})
     watch.dispatch()
+    first = agents.token(bead)
     agents.ended(bead)
     watch.reap(MINUTE)
+    assert watch.status(bead) == "open"
+    why = "ended failed: exit code 3: no such query"
+    assert last(watch, bead) == f"reaper: job {first} {why} — requeued"
+    watch.dispatch(2 * MINUTE)
+    assert agents.token(bead) == first, "it waits for retry_after"
+    watch.dispatch(4 * MINUTE)
+    agents.ended(bead)
+    watch.reap(5 * MINUTE)
     assert watch.status(bead) == "blocked"
-    assert (
-        last(watch, bead)
-        == f"reaper: job {agents.token(bead)} ended failed: exit code 3: no such query — blocking"
+    assert last(watch, bead) == f"reaper: job {agents.token(bead)} {why} — blocking"
+    assert verified(watch).differences == []
+
+
+def test_a_broken_installation_blocks_no_bead(watch: Watch, agents: Agents) -> None:
+    beads = [watch.assigned(f"bead {number}") for number in range(4)]
+    agents.are("echo 'not logged in'; exit 1", {"max_in_flight": 1})
+    now = timedelta()
+    for _ in range(4):
+        watch.dispatch(now)
+        for bead in beads:
+            if watch.status(bead) == "in_progress":
+                agents.ended(bead)
+        now += MINUTE
+        watch.reap(now)
+    assert [watch.status(bead) for bead in beads] == ["open"] * 4
+    [[reason]] = watch.sql("SELECT reason FROM watch_decision WHERE kind = 'outage'")
+    assert reason == (
+        "the last 3 runs, on 3 beads, failed within seconds: exit code 1: not logged in"
     )
+    assert len(watch.sql("SELECT 1 FROM watch_decision WHERE kind = 'claim'")) == 3
+    agents.are(f'{watch.bd.program} close "$BEAD_ID"', {"max_in_flight": 1})
+    repaired = Local(agents.target.settings, now=lambda: time.time() + 3600)
+    for hour in range(2, 7):
+        watch.run(BOTH, timedelta(hours=hour), lambda name: repaired)
+        for bead in beads:
+            if watch.kinds(bead)[-1:] == ["dispatched"]:
+                agents.ended(bead)
+    assert [watch.status(bead) for bead in beads] == ["closed"] * 4
     assert verified(watch).differences == []
 
 

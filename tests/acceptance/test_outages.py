@@ -139,7 +139,7 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
     held = outcome.holds["bd-1"]
     assert held.gate == "outage"
     assert (
-        held.why.startswith("target beadboard is unreachable since ")
+        held.why.startswith("target beadboard has been unreachable since ")
         and "; next try at " in held.why
     )
     played.steps(8 * HOUR)

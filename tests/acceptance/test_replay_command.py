@@ -271,8 +271,16 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
             "no such key in [rules.agent]",
             "did you mean stale_after?",
         ),
-        (("--when", "priorty = 1"), "issues has no column priorty", "did you mean priority?"),
-        (("--when", "status = 'open' AND (SELECT 1)"), "no subqueries", "columns of issues"),
+        (
+            ("--when", "priorty = 1"),
+            "The table issues has no column priorty",
+            "did you mean priority?",
+        ),
+        (
+            ("--when", "status = 'open' AND (SELECT 1)"),
+            "Subqueries aren't allowed",
+            "columns of issues",
+        ),
         (("--rule", "agnt"), "no such rule: 'agnt'", "did you mean agent?"),
         (("--every", "0s"), "--every is a duration of more than 0", "write '30s'"),
         (("--every", "0"), "--every is a duration", "needs its unit"),

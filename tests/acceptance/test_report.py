@@ -113,20 +113,8 @@ def test_run_serves_it_live(watch: Watch) -> None:
 # -- status --------------------
 
 
-@pytest.mark.parametrize("columns", [80, 40])
-def test_status_fits(busy: Watch, columns: int) -> None:
-    done = busy.command("status", env={"COLUMNS": str(columns)})
-    assert done.code == 0, done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= columns
-    wide = busy.command("status").stdout
-    ago = r"\d+[smh]"
-    words = [sorted(set(re.sub(ago, "", text).split()) - {"WHY"}) for text in (done.stdout, wide)]
-    assert words[0] == words[1]  # wrapped, not lost
-    assert "\x1b" not in wide
-
-
 class Terminal:
-    """The command as a person has it, on a terminal of 80 columns."""
+    """The command on a terminal of 80 columns."""
 
     def __init__(self, watch: Watch, *arguments: str, **env: str) -> None:
         self.master, slave = pty.openpty()
@@ -149,6 +137,13 @@ class Terminal:
         while self.text.count(words) < times and self._more(end):
             pass
         assert self.text.count(words) >= times, self.text
+        return self.text
+
+    def end(self, seconds: float = 300) -> str:
+        """Return everything that it printed."""
+        end = time.monotonic() + seconds
+        while self._more(end):
+            pass
         return self.text
 
     def _more(self, end: float) -> bool:
@@ -180,13 +175,23 @@ def terminal(busy: Watch) -> Iterator[Any]:
         one.close()
 
 
-def test_status_is_coloured_on_a_terminal_only_where_wanted(terminal: Any) -> None:
-    coloured, plain = terminal("status"), terminal("status", NO_COLOR="1")
-    assert re.search(
-        "\x1b\\[3\\dm(waiting|running)\x1b\\[0m", coloured.until("WHY") + coloured.until("waiting")
-    )
-    plain.until("waiting")
-    assert "\x1b" not in plain.text
+@pytest.mark.parametrize("columns", [80, 40])
+def test_status_fits_a_terminal_and_a_pipe_gets_all(
+    busy: Watch, terminal: Any, columns: int
+) -> None:
+    shown = terminal("status", COLUMNS=str(columns), TERM="dumb").end()
+    assert "\x1b" not in shown and "QUEUE (" in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    wide = busy.command("status").stdout
+    assert "<script>alert(1)</script>" in wide and "\x1b" not in wide
+    for bead in json.loads(busy.command("status", "--format", "json").stdout)["beads"]:
+        assert bead["bead"] in shown and bead["title"] in wide
+
+
+def test_status_is_colored_on_a_terminal_only_where_wanted(terminal: Any) -> None:
+    colored, plain = terminal("status").end(), terminal("status", NO_COLOR="1").end()
+    assert re.search("\x1b\\[3\\dm(▶ running|next)\x1b\\[0m", colored), colored
+    assert "▶ running" in plain and "\x1b" not in plain
 
 
 def test_status_watch_refreshes_in_place_until_ctrl_c(terminal: Any) -> None:
@@ -201,7 +206,8 @@ def test_status_watch_refreshes_in_place_until_ctrl_c(terminal: Any) -> None:
 def test_status_watch_needs_a_terminal(busy: Watch, terminal: Any) -> None:
     done = busy.command("status", "--watch")
     assert (done.code, done.stdout) == (2, "")
-    assert "--watch is for a terminal" in done.stderr
+    assert "--watch requires a terminal" in done.stderr
+    assert terminal("status", "--watch", TERM="dumb").process.wait(300) == 2
     assert terminal("status", "--watch", "--format", "json").process.wait(300) == 2
 
 

@@ -31,6 +31,9 @@ def why(watch: Watch, bead: str, *more: str, env: dict[str, str] | None = None) 
     return found
 
 
+GOES = "{} will be dispatched: the next dispatch claims it."
+
+
 def kinds(found: dict[str, Any]) -> list[str]:
     return [one["kind"] for one in found["life"]]
 
@@ -48,7 +51,8 @@ def test_a_bead_that_goes_and_then_goes(watch: Watch) -> None:
     bead = watch.assigned("goes")
     found = why(watch, bead)
     assert (found["phase"], failing(found), found["rules"][0]["to_go"]) == ("waiting", [], [])
-    assert verdict(found) == "nothing: the next dispatch takes it"
+    assert verdict(found) == GOES.format(bead)
+    assert found["verdict"] == verdict(found) and found["title"] == "goes"
     assert kinds(found)[0] == "matched"
     assert watch.sent() == []
     assert watch.command("dispatch", *NO_SETTLE).code == 0
@@ -62,7 +66,8 @@ def test_a_bead_that_goes_and_then_goes(watch: Watch) -> None:
         "in_progress",
     )
     assert claim["note"].startswith("auto-dispatcher claimed at ")
-    assert "nothing: it runs since" in verdict(found)
+    assert "is running since" in verdict(found)
+    assert [one["outcome"] for one in found["attempts"]] == ["running"]
 
 
 def busy(watch: Watch, bead: str) -> None:
@@ -127,26 +132,34 @@ def brought_from_elsewhere(watch: Watch, bead: str) -> None:
 @pytest.mark.parametrize(
     ("hinder", "names", "said"),
     [
-        (busy, ["capacity"], "the target must have a free slot (beadboard: "),
-        (paused, ["paused"], "`dolt_watch resume` (paused by "),
-        (another_runs, ["max_in_flight"], "one of those in flight must end (1 of 1 in flight: "),
+        (busy, ["capacity"], "wait until the target has a free slot (beadboard: "),
+        (paused, ["paused"], "run `dolt_watch resume` (paused by "),
+        (another_runs, ["max_in_flight"], "wait until a bead in flight ends (1 of 1 in flight: "),
         (
             another_is_before_it,
             ["place"],
-            "those before it must go first (place 2 of 2 in the queue; before it: ",
+            "wait until the beads before it are dispatched (place 2 of 2 in the queue; ",
         ),
         (blocked, ["ready"], "(open)"),
         (deferred, ["ready"], "deferred until 2099-01-01T00:00:00Z"),
-        (failed, ["backoff"], "time alone (attempt 1 failed (HTTP 400: "),
-        (quarantined, ["quarantined"], "or somebody must edit the bead (HTTP 400: "),
-        (refused, ["stopped"], "the target's credential, then `dolt_watch resume`"),
+        (failed, ["backoff"], "(attempt 1 failed (HTTP 400: "),
+        (quarantined, ["quarantined"], "or edit the bead (HTTP 400: "),
+        (refused, ["stopped"], "correct the target's credential, then run `dolt_watch resume`"),
         (
             brought_from_elsewhere,
             ["held"],
-            "or `dolt_watch resume` for all (the ledger came from elsewhere",
+            "or `dolt_watch resume` for all held beads (the ledger came from elsewhere",
         ),
-        (closed, ["status = 'open'"], "status = 'open' must hold (status is 'closed')"),
-        (reassigned, ["assignee = 'agent'"], "assignee = 'agent' must hold (assignee is 'ann')"),
+        (
+            closed,
+            ["status = 'open'"],
+            "change the bead so that status = 'open' (status is 'closed')",
+        ),
+        (
+            reassigned,
+            ["assignee = 'agent'"],
+            "change the bead so that assignee = 'agent' (assignee is 'ann')",
+        ),
     ],
 )
 def test_each_thing_that_may_stand_between(
@@ -157,6 +170,7 @@ def test_each_thing_that_may_stand_between(
     found = why(watch, bead)
     assert failing(found) == names, found["rules"]
     assert any(said in line for line in found["rules"][0]["to_go"]), found["rules"][0]["to_go"]
+    assert found["verdict"].startswith((f"{bead} will not be ", f"{bead} is not dispatched yet: "))
     before = watch.sent()
     watch.command("dispatch", *NO_SETTLE)
     assert bead not in watch.sent()[len(before) :]  # it said so
@@ -191,9 +205,9 @@ def test_while_a_merge_stands_unfinished(watch: Watch) -> None:
             cursor.fetchall()
         found = why(watch, bead)
         assert "merge" in failing(found)
-        assert verdict(found) == "it does not go now"
+        assert verdict(found) == f"{bead} is not dispatched yet: a merge is not finished."
         cursor.execute("CALL DOLT_MERGE('--abort')")
-    assert verdict(why(watch, bead)) == "nothing: the next dispatch takes it"
+    assert verdict(why(watch, bead)) == GOES.format(bead)
 
 
 def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
@@ -203,7 +217,7 @@ def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
     # In bd 1.3 a second note says that no commit holds bd's events.
     assert (failing(found), found["notes"][:1]) == (
         ["uncommitted"],
-        ["an uncommitted change of issues stands: modified"],
+        ["issues has an uncommitted change of this bead: modified"],
     )
 
 
@@ -212,7 +226,7 @@ def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
     tried(watch, 502, "fetch failed")
     found = why(watch, bead)
     assert (found["phase"], kinds(found)[-1]) == ("unknown", "unknown")
-    assert "nobody knows whether it runs" in verdict(found)
+    assert "the outcome of its request is unknown" in verdict(found)
 
 
 def test_without_its_target(watch: Watch) -> None:
@@ -230,15 +244,20 @@ def test_in_words(watch: Watch) -> None:
     ran = watch.command("why", bead)
     assert ran.code == 0
     for said in (
-        "history begins; it was not there yet",
+        f"{bead} will not be dispatched: assignee is 'ann'.",
+        "- change the bead so that assignee = 'agent' (assignee is 'ann')",
+        "not tracked: neither waiting nor running",
+        "✗ assignee = 'agent' assignee is 'ann'",
+        "✓ status = 'open' status is 'open'",
+        "history begins; the bead did not exist yet",
         "comment: 'soon, please'",
         "assignee agent → ann",
-        "phase: none",
-        "✗ assignee = 'agent': assignee is 'ann'",
-        "✓ status = 'open': status is 'open'",
-        "to go: it does not go now",
     ):
-        assert said in ran.stdout, ran.stdout
+        assert said in " ".join(ran.stdout.split()), ran.stdout
+    lines = ran.stdout.splitlines()
+    assert lines[2].startswith(f"{bead} will not be dispatched: "), "the verdict is first"
+    assert "max_in_flight" not in ran.stdout, "the slots of a rule that it does not match"
+    assert "max_in_flight" in watch.command("why", bead, "--all").stdout
 
 
 def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
@@ -311,7 +330,7 @@ def test_in_a_database_that_was_never_initialised(
         bead = watch.assigned("nobody watches")
         found = why(watch, bead)
         assert (found["phase"], failing(found), kinds(found)[0]) == ("waiting", [], "matched")
-        assert any("nothing was ever decided" in note for note in found["notes"])
+        assert any("No decision was ever made" in note for note in found["notes"])
         engine.close()
 
 
@@ -375,10 +394,10 @@ def test_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
     address = ("--database", doltlite_path.url)
     found = why(watch, "bd-1", *address)
     assert (kinds(found), found["phase"]) == (["matched", "edited"], "waiting")
-    assert any("nothing was ever decided" in note for note in found["notes"])
+    assert any("No decision was ever made" in note for note in found["notes"])
     assert watch.command("init", *address).code == 0
     found = why(watch, "bd-1", *address)
-    assert (found["phase"], verdict(found)) == ("waiting", "nothing: the next dispatch takes it")
+    assert (found["phase"], verdict(found)) == ("waiting", GOES.format("bd-1"))
     assert watch.command("dispatch", *address, *NO_SETTLE).code in (0, 1)
     assert "claim" in kinds(why(watch, "bd-1", *address))
 
@@ -399,11 +418,12 @@ def test_under_several_rules(watch: Watch) -> None:
         ["assignee = 'agent'", "priority = 0"],
         ["assignee = 'agent'"],
     ]
+    assert found["verdict"] == f"{bead} will not be dispatched: it matches no rule."
     watch.bd.run("assign", bead, "agent")
     found = why(watch, bead)
     assert ([one["rule"] for one in found["rules"]], verdict(found)) == (
         ["rest"],
-        "nothing: the next dispatch takes it",
+        GOES.format(bead),
     )
 
 

@@ -48,7 +48,7 @@ _WHY = {
     "silent": "no sign of life past `stale_after`",
     "reaped": "no progress for 42m (threshold 30m)",
     "blocked": "blocked by ann",
-    "backoff": "HTTP 502: fetch failed; again at 2026-04-18T22:41:00Z",
+    "backoff": "HTTP 502: fetch failed; next attempt at 2026-04-18T22:41:00Z",
     "quarantined": "HTTP 400: Bead is malformed",
     "held": "its history was lost",
     "done": "closed by agent",

@@ -138,7 +138,7 @@ def test_a_commit_that_it_does_not_have(clone: Clone) -> None:
 def test_why(clone: Clone, tmp_path: Path) -> None:
     done = clone.run("why", "bd-1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "history begins with a shallow clone; it was there already" in done.stdout
+    assert "history begins with a shallow clone; the bead existed already" in done.stdout
     done = clone.run("why", "bd-2", "--format", "json", folder=tmp_path)
     begins = json.loads(done.stdout)["history_begins"]
     assert (begins["commit"], begins["shallow"], begins["with_it"]) == (clone.boundary, True, False)

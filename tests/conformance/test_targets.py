@@ -197,7 +197,7 @@ class LocalRig:
     def shut_down(self) -> None:
         if self.root.exists():
             self.root.rename(self.folder / "gone")
-        self.root.write_text("not a directory", "utf-8")
+        self.root.write_text("isn't a directory", "utf-8")
 
     def close(self) -> None:
         if self.held >= 0:

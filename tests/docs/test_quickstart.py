@@ -1,8 +1,10 @@
-"""docs/quickstart.md, command by command, in a home folder where there is nothing."""
+"""docs/quickstart.md, command by command, in a home folder that is empty."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import sysconfig
 from collections.abc import Iterator
@@ -11,52 +13,86 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import load
+from dolt_watch.targets.local.settings import LocalSettings
+from tests.conftest import Once
 from tests.docs.conftest import ROOT
-from tests.docs.shell import Shell, check, steps
+from tests.docs.shell import Shell, check, steps, steps_of
 from tests.support.beads import standin
-from tests.support.servers import free_port, own_dolt, start_dolt
+from tests.support.servers import own_dolt, start_dolt
+from tests.support.wheel import build
 
 PAGE = ROOT / "docs/quickstart.md"
+TABLE = re.findall(r"`(\[\".*?\])` \|", PAGE.read_text("utf-8"))
+assert len(TABLE) == 2
 
 
 @pytest.fixture
-def shell(fresh: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
-    """A shell in the folder of the project.
+def shell(fresh: dict[str, str], tmp_path: Path, once: Once) -> Iterator[Shell]:
+    """A shell in an empty home folder.
 
     The stand-in for bd starts no server: there is one for it, by BEADS_DOLT_SERVER_PORT.
     """
     with ExitStack() as servers:
+        program = own_dolt()
         if standin():
             (tmp_path / "server").mkdir()
-            started = servers.enter_context(start_dolt(own_dolt(), tmp_path / "server"))
+            started = servers.enter_context(start_dolt(program, tmp_path / "server"))
             fresh |= {"BEADS_DOLT_SERVER_PORT": str(started.address.port)}
-        yield from opened(fresh)
+        yield from opened(fresh, once("wheel", build))
 
 
-def opened(fresh: dict[str, str]) -> Iterator[Shell]:
-    own_dolt()
-    # Installed for real, by pip, from the tree; what it depends on is taken from here, so that
+def opened(fresh: dict[str, str], wheel: Path) -> Iterator[Shell]:
+    # pip installs the wheel of this tree. Its dependencies come from this environment, so that
     # no package index is asked.
     pip = {
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_FIND_LINKS": str(wheel),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
-    started = Shell(ROOT, fresh | pip, {"3000": str(free_port())})
+    started = Shell(Path(fresh["HOME"]), fresh | pip)
     yield started
     started.close()
-    with suppress(OSError, ValueError):  # bd's server, where the page did not come to its end
+    with suppress(OSError, ValueError):  # bd's server, if the page did not reach its end
         os.kill(
-            int((Path(fresh["HOME"]) / "tracker/.beads/dolt-server.pid").read_text()),
+            int((Path(fresh["HOME"]) / "project/.beads/dolt-server.pid").read_text()),
             signal.SIGKILL,
         )
 
 
 @pytest.mark.long
-def test_from_nothing_to_a_dispatched_bead(shell: Shell, fresh: dict[str, str]) -> None:
+def test_from_nothing_to_an_agent_at_work(shell: Shell, fresh: dict[str, str]) -> None:
     for step in steps(PAGE):
         if standin() and step.command.startswith("bd dolt stop"):
             continue  # its server is the test's: bd started none
+        if step.command.strip() == "dolt_watch run":
+            continue  # it stays up; tests/acceptance runs it
         check(step, *shell.run(step.command), PAGE.name)
-    assert not (Path(fresh["HOME"]) / "tracker").exists()
+    assert not (Path(fresh["HOME"]) / "project").exists()
+
+
+def test_at_most_ten_commands_lead_to_an_agent() -> None:
+    """The way itself, without what shows its result."""
+    way = PAGE.read_text("utf-8").partition("## 6.")[0]
+    commands = [step.command for step in steps_of(way)]
+    assert len([each for each in commands if "--version" not in each]) <= 10
+
+
+def test_no_command_needs_the_repository() -> None:
+    for page in (PAGE, ROOT / "README.md"):
+        for step in steps(page):
+            assert "tests" not in step.command
+            assert not step.command.startswith("make ")
+
+
+@pytest.mark.parametrize("line", TABLE)
+def test_each_agent_is_one_that_the_settings_accept(line: str, tmp_path: Path) -> None:
+    (tmp_path / "dolt_watch.toml").write_text(
+        f'[rules.agent]\ntarget = "local"\n[targets.local]\nargv = {line}\n', "utf-8"
+    )
+    settings = load({"database": "dolt://root@localhost/b"}, {"HOME": "/h"}, tmp_path)
+    target = settings.targets["local"]
+    assert isinstance(target, LocalSettings)
+    assert target.argv == tuple(json.loads(line))

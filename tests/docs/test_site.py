@@ -1,6 +1,4 @@
-"""The site builds without a warning, and needs nothing from elsewhere; every page links to what
-there is.
-"""
+"""The site builds without a warning and loads nothing from other hosts. Every link has a target."""
 
 from __future__ import annotations
 
@@ -12,18 +10,24 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser.conftest import browser as browser
 from tests.conftest import Once
 from tests.docs.conftest import ROOT
+from tests.docs.shell import steps_of
 from tools.docs import site
 
+QUICKSTART = (ROOT / "docs/quickstart.md").read_text("utf-8")
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`")
 RETIRED = re.compile(r"\b(?:anew|fold(?:s|ed|ing)?|resyncs?|re-?folded|lens)\b", re.IGNORECASE)
 """Words for concepts that have another name in docs/concepts.md."""
 WRITTEN = [
     page
     for page in site.pages()
-    if not page.relative_to(ROOT).as_posix().startswith(("docs/reference/", "docs/performance.md"))
+    if not page.relative_to(ROOT)
+    .as_posix()
+    .startswith(("docs/reference/", "docs/performance.md", "bench/results.md"))
 ]
 """Pages that are not generated from the code."""
 DOCUMENT = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"?(https?://[^\"\s>]+)")
@@ -51,10 +55,30 @@ def test_every_page_is_in_it(built: Path) -> None:
     assert not missing
 
 
-def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(built: Path, browser: Browser) -> None:
     pages = list(built.rglob("*.html"))
     assert pages
     assert not {found for page in pages for found in DOCUMENT.findall(page.read_text("utf-8"))}
+    requested: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto((built / "index.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    page.close()
+    assert len(requested) > 2
+    assert not [url for url in requested if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_is_wider_than_the_screen(width: int, built: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    wide = []
+    for each in sorted(built.rglob("*.html")):
+        page.goto(each.as_uri())
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(each.relative_to(built).as_posix())
+    page.close()
+    assert not wide
 
 
 def test_blocks_for_tests_are_blocks_in_the_site(built: Path) -> None:
@@ -72,11 +96,40 @@ def test_the_picture_is_in_the_site_and_says_what_it_shows(built: Path) -> None:
 
 @pytest.mark.parametrize("page", site.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    """On a forge too, where what the site leaves out can be linked to."""
+    """On a forge too, where pages can link to files that the site leaves out."""
     broken = [
-        link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()
+        link for link in site.targets(site.text_of(page)) if not (page.parent / link).exists()
     ]
     assert not broken
+
+
+def test_the_readme_works_on_a_package_index() -> None:
+    """Its links are absolute, and those to this repository lead to files of it."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert site.targets(text) == []
+    own = site.absolute_links().findall(text)
+    assert len(own) > 10
+    assert text.count(site.repository()) == len([each for each in own if each[-4:] != ".svg"])
+    assert text.count("https://raw.githubusercontent.com/") == 2
+
+
+def test_the_copy_button_copies_commands_only(built: Path, browser: Browser) -> None:
+    """Without the prompts, the output and the marks of continued lines."""
+    page = browser.new_page()
+    page.goto((built / "docs/quickstart.html").as_uri())
+    copied = page.eval_on_selector_all(
+        "pre[data-copy]", "all => all.map(each => each.dataset.copy)"
+    )
+    page.close()
+    fences = re.findall(r"```console\n(.*?)```", QUICKSTART, re.DOTALL)
+    assert copied == [
+        "\n".join(step.command for step in steps_of(each)) for each in map(block, fences)
+    ]
+    assert len(copied) > 8
+
+
+def block(body: str) -> str:
+    return f"```console\n{body}```\n"
 
 
 def test_the_architecture_page_names_what_there_is() -> None:
@@ -148,12 +201,16 @@ def test_each_term_is_defined_once() -> None:
 def test_a_broken_link_fails_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for file in [ROOT / "mkdocs.yml", ROOT / "LICENSE", *site.pages(), *(ROOT / "docs").iterdir()]:
+    settings = [ROOT / name for name in ("zensical.toml", "pyproject.toml", "LICENSE")]
+    for file in [*settings, *site.pages(), *(ROOT / "docs").rglob("*.*")]:
         if file.is_file():
             place = tmp_path / file.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
+    shutil.copytree(ROOT / site.THEME, tmp_path / site.THEME)
     (tmp_path / "docs/loop.md").write_text("[nowhere](nowhere.md)\n", "utf-8")
     monkeypatch.setattr(site, "ROOT", tmp_path)
     assert site.build(tmp_path / "site") == 1
-    assert "'nowhere.md'" in capfd.readouterr().err
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().err)
+    assert "page does not exist" in said
+    assert "nowhere.md" in said

@@ -110,7 +110,7 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     there = clones.clone()
 
     refused = there.command("dispatch")
-    assert (refused.returncode, "dolt_watch init" in refused.stderr, refused.stdout) == (
+    assert (refused.returncode, "`dolt_watch init`" in refused.stderr, refused.stdout) == (
         3,
         True,
         "",

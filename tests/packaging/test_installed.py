@@ -95,28 +95,22 @@ def test_the_image_has_what_the_service_runs(tmp_path: Path) -> None:
     assert healthz(command(extras, *args), tmp_path, environment()) == (200, "ok\n")
 
 
-def test_and_without_the_extra_it_would_not_run(tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(set(), "run"), cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "pip install 'dolt-watch[service]'" in done.stderr
-
-
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if named(text)])
-def test_where_run_is_used_its_extra_is_installed(page: str) -> None:
+def test_a_page_names_extras_that_exist(page: str) -> None:
     for extras in named(PAGES[page]):
         assert extras <= set(EXTRAS)
-    if re.search(r"dolt_watch run\b", PAGES[page]):
-        assert any("service" in extras for extras in named(PAGES[page]))
 
 
-def test_the_quickstart_and_the_readme_say_how_to_install() -> None:
-    assert {"README.md", "docs/quickstart.md", "docs/recipes/systemd.md"} <= {
-        n for n, text in PAGES.items() if named(text)
-    }
-    # The runbook, too, installs `as in the quickstart`.
-    assert named(PAGES["docs/quickstart.md"]) == [{"service"}]
+def test_run_needs_no_extra(tmp_path: Path) -> None:
+    assert healthz(command(set(), "run", "--port", "9464"), tmp_path, environment()) == (
+        200,
+        "ok\n",
+    )
+
+
+def test_the_quickstart_and_the_readme_show_a_plain_installation() -> None:
+    assert set() in named(PAGES["README.md"])
+    assert {frozenset(each) for each in named(PAGES["docs/quickstart.md"])} == {frozenset()}
 
 
 def test_what_an_installation_line_names() -> None:

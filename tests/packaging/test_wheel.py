@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Once
+from tests.support.wheel import build
 
 ROOT = Path(__file__).parents[2]
 OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
@@ -20,27 +21,7 @@ OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
 
 @pytest.fixture(scope="module")
 def wheel(once: Once) -> zipfile.Path:
-    """Built as an installation builds it, with the dev group's hatchling: no package index is
-    asked.
-    """
-
-    def make(folder: Path) -> None:
-        options = [
-            "--no-deps",
-            "--no-build-isolation",
-            "--disable-pip-version-check",
-            "--wheel-dir",
-            str(folder),
-        ]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    (built,) = once("wheel", make).glob("*.whl")
+    (built,) = once("wheel", build).glob("*.whl")
     return zipfile.Path(built)
 
 

@@ -71,7 +71,7 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
     spared = here.tick(40 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched"]
     assert next(row.then for row in spared.reap_table).startswith(
-        "keep (agent has a lease with a heartbeat of "
+        "keep (agent has a lease, last heartbeat "
     )
     assert any(line.startswith("keeping bd-a (agent has a lease") for line in here.lines)
     here.tick(72 * MINUTE)

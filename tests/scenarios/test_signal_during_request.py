@@ -127,9 +127,9 @@ def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[E
     assert caught.value.exit_code == 1
     assert (
         caught.value.message
-        == "bd-a: dispatched (job job1) could not be recorded in 60 s: somebody's merge stands"
+        == 'Could not record "dispatched (job job1)" for bd-a within 60 s: somebody\'s merge stands'
     )
-    assert "do not set it open while that job runs" in str(caught.value.fix)
+    assert "Don't reopen the bead while that job is running" in str(caught.value.fix)
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_again(

@@ -102,7 +102,7 @@ def test_the_table_of_a_dry_run(here: Light) -> None:
     )
     assert table(JobReport(Verdict.RUNNING, "queued"))[3:] == (
         "queued",
-        "keep (the target says that its job job1 is queued)",
+        "keep (the target reports that its job job1 is queued)",
     )
     assert table(JobReport(Verdict.RUNNING, "running"), timedelta(hours=2)).then == "block", (
         "max_runtime"

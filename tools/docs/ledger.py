@@ -107,6 +107,8 @@ def _tables(sql: str) -> Iterator[str]:
 def _given() -> Iterator[str]:
     first, *_ = re.split(r"\n\s*\n", record_inputs.__doc__ or "", maxsplit=1)
     yield flat(first) + "\n"
-    terms = re.findall(r"^\s*- ``(\w+)``: (.*)$", record_inputs.__doc__ or "", re.MULTILINE)
+    terms = re.findall(
+        r"^ *- ``(\w+)``: (.*(?:\n +(?!- )\S.*)*)$", record_inputs.__doc__ or "", re.MULTILINE
+    )
     assert terms
     yield table(("key", "means"), ((code(key), flat(text)) for key, text in terms))

@@ -1,6 +1,6 @@
-"""Asks every address that the pages name.
+"""Request every address that the pages name: ``python -m tools.docs.links``.
 
-For the public workflow only: it needs the network. ``python -m tools.docs.links``
+For the public workflow only, because it needs the network.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tools.docs.site import pages
+from tools.docs.site import pages, text_of
 
 ADDRESS = re.compile(r"\]\((https?://[^)\s#]+)")
 BROKEN = {400, 404, 410}
-"""What a forge or a wall against robots says otherwise (403, 429, 5xx) tells nothing of the
-link.
-"""
+"""Statuses of a broken link. Forges and bot protection answer 403, 429 and 5xx for good links."""
 
 
 def addresses() -> list[str]:
-    return sorted({found for page in pages() for found in ADDRESS.findall(page.read_text("utf-8"))})
+    """Return the addresses of other hosts. Links to this repository are checked as files."""
+    return sorted({found for page in pages() for found in ADDRESS.findall(text_of(page))})
 
 
 def wrong(address: str) -> str:
-    """What is wrong with it, '' for nothing."""
+    """Return the error of an address, or '' if it answers."""
     try:
         status = httpx.get(address, follow_redirects=True, timeout=30).status_code
     except httpx.HTTPError as error:

@@ -1,26 +1,48 @@
-"""The site: every page of the repository, staged as the tree that it is, built by MkDocs in
-strict mode. ``python -m tools.docs.site [FOLDER]``.
+"""Build the site from every page of the repository, in Zensical's strict mode.
 
-Staged, so that a link is the same on a forge and in the site, and so that MkDocs checks each
-one: pages outside docs/ are pages of the site, and whatever else a page links to comes along as
-a file.
+``python -m tools.docs.site [FOLDER]`` writes it into ``site/`` by default.
+
+The pages are staged in a temporary folder, under the paths that they have in the repository. So a
+link works on a forge and in the site, and Zensical checks each one. Every other file that a page
+links to is copied too.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from os.path import relpath
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "cronjobs", "examples", "bench")
+ASSETS = "docs/assets"
+"""Folder of the style sheet and the script that zensical.toml names."""
+THEME = "tools/docs/theme"
+"""Folder of the templates that replace those of the theme."""
 LINK = re.compile(r"\]\(([^)\s]+)\)|\ssrc=\"([^\"]+)\"")
-# A word after the language is for tests; Python-Markdown would not know the block for one.
+# A word after the language is for tests. Python-Markdown wouldn't recognize the block.
 FENCE = re.compile(r"^(\s*```\w+) [^\n]*$", re.MULTILINE)
+
+
+def repository() -> str:
+    """Return the address of the repository, from pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(project["urls"]["Repository"])
+
+
+def absolute_links() -> re.Pattern[str]:
+    """Return a pattern of addresses of files of this repository; group 1 is the path.
+
+    README.md has such addresses, so that it works on a package index.
+    """
+    forge, path = repository(), repository().removeprefix("https://github.com")
+    raw = f"https://raw.githubusercontent.com{path}"
+    return re.compile(rf"(?:{re.escape(forge)}/blob|{re.escape(raw)})/main/([^)\s\"]+)")
 
 
 def pages() -> list[Path]:
@@ -32,18 +54,26 @@ def pages() -> list[Path]:
     )
 
 
+def text_of(page: Path) -> str:
+    """Return a page with relative links in place of absolute ones to this repository."""
+    up = relpath(ROOT, page.parent)
+    prefix = "" if up == "." else f"{up}/"
+    return absolute_links().sub(lambda found: prefix + found[1], page.read_text("utf-8"))
+
+
 def stage(into: Path) -> None:
     for page in pages():
-        text = page.read_text("utf-8")
+        text = text_of(page)
         _place(into, page).write_text(FENCE.sub(r"\1", text), "utf-8")
         for link in targets(text):
             file = (page.parent / link).resolve()
             if file.is_file() and file.suffix != ".md" and file.is_relative_to(ROOT):
                 shutil.copyfile(file, _place(into, file))
+    shutil.copytree(ROOT / ASSETS, into / ASSETS, dirs_exist_ok=True)
 
 
 def targets(text: str) -> list[str]:
-    """The links of a page that lead to files: no address, no place in the page itself."""
+    """Return a page's links to files: no addresses, and no anchors of the page itself."""
     found = [link.partition("#")[0] for pair in LINK.findall(text) for link in pair if link]
     return [link for link in found if link and "://" not in link and not link.startswith("mailto:")]
 
@@ -55,23 +85,18 @@ def _place(into: Path, file: Path) -> Path:
 
 
 def build(site: Path) -> int:
-    """MkDocs' exit code: 1 for any warning."""
-    with tempfile.TemporaryDirectory() as staged:
-        stage(Path(staged))
-        # Material tells of its successor on every build.
-        env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "DOCS": staged}
-        command = [
-            sys.executable,
-            "-m",
-            "mkdocs",
-            "build",
-            "--strict",
-            "--config-file",
-            str(ROOT / "mkdocs.yml"),
-            "--site-dir",
-            str(site),
-        ]
-        return subprocess.run(command, env=env, check=False).returncode
+    """Build the site and return Zensical's exit code. Any warning makes it 1."""
+    with tempfile.TemporaryDirectory() as name:
+        staged = Path(name)  # Zensical wants the pages and the site below its settings
+        shutil.copyfile(ROOT / "zensical.toml", staged / "zensical.toml")
+        shutil.copytree(ROOT / THEME, staged / "theme")
+        stage(staged / "pages")
+        command = [sys.executable, "-m", "zensical", "build", "--strict"]
+        code = subprocess.run(command, cwd=staged, check=False).returncode
+        if code == 0:
+            shutil.rmtree(site, ignore_errors=True)
+            shutil.copytree(staged / "site", site)
+        return code
 
 
 if __name__ == "__main__":

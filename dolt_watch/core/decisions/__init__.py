@@ -1,1 +1,1 @@
-"""State and observations become decisions; the answer of a target becomes an outcome. Pure."""
+"""Decisions from state and observations, and outcomes from the answers of targets. Pure."""

@@ -1,9 +1,8 @@
-"""Whether a target can be reached: its circuit breaker, and its rest after busy answers. Pure.
+"""The circuit breaker of a target, and its cooldown after busy answers. Pure.
 
-An outage begins with a failed ``capacity()`` or with a dispatch without an answer. While it
-lasts no bead is claimed for the target, but for one at a time that tries it, where
-``capacity()`` cannot tell that the outage is over. What the target did wrong never counts
-against a bead.
+An outage begins with a failed ``capacity()`` or with a dispatch that gets no answer. During an
+outage no bead is claimed for the target. If ``capacity()`` can't show that the outage is over, one
+bead at a time tries the target. A fault of the target never counts against a bead.
 """
 
 from __future__ import annotations
@@ -33,26 +32,26 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.reason_codes import ReasonCode
 
 OUTAGE = "outage"
-"""The gate."""
+"""Name of the gate."""
 FIRST_TRY, LAST_TRY = timedelta(seconds=30), timedelta(minutes=10)
-"""The pause before the first try, doubled with each that fails, and the longest one."""
+"""Pause before the first try, and the longest pause. The pause doubles with each failed try."""
 FIRST_REST, LAST_REST = timedelta(seconds=30), timedelta(minutes=15)
-"""The same for a target that is busy."""
+"""The same for a busy target."""
 SHOWN = 100
-"""Characters of the reason that a hold shows."""
+"""Number of characters of the reason that a hold shows."""
 
 
 class Health(NamedTuple):
-    """What is known of a target when a bead is sent to it; recorded with the answer."""
+    """The health of a target when a bead is sent to it. Recorded with the answer."""
 
     busy: int = 0
-    """Busy answers in a row before this one."""
+    """Number of consecutive busy answers before this one."""
     tries: int = 0
-    """Tries that failed in its outage; 0: there is none."""
+    """Number of failed tries in the outage. 0: there is no outage."""
     noted: bool = False
-    """The bead's notes tell of this outage already."""
+    """Whether the bead's notes already mention this outage."""
     note: str = ""
-    """The claim's note, where it waits for an answer after which something runs."""
+    """The claim's note, if it is written only after an answer after which an agent runs."""
 
 
 def health_of(state: State, target: str, bead: str, now: datetime, note: str = "") -> Health:
@@ -66,31 +65,46 @@ def health_of(state: State, target: str, bead: str, now: datetime, note: str = "
 
 
 def _busy(state: State, target: str, now: datetime) -> int:
-    """Not after a pause as long as the longest rest: what it said so long ago does not matter."""
+    """Return the number of consecutive busy answers.
+
+    Answers older than the longest cooldown don't count.
+    """
     rest = state.cooldowns.get(target)
     return state.busy.get(target, 0) if rest is not None and now < rest + LAST_REST else 0
 
 
 def is_unhealthy(state: State, target: str, now: datetime) -> bool:
-    """Is it likely that a dispatch comes to nothing? Then the claim's note waits for the answer."""
+    """Return whether a dispatch is likely to fail.
+
+    If so, the claim's note is written with the answer.
+    """
     return target in state.outages or _busy(state, target, now) > 0
 
 
 def doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> timedelta:
-    """``number``: from 1. ``jitter`` from 0 to 1 adds up to a quarter, never past ``last``."""
+    """Return ``first``, doubled ``number`` - 1 times.
+
+    Args:
+        first: The first pause.
+        last: Upper bound of the result.
+        number: From 1.
+        jitter: From 0 to 1. Adds up to a quarter.
+    """
     doubled: timedelta = first * 2 ** (min(number, 20) - 1) * (1 + jitter / 4)
     return min(doubled, last)
 
 
 def try_pause(tries: int, jitter: float) -> timedelta:
-    """Before the next try, after so many that failed."""
+    """Return the pause after ``tries`` failed tries."""
     return doubled(FIRST_TRY, LAST_TRY, tries, jitter)
 
 
 def busy_pause(busy: int, asked: float | None) -> timedelta:
-    """After so many busy answers in a row.
+    """Return the cooldown after ``busy`` consecutive busy answers.
 
-    ``asked``: seconds that the target itself asked for; fewer are not taken.
+    Args:
+        busy: From 1.
+        asked: Seconds that the target named. A shorter time than the computed one is ignored.
     """
     return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
 
@@ -99,16 +113,16 @@ def busy_pause(busy: int, asked: float | None) -> timedelta:
 
 
 def outage_hold(target: str, outage: Outage, now: datetime) -> HoldReason:
-    """What a bead waits for while it lasts."""
+    """Return the hold of the beads that wait for the end of an outage."""
     since, again = _clock(outage.since, now), _clock(outage.next_at, now)
     why = short_reason(outage.why)
     return HoldReason(
-        OUTAGE, f"target {target} is unreachable since {since} ({why}); next try at {again}"
+        OUTAGE, f"target {target} has been unreachable since {since} ({why}); next try at {again}"
     )
 
 
 def short_reason(why: str) -> str:
-    """'HTTP 502: {"error":"fetch failed"}' as 'HTTP 502 fetch failed'."""
+    """Return 'HTTP 502: {"error":"fetch failed"}' as 'HTTP 502 fetch failed'."""
     head, colon, body = why.partition(": ")
     if colon and head.startswith("HTTP "):
         try:
@@ -122,17 +136,17 @@ def short_reason(why: str) -> str:
 
 
 def _clock(moment: datetime, now: datetime) -> str:
-    """UTC, with its date where that is not today's."""
+    """Return the time in UTC, with its date if the date is not today's."""
     return moment.strftime("%H:%M" if moment.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
 def targets_of(policy: Policy) -> dict[str, None]:
-    """Every target that a rule names, once, in the order of the rules."""
+    """Return each target that a rule names, in the order of the rules."""
     return dict.fromkeys(rule.target for rule in policy.rules)
 
 
 def has_unrecorded_outage(state: State, policy: Policy) -> bool:
-    """Is there an outage whose beginning or end is known and has no entry yet?"""
+    """Return whether the start or the end of an outage is not recorded yet."""
     names = targets_of(policy)
     return any(
         name in names and (not one.recorded or one.answered) for name, one in state.outages.items()
@@ -142,7 +156,7 @@ def has_unrecorded_outage(state: State, policy: Policy) -> bool:
 def plan_outage_changes(
     state: State, policy: Policy, now: datetime, outside: Observations
 ) -> Iterator[Decision]:
-    """The outages that begin or end now."""
+    """Yield the outages that begin or end now."""
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
         if outage is None:
@@ -160,7 +174,7 @@ def plan_outage_changes(
                 rule="",
                 attempt=0,
                 cause=state.commit,
-                reason="it answers again",
+                reason="the target can be reached again",
                 reason_code=ReasonCode.TARGET_ANSWERS,
                 detail=detail,
             )
@@ -181,31 +195,31 @@ def _begins(target: str, outage: Outage, state: State) -> Decision:
 
 
 def _ends(outage: Outage, capacity: Capacity | None) -> bool:
-    """Does the target's answer prove that what could not be reached can be?"""
+    """Return whether the target's answer proves that the missing part can be reached again."""
     if capacity is None or capacity.down:
         return False
     return outage.part == "capacity" or capacity.proof in (outage.part, "both")
 
 
 def is_doubtful(outage: Outage | None, capacity: Capacity | None, now: datetime) -> bool:
-    """May only a dispatch tell whether it is over, and may one be tried now?"""
+    """Return whether a dispatch may be tried now, and nothing else can end the outage."""
     if outage is None or not outage.recorded or outage.answered or outage.next_at > now:
         return False
     return capacity is not None and not capacity.down and not _ends(outage, capacity)
 
 
 class Probe(NamedTuple):
-    """The one bead that tries a target whose outage may be over."""
+    """The bead that tries a target whose outage may be over."""
 
     bead: str = ""
     resend: bool = False
-    """Its outcome is unknown, and it may be sent again."""
+    """The bead's outcome is unknown, and the bead may be sent again."""
 
 
 def select_probes(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> Mapping[str, Probe]:
-    """Target → who tries it, for each that may be tried by a dispatch now."""
+    """Return the probe of each target that may be tried by a dispatch now."""
     if not state.outages:
         return EMPTY
     found = {}
@@ -223,15 +237,17 @@ def _probe(
     asked: Candidates,
     outside: Observations,
 ) -> Probe:
-    """A bead whose outcome is unknown goes before all others, and is waited for; then one that
-    tried it before.
+    """Return the probe of one target.
+
+    A bead of unknown outcome goes first, and the target waits for it. The next choice is a bead
+    that tried the target before.
     """
     rules = {rule.name: rule for rule in policy.rules if rule.target == target}
     under_way = [bead for bead in state.beads.values() if bead.rule in rules and bead.token]
     again = [
         bead
         for bead in under_way
-        # A target that can tell whether a token runs is asked that instead.
+        # A target that can report whether a token runs is asked that instead.
         if bead.phase is Phase.UNKNOWN
         and rules[bead.rule].on_unknown == "retry"
         and bead.id not in outside.verdicts
@@ -243,7 +259,7 @@ def _probe(
         ]
         return Probe(ready[0].id, resend=True) if ready else Probe()
     if any(bead.phase is Phase.CLAIMED for bead in under_way):
-        return Probe()  # somebody is trying it
+        return Probe()  # Another bead is trying the target.
     queue = [
         bead.id
         for name in rules
@@ -255,9 +271,7 @@ def _probe(
 
 
 def plan_resend(bead: Bead, rule: Rule) -> Decision:
-    """A bead whose outcome is unknown is claimed again: its row stays as the first claim left
-    it.
-    """
+    """Return a new claim of a bead whose outcome is unknown. The bead's row doesn't change."""
     detail = entry_payloads.Resend(bead.since, bead.sent_at).encode()
     return Decision(
         kind=EntryKind.CLAIM,
@@ -269,17 +283,15 @@ def plan_resend(bead: Bead, rule: Rule) -> Decision:
     )
 
 
-def uncounted_claim(attempt: Bead) -> dict[str, str]:
-    """Detail of an entry after which the claim does not count for ``max_per_hour``."""
-    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
-
-
 def postpone_tries(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> State | None:
-    """After tries that history does not hold: by ``capacity()``, or none was possible.
+    """Return the state after tries that history doesn't contain.
 
-    None: nothing was tried.
+    Such a try asks ``capacity()``, or no bead could be sent.
+
+    Returns:
+        The state with the next tries, or None if nothing was tried.
     """
     moved = {}
     for name in targets_of(policy):
@@ -295,7 +307,7 @@ def postpone_tries(
 
 
 def _sendable(target: str, state: State, policy: Policy) -> Sequence[datetime]:
-    """When the first of the beads whose outcome is unknown may be sent again."""
+    """Return when the first of the beads of unknown outcome may be sent again."""
     rules = {
         rule.name: rule
         for rule in policy.rules
@@ -309,7 +321,7 @@ def _sendable(target: str, state: State, policy: Policy) -> Sequence[datetime]:
 
 
 def with_recorded_tries(state: State, recorded: Mapping[str, tuple[int, datetime]]) -> State:
-    """With the tries that a decision was made on, where history does not hold them."""
+    """Return the state with the recorded tries of a decision, which history doesn't contain."""
     known = {name: value for name, value in recorded.items() if name in state.outages}
     if not known:
         return state

@@ -1,11 +1,9 @@
-"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will
-settle any more. Pure.
-"""
+"""Decisions of the dispatcher: claims, and the end of attempts that no worker will settle. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.policy import (
@@ -17,6 +15,8 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     active_pause,
     active_pauses,
+    retry_pause,
+    uncounted_claim,
 )
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
@@ -38,18 +38,13 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso, whole_minutes
 
-LONGEST = timedelta(days=366)
-"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the
-last date there is.
-"""
-
 
 def rule_gates(
     state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue
 ) -> Iterator[GateResult]:
-    """What may stop all beads of a rule, one thing after the other.
+    """Yield the gates that apply to all beads of a rule, in a fixed order.
 
-    ``slots`` asks no further than the first that does.
+    ``free_slots`` stops at the first gate that holds.
     """
     pause = active_pause(state, rule.name, now)
     if pause is not None:
@@ -61,12 +56,11 @@ def rule_gates(
         policy.settings_hash
     )
     if stopped:
-        clock.at(
-            "dispatch", IMMEDIATELY
-        )  # not to be dispatched, but to be told each time: somebody must mend it
+        # Nothing can be dispatched, but every tick reports the rule until a user fixes it.
+        clock.at("dispatch", IMMEDIATELY)
     told = (
-        "its target does not take our credential, or is gone (the log says which); mend it, then"
-        " `dolt_watch resume`"
+        "its target rejected the credential or is gone (see the log); fix it, then"
+        " run `dolt_watch resume`"
     )
     yield GateResult("stopped", not stopped, told if stopped else "not stopped")
     outage = state.outages.get(rule.target)
@@ -76,15 +70,15 @@ def rule_gates(
             circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why
         )
     else:
-        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
+        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of the target")
     resting = state.cooldowns.get(rule.target)
     if resting is not None and resting > now:
         clock.at("dispatch", resting)
         yield GateResult(
-            "resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}"
+            "resting", False, f"target {rule.target} is cooling down until {iso(resting)}"
         )
     else:
-        yield GateResult("resting", True, "not asked to be left alone")
+        yield GateResult("resting", True, "the target is not cooling down")
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield GateResult(
@@ -100,14 +94,12 @@ def rule_gates(
         yield GateResult(
             "max_per_hour",
             not full,
-            f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}",
+            f"{len(recent)} claims in the last hour, max_per_hour is {rule.max_per_hour}",
         )
 
 
 def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
-    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set
-    them thinks.
-    """
+    """Return the active pauses of rules that don't exist. They have no effect."""
     return [
         pause
         for pause in active_pauses(state, now)
@@ -118,9 +110,9 @@ def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
 def free_slots(
     state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
 ) -> tuple[int, HoldReason | None]:
-    """How many more may go under this rule, and what stops all of them, where something does.
+    """Return how many more beads of a rule may be dispatched, and the hold that stops all of them.
 
-    ``trying``: an outage does not.
+    ``trying``: ignore an outage.
     """
     for check in rule_gates(state, rule, policy, now, clock):
         if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
@@ -134,7 +126,7 @@ def free_slots(
 
 
 def in_flight(state: State, rule: Rule) -> list[Bead]:
-    """The beads that hold its slots."""
+    """Return the beads that occupy slots of the rule."""
     return [
         bead
         for bead in state.beads.values()
@@ -147,7 +139,7 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
 
 
 def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
-    """What time alone mends, of one waiting bead."""
+    """Yield the gates of one waiting bead that only depend on time."""
     if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
         waits = bead.retry_at > now
         if waits:
@@ -155,18 +147,20 @@ def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Ite
         yield GateResult(
             "backoff",
             not waits,
-            f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}",
+            f"attempt {bead.attempt} failed ({bead.reason}); next attempt at {iso(bead.retry_at)}",
         )
     since = _changed(bead)
     settled, settle_by = since + policy.settle, now + policy.settle
-    if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
+    # The change came from a clone whose clock is ahead. The bead would wait until that date.
+    if since > settle_by:
         yield GateResult(
-            "settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong"
+            "settle", True, f"changed at {iso(since)}, which is in the future: a clock is wrong"
         )
         return
     if settled > now:
         clock.at("dispatch", settled)
-        yield GateResult("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
+        why = f"changed at {iso(since)}; settles at {iso(settled)}"
+        yield GateResult("settle", False, why)
     else:
         yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
 
@@ -180,7 +174,7 @@ def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Hold
     if bead.phase is not Phase.BACKOFF and (
         since + policy.settle <= now or since > now + policy.settle
     ):
-        return None  # nearly all of a long queue, so no words are made of it
+        return None  # Most beads of a long queue end here, so no text is built for them.
     return next(
         (check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None
     )
@@ -189,9 +183,7 @@ def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Hold
 def plan_resends(
     state: State, policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
 ) -> Iterator[Decision]:
-    """Of each target with an outage the bead whose outcome is unknown, where that is the one to
-    try it.
-    """
+    """Yield a new claim for each bead of unknown outcome that tries its target."""
     chosen = {probe.bead for probe in probes.values() if probe.resend}
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
@@ -210,9 +202,18 @@ def plan_claims(
     rules: dict[str, tuple[HoldReason, ...]],
     probes: Mapping[str, circuit_breaker.Probe],
 ) -> Iterator[Decision]:
-    """``taken``: target → claims planned so far.
+    """Yield the claims of one rule.
 
-    ``holds`` and ``rules`` are filled, as ``Plan`` has them.
+    Args:
+        state: The state at HEAD.
+        rule: The rule.
+        now: The time of the decision.
+        asked: The candidates.
+        outside: The observations.
+        taken: Target to the number of claims planned so far. Updated.
+        holds: Bead to its hold, as in ``Plan``. Updated.
+        rules: Rule to its holds, as in ``Plan``. Updated.
+        probes: Target to the bead that tries it.
     """
     queue = asked.queues.get(rule.name, ())
     outage = state.outages.get(rule.target)
@@ -227,10 +228,10 @@ def plan_claims(
         if hold is None and outage is not None and bead.id != only:
             hold = shared = circuit_breaker.outage_hold(rule.target, outage, now)
         if hold is None and place >= free:
-            hold = shared = HoldReason("max_in_flight", f"{free} may go now")
+            hold = shared = HoldReason("max_in_flight", f"{free} slots are free")
         slots = None if capacity is None else capacity.slots
         if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
-            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
+            why = (capacity and capacity.why) or f"target {rule.target} accepts {slots} more"
             hold = shared = HoldReason("capacity", why)
         if hold is not None:
             holds[bead.id] = hold
@@ -244,8 +245,8 @@ def plan_claims(
             "slots_used": taken.get(rule.target, 0),
         }
         note = f"auto-dispatcher claimed at {iso(now)}"
-        # written with an answer after which something runs, or not at all: notes must not grow
-        # by each try
+        # The note is written with an answer after which an agent runs, or never. Notes must not
+        # grow with each try.
         if unwell:
             detail, note = {**detail, "deferred_note": note}, ""
         yield Decision(
@@ -262,7 +263,7 @@ def plan_claims(
         place += 1
 
 
-WITHHELD = "a report could not write the bead while bd's migration was not committed"
+WITHHELD = "an outcome could not be written to the bead while bd's migration was uncommitted"
 
 
 def plan_note_repairs(state: State) -> Iterator[Decision]:
@@ -277,23 +278,22 @@ def plan_note_repairs(state: State) -> Iterator[Decision]:
                 cause=bead.cause,
                 note=bead.lost_note,
                 status=status,
-                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
+                reason=WITHHELD if bead.unwritten else "a note of dolt_watch was overwritten",
                 reason_code=(
                     ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN
                 ),
             )
 
 
-LOST = "history lost this attempt; written again as the saved state knew it"
-REVERTED = (
-    "its row went back to an older state while the attempt is under way: an old row was imported;"
-    " written again"
-)
+LOST = "history lost this attempt; it is written again from the saved state"
+REVERTED = "an old row was imported over the row of a running attempt; the attempt is written again"
 
 
 def plan_restores(state: State) -> Iterator[Decision]:
-    """Attempts under way whose row went back: else it would be open, for anybody to take, and no
-    reaper could end it.
+    """Yield the attempts whose row went back to an older state.
+
+    Without this entry the bead would be open, so any agent could take it, and no reaper could end
+    the attempt.
     """
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
@@ -301,9 +301,7 @@ def plan_restores(state: State) -> Iterator[Decision]:
 
 
 def plan_renames(state: State) -> Iterator[Decision]:
-    """Beads with a new id, whose stream does not say yet how far the attempts under the old one
-    had come.
-    """
+    """Yield the beads with a new id whose stream does not contain their earlier attempts yet."""
     for bead in state.beads.values():
         if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
             code = bead.reason_code.value if bead.reason_code is not None else None
@@ -322,14 +320,14 @@ def plan_renames(state: State) -> Iterator[Decision]:
             )
             yield Decision.of_attempt(EntryKind.RENAMED, bead)._replace(
                 job=bead.job,
-                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                reason=f"renamed from {bead.was}; its attempts continue under the new id",
                 reason_code=ReasonCode.RENAMED,
                 detail=detail.encode(),
             )
 
 
 def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
-    """A live attempt is written again as the state knows it."""
+    """Return the decision that writes a live attempt again from the state."""
     known = entry_payloads.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
     return Decision.of_attempt(EntryKind.RESTORE, bead)._replace(
@@ -350,10 +348,13 @@ def plan_expired(
     outside: Observations,
     holds: dict[str, HoldReason],
 ) -> Iterator[Decision]:
-    """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
+    """Yield the end of attempts that no worker will settle any more.
+
+    ``holds`` is updated with the beads that a lease holds.
+    """
     for bead in state.beads.values():
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
-            why = "no word from its worker by the deadline"
+            why = "its worker recorded no outcome before the deadline"
             yield Decision.of_attempt(EntryKind.OVERDUE, bead)._replace(
                 reason=why,
                 reason_code=ReasonCode.DEADLINE_PASSED,
@@ -365,7 +366,7 @@ def plan_expired(
         if rule is None:
             continue
         if rule.on_unknown == "retry" and bead.id in outside.verdicts:
-            continue  # its target can tell whether it runs, so silence is no evidence
+            continue  # The target can report whether the attempt runs, so silence is no evidence.
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
             holds[bead.id] = hold
             continue
@@ -373,9 +374,9 @@ def plan_expired(
         detail = {"since": bead.since.isoformat()}
         if outage is not None:
             if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
-                continue  # sent again to try the target, or settled when that answers again
+                continue  # The bead is sent again to try the target, or settled after the outage.
         elif capacity is not None and capacity.down:
-            continue  # an outage begins
+            continue  # An outage begins.
         if outage is None and capacity is not None and capacity.idle:
             yield _retry(
                 bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail
@@ -400,9 +401,9 @@ def plan_expired(
 def _retry(
     bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]
 ) -> Decision:
-    """It runs nowhere.
+    """Return the retry of an attempt that does not run.
 
-    What an outage of its target left unknown does not count against the bead.
+    If an outage of the target made the outcome unknown, the attempt doesn't count.
     """
     if not bead.outage:
         return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
@@ -411,7 +412,7 @@ def _retry(
         status=OPEN,
         reason=why,
         reason_code=code,
-        detail={**detail, "uncounted": True, **circuit_breaker.uncounted_claim(bead)},
+        detail={**detail, "uncounted": True, **uncounted_claim(bead)},
     )
 
 
@@ -427,9 +428,18 @@ def plan_failure(
     *,
     code: ReasonCode,
 ) -> Decision:
-    """An attempt failed: try again later, or, for the last time, quarantine.
+    """Return the entry of a failed attempt: a later retry, or quarantine after the last attempt.
 
-    ``jitter`` from 0 to 1 adds up to a quarter of the pause.
+    Args:
+        bead: The bead with its attempt.
+        rule: The rule.
+        now: The time of the decision.
+        why: The reason, for users.
+        kind: The kind of entry, if the bead may be tried again.
+        detail: Further detail of the entry.
+        for_good: An unchanged attempt can't succeed.
+        jitter: From 0 to 1. Adds up to a quarter of the pause.
+        code: The code of the reason.
     """
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
@@ -443,7 +453,7 @@ def plan_failure(
             ),
             detail=detail,
         )
-    pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
+    pause = retry_pause(rule, attempt, jitter)
     return Decision.of_attempt(kind, bead)._replace(
         rule=rule.name,
         status=OPEN,

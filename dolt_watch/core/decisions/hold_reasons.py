@@ -1,7 +1,7 @@
-"""Why each waiting bead waits, from the plan that the loop itself acts on. Pure.
+"""The reason why each waiting bead waits, taken from the plan that the loop executes. Pure.
 
-``status``, ``why``, the page, the log and a dry run all say what ``reasons`` says.
-A bead's own reason comes first; what holds all beads of a rule is said once, for the rule.
+``status``, ``why``, the report page, the log and dry runs all show the result of ``reasons``. A
+bead's own reason comes first. A hold of all beads of a rule is shown once, for the rule.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from dolt_watch.core.rules.compiled_rule import queue_sort_key
 
 
 class Reason(NamedTuple):
-    """Why one bead waits."""
+    """The reason why one bead waits."""
 
     rule: str
     own: HoldReason | None
-    """What holds this bead by itself; None where it only waits for its turn."""
+    """The hold of this bead alone. None if the bead only waits for its turn."""
     place: int = 0
-    """Beads of its rule that go before it, and one; 0 for a bead in no queue (quarantined,
-    held).
+    """The bead's place among the beads of its rule that wait for their turn, from 1. 0 if the bead
+    is in no queue (quarantined, held).
     """
     length: int = 0
-    """Beads of its rule that only wait for their turn."""
+    """Number of beads of the rule that wait for their turn."""
     goes: bool = False
-    """The next dispatch takes it."""
+    """The next dispatch takes the bead."""
 
     @property
     def why(self) -> str:
-        """In words."""
+        """Return the reason as text."""
         if self.own is not None:
             return self.own.why or self.own.gate
         return f"place {self.place} of {self.length} in the queue"
 
 
 class Reasons(NamedTuple):
-    """Of all beads that wait."""
+    """The reasons of all waiting beads."""
 
     rules: Mapping[str, HoldReason] = EMPTY
-    """Rule → what holds all of its beads that have no reason of their own."""
+    """Rule → the hold of all its beads that have no hold of their own."""
     beads: Mapping[str, Reason] = EMPTY
 
 
 def queued(state: State, policy: Policy) -> dict[str, list[Bead]]:
-    """Rule → its waiting beads in the order of the queue, whatever holds them."""
+    """Return for each rule its waiting beads in queue order, held ones included."""
     queues: dict[str, list[Bead]] = {rule.name: [] for rule in policy.rules}
     for bead in state.beads.values():
         waits = bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches)
@@ -59,9 +59,10 @@ def queued(state: State, policy: Policy) -> dict[str, list[Bead]]:
 
 
 def in_line(state: State, policy: Policy, asked: Candidates) -> dict[str, tuple[Bead, ...]]:
-    """Rule → the beads that history by itself does not hold, in the order of the queue.
+    """Return for each rule the beads that history alone does not hold, in queue order.
 
-    Their gates (readiness, uncommitted rows) decide whether they only wait for their turn.
+    The gates of these beads (readiness, uncommitted rows) decide whether they only wait for their
+    turn.
     """
     shared = asked.stops
     return {
@@ -71,7 +72,10 @@ def in_line(state: State, policy: Policy, asked: Candidates) -> dict[str, tuple[
 
 
 def reasons(state: State, policy: Policy, plan: Plan) -> Reasons:
-    """``plan``: made of this state under this policy."""
+    """Return the reasons of all waiting beads.
+
+    ``plan`` must be made from this state and policy.
+    """
     goes = {one.bead for one in plan.decisions if one.kind is EntryKind.CLAIM}
     found: dict[str, Reason] = {}
     for rule, queue in queued(state, policy).items():
@@ -89,9 +93,9 @@ def reasons(state: State, policy: Policy, plan: Plan) -> Reasons:
 
 
 def own_reason(plan: Plan, rule: str, bead: str) -> HoldReason | None:
-    """What holds this bead by itself, as far as the plan knows.
+    """Return the hold of this bead alone, as far as the plan knows.
 
-    A bead that this command has attempted already waits for its turn in the next one.
+    A bead that this command has already attempted waits for its turn in the next command.
     """
     hold = plan.holds.get(bead)
     shared = hold is not None and (hold in plan.rules.get(rule, ()) or hold.gate == ATTEMPTED)
@@ -99,6 +103,9 @@ def own_reason(plan: Plan, rule: str, bead: str) -> HoldReason | None:
 
 
 def rule_words(rule: str, hold: HoldReason, waiting: int) -> str:
-    """What holds a rule as a whole, in words; ``waiting``: beads that only wait for their turn."""
+    """Return the hold of a whole rule as text.
+
+    ``waiting``: number of beads that wait for their turn.
+    """
     beads = f"{waiting} bead{'' if waiting == 1 else 's'} in its queue"
     return f"rule {rule}: {hold.why or hold.gate} ({beads})"

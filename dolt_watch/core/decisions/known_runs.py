@@ -1,7 +1,8 @@
-"""Decisions on what a target knows for certain of its runs. Pure.
+"""Decisions on facts that a target knows about its runs. Pure.
 
-A target that deduplicates names each run by the attempt's token. So it can tell whether an attempt
-of unknown outcome runs, and prevent a later start. A run that met a usage limit rests its target.
+A target that deduplicates names each run by the attempt's token. It can report whether an attempt
+of unknown outcome runs, and prevent a later start. A run that met a usage limit starts a cooldown
+of its target.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, uncounted_claim
 from dolt_watch.core.model import (
     OPEN,
     Bead,
@@ -26,9 +27,11 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import sanitize as outside_text
 
 FIRST_LIMIT, LAST_LIMIT = timedelta(minutes=1), timedelta(minutes=30)
-"""How long a target rests after a usage limit that named no time, doubled with each in a row."""
+"""First and longest cooldown after a usage limit without a reset time. Doubled with each
+consecutive one.
+"""
 LONGEST_LIMIT = timedelta(days=1)
-"""A later reset is not believed."""
+"""Longest cooldown by a named reset time. A later reset time is likely misread."""
 
 
 def unsettled(state: State) -> tuple[Bead, ...]:
@@ -40,7 +43,7 @@ def unsettled(state: State) -> tuple[Bead, ...]:
 def settled_by_target(
     policy: Policy, asked: Candidates, outside: Observations
 ) -> Iterator[Decision]:
-    """Yield what becomes of attempts of unknown outcome that their target settled."""
+    """Yield the entries of attempts of unknown outcome that their target settled."""
     for bead in asked.unsettled:
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
         if report is None or rule is None or report.verdict is Verdict.UNKNOWN:
@@ -49,7 +52,7 @@ def settled_by_target(
             job = report.job or bead.token
             yield Decision.of_attempt(EntryKind.DISPATCHED, bead)._replace(
                 job=job,
-                reason="its target says that it was started",
+                reason="its target reports that it was started",
                 reason_code=ReasonCode.RUN_STARTED,
                 note=f"dispatched: job={job}",
             )
@@ -58,11 +61,11 @@ def settled_by_target(
 
 
 def _not_started(bead: Bead, report: JobReport) -> Decision:
-    """An attempt that never started counts neither against its bead nor for ``max_per_hour``."""
+    """Return the retry of an attempt that never started. Neither attempt nor claim is counted."""
     detail = {
         "since": bead.since.isoformat(),
         "uncounted": True,
-        **circuit_breaker.uncounted_claim(bead),
+        **uncounted_claim(bead),
     }
     return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         status=OPEN,
@@ -78,15 +81,15 @@ def rested(
     """Yield the ends of runs that met a usage limit."""
     for bead in (*asked.stale, *asked.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
-        assert rule is not None  # `overdue` leaves out beads of other rules
+        assert rule is not None  # `reap_candidates` leaves out beads of other rules.
         if report is not None and report.limited and report.dead:
             yield _rested(bead, rule, report, state, now)
 
 
 def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: datetime) -> Decision:
-    """Return the end of a run that met a usage limit: its target rests, and no attempt counts."""
+    """Return the end of a run that met a usage limit. Its target cools down."""
     resting = state.cooldowns.get(rule.target, now)
-    # Agents that ran side by side meet one limit: it is counted once.
+    # Agents that ran at the same time met the same limit, so it is counted once.
     busy = circuit_breaker.health_of(state, rule.target, bead.id, now).busy
     number = max(busy, 1) if resting > now else busy + 1
     until = now + circuit_breaker.doubled(FIRST_LIMIT, LAST_LIMIT, number, 0.0)
@@ -98,7 +101,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         "target": rule.target,
         "busy": number,
         "ended": report.ended,
-        **circuit_breaker.uncounted_claim(bead),
+        **uncounted_claim(bead),
     }
     return Decision.of_attempt(EntryKind.BUSY, bead)._replace(
         job=bead.job,

@@ -1,7 +1,7 @@
-"""What a person's ``retry`` or ``release`` of one bead comes to. Pure.
+"""The decisions for a user's ``retry``, ``release`` or ``stop`` of one bead. Pure.
 
-Either is an entry of the ledger like any decision. The person's word is the evidence that a
-release or a second attempt rests on, so the entry carries their name.
+Each is an entry of the ledger, like any decision. The user's statement is the evidence for a
+release or a second attempt, so the entry contains the user's name.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso
 
 RETRIED = frozenset({Phase.QUARANTINED, Phase.HELD, Phase.BACKOFF})
-"""Nothing runs, and the bead waits for a person or for time."""
+"""Phases in which nothing runs, and the bead waits for a user or for a time."""
 BLOCKED_BY_US = frozenset({EntryKind.REAP, EntryKind.GIVE_UP, EntryKind.MANUAL_STOP})
 
 
 class Refusal(NamedTuple):
-    """It cannot be done to this bead now."""
+    """The action is not possible for this bead now."""
 
     why: str
     fix: str
 
 
 class NothingToDo(NamedTuple):
-    """There is nothing to do."""
+    """The bead is already in the requested state."""
 
     why: str
 
 
 class Found(NamedTuple):
-    """One bead, as history has it."""
+    """One bead in history."""
 
     id: str
     bead: Bead | None
-    """Its state; None where it has none."""
+    """Its state. None if it has none."""
     status: str | None
-    """Of its row; None where it has none."""
+    """The status of its row. None if it has no row."""
     last: LedgerEntry | None
     """The last entry of its stream."""
     head: str
@@ -57,13 +57,13 @@ class Found(NamedTuple):
 
     @property
     def blocked_by_us(self) -> bool:
-        """The reaper or an outcome that stayed unknown blocked it, and nobody changed that."""
+        """Return whether dolt_watch blocked the bead, and no writer changed that since."""
         last = self.last.kind if self.last is not None else None
         return self.bead is None and self.status == BLOCKED and last in BLOCKED_BY_US
 
     @property
     def under_way(self) -> bool:
-        """An attempt of ours holds a slot."""
+        """Return whether an attempt of dolt_watch occupies a slot."""
         return self.bead is not None and bool(self.bead.token) and self.bead.phase in IN_FLIGHT
 
 
@@ -71,27 +71,30 @@ Answer = Decision | Refusal | NothingToDo
 
 
 def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
-    """Due again now. ``not_running``: the person says that no agent has it."""
+    """Return the decision that makes the bead due now.
+
+    ``not_running``: the user confirms that no agent works on the bead.
+    """
     bead, name = found.bead, found.id
     if bead is None:
         return _retry_stateless(found, by, reason)
     if bead.phase is Phase.WAITING:
-        return NothingToDo(f"{name} waits already")
+        return NothingToDo(f"{name} is already waiting")
     if bead.phase in RETRIED:
         return _decision(EntryKind.MANUAL_RETRY, found, by, reason)
     if not bead.token:
         return Refusal(
-            f"{name} is in progress, and not by a dispatch of dolt_watch",
-            f"once nobody works on it: bd update {name} --status open",
+            f"{name} is in progress, but dolt_watch did not dispatch it.",
+            f"When nobody works on it, run `bd update {name} --status open`.",
         )
     if sending := _sending(found):
         return sending
     if not not_running:
         what = f"job {bead.job}" if bead.job else "an agent"
         return Refusal(
-            f"{name} is {bead.phase.value}: {what} may be at work on it, and a retry starts a"
-            " second one",
-            f"once you know that none is: dolt_watch retry {name} --not-running",
+            f"{name} is {bead.phase.value}: {what} may be working on it, and a retry would start a"
+            " second agent.",
+            f"When you know that none is, run `dolt_watch retry {name} --not-running`.",
         )
     return _decision(EntryKind.MANUAL_RETRY, found, by, reason, OPEN)
 
@@ -101,38 +104,40 @@ def _retry_stateless(found: Found, by: str, reason: str) -> Answer:
     if found.blocked_by_us:
         return _decision(EntryKind.MANUAL_RETRY, found, by, reason, OPEN)
     if found.status is None:
-        return Refusal(f"{name} was deleted", f"dolt_watch why {name}")
+        return Refusal(f"{name} was deleted.", f"`dolt_watch why {name}`")
     if found.status == BLOCKED:
-        return Refusal(f"{name} was blocked by somebody else", f"bd update {name} --status open")
+        return Refusal(
+            f"{name} was not blocked by dolt_watch.", f"`bd update {name} --status open`"
+        )
     if found.status == CLOSED:
-        return Refusal(f"{name} is closed", f"bd reopen {name}")
-    return Refusal(f"{name} matches no rule", f"dolt_watch why {name}")
+        return Refusal(f"{name} is closed.", f"`bd reopen {name}`")
+    return Refusal(f"{name} matches no rule.", f"`dolt_watch why {name}`")
 
 
 def release(found: Found, by: str, reason: str) -> Answer:
-    """The attempt is a person's from here on, and its slot is free."""
+    """Return the decision that hands the attempt over to the user and frees its slot."""
     bead, name = found.bead, found.id
     if bead is None:
-        return NothingToDo(f"{name} is not with dolt_watch")
+        return NothingToDo(f"{name} is not tracked by dolt_watch")
     if bead.phase is Phase.RUNNING and not bead.token:
-        return NothingToDo(f"{name} is a person's own already")
+        return NothingToDo(f"{name} is already a user's own work")
     if not found.under_way:
         return Refusal(
-            f"{name} is {bead.phase.value}: it holds no slot",
-            f"to take it out of its rule, give it to somebody: bd update {name} --assignee NAME",
+            f"{name} is {bead.phase.value} and occupies no slot.",
+            f"To remove it from its rule, assign it to a user: `bd update {name} --assignee NAME`",
         )
     if sending := _sending(found):
         return sending
     if found.status == OPEN:
         return Refusal(
-            f"the row of {name} went back to open while its attempt is under way",
-            "dolt_watch tick   (writes it again), then release it",
+            f"The row of {name} was set to open while its attempt is under way.",
+            f"Run `dolt_watch tick`, then `dolt_watch release {name}`.",
         )
     return _decision(EntryKind.MANUAL_RELEASE, found, by, reason)
 
 
 def stop(found: Found, by: str, reason: str) -> Answer:
-    """Return what ending the run of a bead comes to: the bead is blocked."""
+    """Return the decision that ends the run of a bead and blocks the bead."""
     bead, name = found.bead, found.id
     if (
         bead is None
@@ -151,15 +156,15 @@ def stop(found: Found, by: str, reason: str) -> Answer:
 
 
 def _sending(found: Found) -> Refusal | None:
-    """Its worker may be sending it right now."""
+    """Return the refusal while the bead's worker may be sending it."""
     bead = found.bead
     if bead is None or bead.phase is not Phase.CLAIMED or bead.deadline is None:
         return None
     if bead.deadline <= found.now:
         return None
     at = iso(bead.deadline)
-    why = f"{found.id} is claimed: until {at} its worker may be sending it"
-    return Refusal(why, "try again after that")
+    why = f"{found.id} is claimed. Its worker may be sending it until {at}."
+    return Refusal(why, "Try again after that time.")
 
 
 VERBS = {
@@ -182,7 +187,7 @@ def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str =
             bead.cause,
         )
     else:
-        assert last is not None  # we blocked it, and its last entry says so
+        assert last is not None  # dolt_watch blocked the bead, so its stream has a last entry.
         attempt, rule = last.attempt, last.rule
     return Decision(
         kind=kind,

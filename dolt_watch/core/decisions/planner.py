@@ -1,9 +1,8 @@
-"""What should be done now: a function of the state, the clock, and what the outside world
-answered. Pure.
+"""The plan: a function of the state, the time and the observations. Pure.
 
-Two steps, so that the world is asked only what matters: ``questions`` says whose capacity, which
-gates and which verdicts would make a difference, ``decide`` takes the answers. A replay gives
-recorded answers to the same two functions.
+Planning has two steps, so that only observations that can make a difference are made.
+``select_candidates`` returns the beads and targets to ask about. ``make_plan`` takes the
+observations. A replay passes recorded observations to the same two functions.
 """
 
 from __future__ import annotations
@@ -41,7 +40,10 @@ from dolt_watch.core.rules.compiled_rule import queue_sort_key
 def select_candidates(
     state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()
 ) -> Candidates:
-    """``skip``: beads that this command has attempted already: at most once a command."""
+    """Return the beads for which a decision is possible now.
+
+    ``skip``: beads that this command has already attempted. A command attempts a bead once.
+    """
     queues: dict[str, tuple[Bead, ...]] = {}
     slots: dict[str, int] = {}
     held: dict[str, HoldReason] = {}
@@ -70,8 +72,8 @@ def select_candidates(
             tries[rule.target] = None
             free, other = slots_of(state, rule, policy, now, clock, trying=True)
             stop = stop if other is not None else None
-        # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule
-        # is held.
+        # A bead's own reason is shown before the reason of its rule. While the rule is held, the
+        # bead's own times don't wake the loop.
         own_clock = clock if stop is None else NextDue()
         if stop is not None:
             stops[rule.name] = stop
@@ -85,10 +87,10 @@ def select_candidates(
             settles = settles or (stop is None and hold is not None and hold.gate == "settle")
             hold = hold or stop
             if hold is None and bead.id in skip:
-                hold = HoldReason(ATTEMPTED, "attempted by this command already")
+                hold = HoldReason(ATTEMPTED, "already attempted by this command")
                 clock.at(
                     "dispatch", IMMEDIATELY
-                )  # for the next command: nothing else may happen that would wake it
+                )  # Due for the next command. Nothing else may happen that would wake the loop.
             if hold is None:
                 going.append(bead)
             else:
@@ -125,8 +127,11 @@ def make_plan(
     asked: Candidates,
     outside: Observations,
 ) -> Plan:
-    """First what everything else rests on, then what is overdue (it may free a slot), then the
-    reaper's, then claims in queue order.
+    """Return the plan.
+
+    Renames and restores come first, because other decisions depend on them. Expired attempts
+    follow, since they may free a slot, then the decisions of the reaper, then the claims in queue
+    order.
     """
     holds = dict(asked.held)
     rules: dict[str, tuple[HoldReason, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
@@ -149,7 +154,7 @@ def make_plan(
     given = record_inputs(state, now, scope, holds, outside)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given["jitter"] = outside.jitter
-    # Who only looks also asks the gates of beads that their rule holds: what they say is a
+    # Read-only commands also observe the gates of beads that their rule holds. The result is such a
     # bead's own reason.
     shared = asked.stops.values()
     holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
@@ -158,8 +163,9 @@ def make_plan(
 
 
 def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
-    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot
-    command waits, once.
+    """Return how many seconds a one-shot command waits, once, for a bead that only has to settle.
+
+    Returns 0 if there is no such bead.
     """
     due = asked.due.get("dispatch")
     if due is None or not asked.settles:

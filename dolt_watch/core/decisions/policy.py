@@ -1,6 +1,4 @@
-"""What deciding takes and gives: the policy, what must be asked of the world, its answers, the
-plan. Pure.
-"""
+"""The inputs and outputs of planning: policy, candidates, observations, plan. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,23 +20,27 @@ from dolt_watch.core.model import (
 )
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
-"""Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
+"""Gates that a replay can't compute: earlier attempts of the same command, and uncommitted rows."""
 UNVERSIONED = "unversioned"
-"""Another such gate: a bead is not ready because of rows that no commit holds (a wisp), or of a
-mark that bd may not have committed (`is_blocked`).
+"""Another such gate: the bead is not ready because of rows that no commit contains (a wisp), or
+because of a mark that bd may not have committed (`is_blocked`).
 """
 RECHECK_INTERVAL = timedelta(minutes=1)
-"""A target is asked about a job that runs, and a stale bead that was spared (a child was at
-work) is looked at, again after this, not at every poll.
+"""Interval of repeated questions: about a running job, and about a stale bead that was spared. The
+loop polls more often.
 """
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=366)
+"""Longest pause before the next attempt. Without a bound, a doubled pause exceeds the range of
+datetime.
+"""
 IMMEDIATELY = datetime(1970, 1, 1, tzinfo=UTC)
-"""Due whatever the clock says, also one that was set back since."""
+"""Due at any time, even after the clock was set back."""
 
 
 class Scope(NamedTuple):
-    """Which kinds of decision a command takes."""
+    """The kinds of decision that a command makes."""
 
     dispatch: bool = False
     reap: bool = False
@@ -52,7 +54,7 @@ BOTH = Scope(dispatch=True, reap=True)
 
 
 class Policy(NamedTuple):
-    """The settings that decisions are made under."""
+    """The settings for decisions."""
 
     rules: Sequence[Rule]
     settle: timedelta
@@ -60,63 +62,62 @@ class Policy(NamedTuple):
     """Rule → direction of each ``order_by`` key."""
     settings_hash: str = ""
     job_reporting_targets: Collection[str] = ()
-    """Targets that tell what became of a job: they are asked while it runs, so that nobody waits
-    for one that failed.
+    """Targets that report how a job ended. They are asked while the job runs, so a failure is found
+    early.
     """
 
     deduplicating: Collection[str] = ()
-    """Targets that start each token at most once, and can tell whether it runs."""
+    """Targets that start each token at most once, and can report whether it runs."""
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
 class Candidates(NamedTuple):
-    """What must be known before deciding."""
+    """The beads for which a decision is possible, and the targets to ask."""
 
     queues: Mapping[str, tuple[Bead, ...]] = EMPTY
-    """Rule → the waiting beads that may go now, first in the queue first: their gates decide."""
+    """Rule → the waiting beads that may be dispatched if their gates allow it, in queue order."""
     slots: Mapping[str, int] = EMPTY
-    """Rule → how many more ``max_in_flight`` and ``max_per_hour`` allow."""
+    """Rule → number of further claims that ``max_in_flight`` and ``max_per_hour`` allow."""
     stale: tuple[Bead, ...] = ()
-    """Running beads without a sign of life for too long: asked for fresh signs, and the target
-    for its verdict.
-    """
+    """Running beads that are stale. Fresh signs of life and the target's verdict are looked up."""
     jobs: tuple[Bead, ...] = ()
-    """The other running beads that have a job: its target may say that it failed."""
+    """The other running beads with a job. Their target may report a failure."""
     unsettled: tuple[Bead, ...] = ()
-    """All attempts of unknown outcome: a target that deduplicates is asked whether they run."""
+    """All attempts of unknown outcome. A target that deduplicates is asked whether they run."""
     unknown: tuple[Bead, ...] = ()
-    """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
+    """Attempts of unknown outcome past ``unknown_after``. The service is asked whether it is idle.
+    """
     tries: tuple[str, ...] = ()
-    """Targets with an outage that are to be tried now, whether or not a bead may go."""
+    """Targets with an outage that are tried now, even if no bead may be dispatched."""
     held: Mapping[str, HoldReason] = EMPTY
-    """Waiting beads that no answer could let go now, and why: a bead's own reason before its
-    rule's.
+    """Waiting beads that no observation could release now, with their hold. A bead's own hold
+    precedes its rule's.
     """
     due: Mapping[str, datetime | None] = EMPTY
-    """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
+    """'dispatch' and 'reap' → the next time at which time alone changes a decision. None: never."""
     stops: Mapping[str, HoldReason] = EMPTY
-    """Rule → what holds all of its waiting beads (a pause, no free slot), where something does."""
+    """Rule → the hold of all its waiting beads (a pause, no free slot), if there is one."""
     settles: bool = False
-    """Does a bead only have to settle, under a rule that nothing holds?"""
+    """Whether a bead only has to settle, under a rule without a hold."""
 
 
 class Observations(NamedTuple):
-    """The answers."""
+    """What was observed for the candidates."""
 
     capacity: Mapping[str, Capacity] = EMPTY
     """By target."""
     holds: Mapping[str, HoldReason] = EMPTY
-    """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an
-    uncommitted sign).
+    """By bead: a gate that keeps a waiting bead (readiness), or spares a stale one (an uncommitted
+    sign of life).
     """
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
     leases: Mapping[str, Lease] = EMPTY
-    """By bead: those that are stale or unknown."""
+    """By bead, for stale beads and beads of unknown outcome."""
     jitter: float = 0.0
-    """From 0 to 1, drawn once: the random part of the pause before a target is tried again."""
+    """Random number from 0 to 1: the jitter of the pause before a target is tried again."""
 
 
 GUARDED_BY_ROW = (
@@ -127,40 +128,37 @@ GUARDED_BY_ROW = (
     EntryKind.MANUAL_RETRY,
     EntryKind.MANUAL_STOP,
 )
-"""Decisions that hold for the row as their own transaction reads it, whatever word its status
-is: a rule's ``running`` may name others.
+"""Decisions whose transaction checks the row itself. They apply to any status, since a rule's
+``running`` may name other statuses.
 """
 
 
 def sets_status(decision: Decision, status: str) -> bool:
-    """Does it set its status on a row that has this one?
+    """Return whether the decision may change a row whose status is ``status``.
 
-    It is restored only where it is still ours; a claim's and a reap's guard was the row itself.
+    Decisions in ``GUARDED_BY_ROW`` re-check the row in their own transaction. All other decisions
+    change only rows that are still in progress.
     """
     return bool(decision.status) and (decision.kind in GUARDED_BY_ROW or status == IN_PROGRESS)
 
 
 class Plan(NamedTuple):
-    """Decisions in the order in which they should be handled, and why each other waiting bead is
-    held.
-    """
+    """The decisions in the order of their execution, and the hold of each other waiting bead."""
 
     decisions: tuple[Decision, ...] = ()
     holds: Mapping[str, HoldReason] = EMPTY
     rules: Mapping[str, tuple[HoldReason, ...]] = EMPTY
-    """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among
-    these.
-    """
+    """Rule → holds that its beads share. ``holds`` contains them for each of these beads."""
 
     @property
     def gates(self) -> frozenset[str]:
-        """Names of all gates that hold something."""
+        """Return the names of all gates that hold something."""
         whole = (hold for holds in self.rules.values() for hold in holds)
         return frozenset(hold.gate for hold in (*self.holds.values(), *whole))
 
 
 def active_pauses(state: State, now: datetime) -> tuple[Pause, ...]:
-    """The pauses whose end is not over."""
+    """Return the pauses that have not ended."""
     return tuple(pause for pause in state.pauses.values() if pause.is_active(now))
 
 
@@ -172,8 +170,26 @@ def active_pause(state: State, rule: str, now: datetime, reaping: bool = False) 
     return None
 
 
+def retry_pause(rule: Rule, attempt: int, jitter: float = 0.0) -> timedelta:
+    """Return the pause after a failed attempt: ``retry_after``, doubled with each attempt.
+
+    Args:
+        rule: The rule of the bead.
+        attempt: Number of the failed attempt, from 1.
+        jitter: From 0 to 1. Adds up to a quarter of the pause.
+    """
+    doublings = min(max(attempt, 1), 20) - 1
+    pause: timedelta = rule.retry_after * 2**doublings * (1 + jitter / 4)
+    return min(pause, LONGEST_PAUSE)
+
+
+def uncounted_claim(attempt: Bead) -> dict[str, str]:
+    """Return the detail of an entry after which the claim doesn't count for ``max_per_hour``."""
+    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
+
+
 class NextDue:
-    """Collects the earliest moment at which time alone changes a decision."""
+    """Collects the earliest time at which time alone changes a decision."""
 
     def __init__(self) -> None:
         self.due: dict[str, datetime | None] = {"dispatch": None, "reap": None}

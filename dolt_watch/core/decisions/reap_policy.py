@@ -1,4 +1,4 @@
-"""Decisions of the reaper: who has been silent for too long, and what is done about it. Pure."""
+"""Decisions of the reaper: stale beads, and how their attempts end. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     Scope,
     active_pause,
+    retry_pause,
+    uncounted_claim,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -39,20 +41,21 @@ MAX_ZONE_OFFSET = timedelta(hours=14)
 
 
 def last_activity(bead: Bead) -> datetime:
-    """Idle since: the last sign of life, or the beginning of the attempt where there was none."""
+    """Return the time of the last sign of life, or the start of the attempt if it gave none."""
     return max(bead.since, bead.sign.at) if bead.sign else bead.since
 
 
 def stale_at(bead: Bead, rule: Rule) -> datetime:
-    """When it is stale: whole minutes idle exceed the threshold, as in the original.
+    """Return when the bead becomes stale: after more whole minutes than the threshold, as in the
+    original.
 
-    A threshold under a minute is taken to the second.
+    A threshold of less than a minute counts in seconds.
     """
     return last_activity(bead) + silence(rule)
 
 
 def silence(rule: Rule) -> timedelta:
-    """Return for how long a bead must be silent to be stale."""
+    """Return how long a bead must be silent to be stale."""
     return (
         rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
     )
@@ -61,14 +64,12 @@ def silence(rule: Rule) -> timedelta:
 def held_by_lease(
     bead: Bead, rule: Rule, outside: Observations, now: datetime
 ) -> HoldReason | None:
-    """Return why a bead is neither reaped nor settled: its agent has a fresh lease.
+    """Return the hold of a bead whose agent has a fresh lease. None if it has not.
 
-    None if it has not.
-
-    A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has
-    not expired; an expiry counts up to ``max_runtime`` after the heartbeat. A heartbeat that
-    lies further in the future than a wrong zone explains does not count: it would spare the bead
-    for ever.
+    Such a bead is neither reaped nor settled. A lease is fresh if its last heartbeat is younger
+    than ``stale_after``, or if it has not expired. An expiry counts up to ``max_runtime`` after the
+    heartbeat. A heartbeat further in the future than any time zone explains doesn't count, since it
+    would spare the bead forever.
     """
     lease = outside.leases.get(bead.id)
     if lease is None or lease.heartbeat > now + MAX_ZONE_OFFSET:
@@ -76,12 +77,12 @@ def held_by_lease(
     until = max(
         lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime)
     )
-    why = f"{outside_text(lease.holder, 80)} has a lease with a heartbeat of {iso(lease.heartbeat)}"
+    why = f"{outside_text(lease.holder, 80)} has a lease, last heartbeat {iso(lease.heartbeat)}"
     return HoldReason("lease", why) if until > now else None
 
 
 def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
-    """Stale bead → the moment after which a sign would spare it yet."""
+    """Return for each stale bead the time after which a sign of life would spare it."""
     rules = {bead.id: policy.rule(bead.rule) for bead in stale}
     return {
         bead.id: now - (stale_at(bead, rule) - last_activity(bead))
@@ -93,8 +94,11 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
 def reap_candidates(
     state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
-    """(running beads that are stale, those with a job that are not, unknown attempts that have
-    waited long enough).
+    """Return the beads that the reaper and the settlement look at.
+
+    Returns:
+        Running beads that are stale; running beads with a job that are not stale; attempts of
+        unknown outcome past ``unknown_after``.
     """
     stale, jobs, unknown = [], [], []
     watched = [
@@ -118,8 +122,8 @@ def reap_candidates(
                 unknown.append(bead)
                 at = (
                     now + RECHECK_INTERVAL if scope.dispatch else at
-                )  # settled in this tick, or held by a lease
-            if rule.target in policy.deduplicating:  # it is asked at once, and again
+                )  # The bead is settled in this tick, or held by a lease.
+            if rule.target in policy.deduplicating:  # The target is asked at once, and then again.
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
             clock.at("dispatch", at)
         if bead.phase is Phase.RUNNING:
@@ -130,7 +134,8 @@ def reap_candidates(
             at = stale_at(bead, rule)
             if at <= now:
                 stale.append(bead)
-                at = now + RECHECK_INTERVAL if scope.reap else at  # reaped in this tick, or spared
+                # The bead is reaped in this tick, or spared.
+                at = now + RECHECK_INTERVAL if scope.reap else at
             elif bead.job:
                 jobs.append(bead)
                 if rule.target in policy.job_reporting_targets:
@@ -158,7 +163,7 @@ def plan_reaps(
         assert rule is not None
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
-            continue  # its target rests instead
+            continue  # A usage limit starts a cooldown of the target instead.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -168,7 +173,7 @@ def plan_reaps(
         ):
             spared = HoldReason(
                 "verdict",
-                f"the target says that its job {bead.job} is {report.status_text or 'running'}",
+                f"the target reports that its job {bead.job} is {report.status_text or 'running'}",
             )
         if spared is not None:
             holds[bead.id] = spared
@@ -177,7 +182,7 @@ def plan_reaps(
 
 
 def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> HoldReason | None:
-    """Return why a silent bead is spared: its run wrote output. No commit holds that."""
+    """Return the hold of a silent bead whose run wrote output. No commit contains the output."""
     if report.verdict is not Verdict.RUNNING or report.active_at is None:
         return None
     wrote = min(report.active_at, now)
@@ -189,8 +194,18 @@ def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> 
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
-    """Its end: as its target tells it, or by its silence."""
-    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.has_ended
+    """Return the end of an attempt: as its target reports it, or because it was silent.
+
+    A job that failed at its start did no work, so the bead is sent again after a pause. If the
+    target is at fault, the attempt doesn't count, and no note is written for each try.
+    """
+    at_start = report.failed_at_start and report.dead
+    excused = at_start and report.target_failed
+    again = (
+        (rule.on_stale == "requeue" or at_start)
+        and bead.attempt < rule.max_attempts
+        and report.has_ended
+    ) or excused
     idle, sign = now - last_activity(bead), bead.sign
     detail = {
         "last_sign": last_activity(bead).isoformat(),
@@ -198,8 +213,11 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         "idle_seconds": int(idle.total_seconds()),
         "stale_after_seconds": int(rule.stale_after.total_seconds()),
     }
-    if again:
-        detail["retry_at"] = now.isoformat()
+    if excused:
+        detail |= {"uncounted": True, **uncounted_claim(bead)}
+    elif again:
+        pause = retry_pause(rule, bead.attempt) if at_start else timedelta()
+        detail["retry_at"] = (now + pause).isoformat()
     if report.ended:
         detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
@@ -217,6 +235,6 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         status=OPEN if again else BLOCKED,
         reason=reason,
         reason_code=code,
-        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
+        note="" if excused else f"reaper: {reason} — {'requeued' if again else 'blocking'}",
         detail=detail,
     )

@@ -1,9 +1,8 @@
-"""What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``):
-how it is written and read. Pure.
+"""The recorded inputs of a decision (``detail.given``): how they are written and read. Pure.
 
-``made`` is read where history is folded again (``replay.replayer``), ``answer`` where answers
-are told (``handlers.answers``). Whoever may write to the ledger may write anything there: what
-is not of its shape reads as not recorded.
+``made`` is read where history is applied again (``replay.replayer``), ``answer`` where answers are
+decoded (``core.decisions.settlement``). Any database user can write to the ledger, so a value of
+another shape reads as not recorded.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ Version 1 is kept for `replay --verify`.
 """
 
 UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
-"""Gates whose beads are recorded, because history doesn't hold what they saw."""
+"""Gates whose beads are recorded, because history doesn't contain what the gates saw."""
 
 
 def record_inputs(
@@ -50,31 +49,30 @@ def record_inputs(
     holds: Mapping[str, HoldReason],
     outside: Observations,
 ) -> dict[str, Any]:
-    """What a decision rests on and history does not hold: recorded with it, for a replay.
+    """Return the inputs of a decision that history doesn't contain.
 
-    Everything else is computed again.
+    A replay computes everything else.
 
-    - ``now``: the moment that it was decided by.
-    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
-    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of
-      before do not say so.
-    - ``made``: the commit at which the state was last made anew.
-    - ``passed``: beads left out for what only this command, or the working set, knew.
-    - ``readiness``: the version of the rule that says which beads are ready. Entries without it
-      are of the first one.
-    - ``capacity``: target → free slots, whether it said that it is idle, why.
-    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then,
-      if the target knows more, an object: ``dead``, ``started``, ``limited``, ``resets_at``,
-      ``active_at``, ``job``.
-    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and
-      unknown beads).
-    - ``answer``: what the target answered (reports only).
-    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1
-      (reports and outages only).
-    - ``outages``: target → tries that failed in its outage, when the next was due.
-    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the
-      bead's notes tell of the outage, the claim's note where it waited for the answer (reports
-      only).
+    - ``now``: the time of the decision.
+    - ``scope``: the kinds of decision of the command, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true if only a user's act frees an attempt (decision page 0015). Older entries lack
+      it.
+    - ``made``: the commit at which the state was last rebuilt.
+    - ``passed``: beads that were left out for a reason that only this command or the working set
+      knew.
+    - ``readiness``: the version of the readiness rule. Entries without it use version 1.
+    - ``capacity``: target → free slots, whether the target reported that it is idle, the reason.
+    - ``verdicts``: bead → the target's verdict on its job, the target's own word, its error text,
+      and an object with ``dead``, ``started``, ``limited``, ``resets_at``, ``active_at``, ``job``,
+      ``failed_at_start``, ``target_failed`` if the target knows more.
+    - ``leases``: bead → holder, last heartbeat and expiry of its lease (of stale beads and beads of
+      unknown outcome).
+    - ``answer``: the target's answer (outcome entries only).
+    - ``jitter``: from 0 to 1, the random part of the pause before the next attempt or try (outcome
+      entries and outages only).
+    - ``outages``: target → failed tries in its outage, and when the next try was due.
+    - ``health``: busy answers in a row, failed tries, whether the bead's notes mention the outage,
+      and the deferred note of the claim (outcome entries only).
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
@@ -102,7 +100,7 @@ def _capacity_as(one: Capacity) -> list[Any]:
 
 
 def _verdict_as(one: JobReport) -> list[Any]:
-    """Return a verdict as it is recorded. What is as by default is left out."""
+    """Return a verdict as it is recorded. Default values are left out."""
     told: list[Any] = [one.verdict.value, one.status_text, one.error]
     known = {
         name: value
@@ -117,17 +115,29 @@ def _moment_as(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-_MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
+_MORE = (
+    "dead",
+    "started",
+    "limited",
+    "resets_at",
+    "active_at",
+    "job",
+    "failed_at_start",
+    "target_failed",
+)
 """Fields of a verdict that only some targets know."""
 
 
 class RecordedInputs(NamedTuple):
-    """As ``inputs`` wrote it. ``now`` None: it does not say, so nothing can be decided again."""
+    """The recorded inputs.
+
+    ``now`` is None if they lack a time, so that the decision can't be computed again.
+    """
 
     now: datetime | None
     scope: Scope
     passed: Mapping[str, str]
-    """Bead → the gate that only this command, or the working set, knew."""
+    """Bead → the gate that only this command or the working set knew."""
     capacity: Mapping[str, Capacity]
     verdicts: Mapping[str, JobReport]
     leases: Mapping[str, Lease]
@@ -135,11 +145,11 @@ class RecordedInputs(NamedTuple):
     readiness: int
     """The version of the readiness rule."""
     acts: bool
-    """Did only an act release an attempt?"""
+    """Whether only a user's act frees an attempt."""
     outages: Mapping[str, tuple[int, datetime]] = EMPTY
-    """Target → tries that failed, when the next was due."""
+    """Target → failed tries, and when the next try was due."""
     health: Health | None = None
-    """None: the program that recorded it knew nothing of its target's health."""
+    """None: the program that recorded the entry did not track its target's health."""
 
 
 def read_inputs(entry: LedgerEntry) -> RecordedInputs:
@@ -203,12 +213,14 @@ def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
         limited=more.get("limited") is True,
         resets_at=parse_foreign(more.get("resets_at")),
         active_at=parse_foreign(more.get("active_at")),
+        failed_at_start=more.get("failed_at_start") is True,
+        target_failed=more.get("target_failed") is True,
         job=job if isinstance(job, str) else "",
     )
 
 
 def leases_of(given: object) -> dict[str, Lease]:
-    """Return the leases that a decision rests on, from ``detail.given``."""
+    """Return the leases that a decision depends on, from ``detail.given``."""
     return dict(_leases(given)) if isinstance(given, dict) else {}
 
 

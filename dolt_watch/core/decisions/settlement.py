@@ -1,6 +1,6 @@
-"""What a target's answer comes to: the report that goes into the ledger.
+"""The outcome entry for a target's answer. Pure.
 
-Pure, so that a replay can make it again from the answer as recorded.
+A replay computes the entry again from the recorded answer.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.decisions.policy import uncounted_claim
 from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, EntryKind, LedgerEntry, Rule
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
 DEFAULT_COOLDOWN = timedelta(seconds=30)
-"""How long a busy target is left alone where it did not say, by programs that did not count its
-answers.
+"""Cooldown of a busy target that named no time. Used by programs that did not count busy answers.
 """
 
 
@@ -30,9 +30,15 @@ def settle(
     jitter: float,
     health: Health | None = None,
 ) -> Decision:
-    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once.
+    """Return the outcome entry for an answer.
 
-    ``health`` None: as programs decided that knew nothing of it.
+    Args:
+        answer: The target's answer.
+        attempt: The bead as claimed.
+        rule: The rule.
+        now: The time of the answer.
+        jitter: From 0 to 1, drawn once.
+        health: The health of the target. None: decide as programs that did not track it.
     """
     if health is None:
         return _report(answer, attempt, rule, now, jitter)
@@ -57,7 +63,7 @@ def _busy(
             **report.detail,
             "until": until.isoformat(),
             "busy": number,
-            **circuit_breaker.uncounted_claim(attempt),
+            **uncounted_claim(attempt),
         }
     )
 
@@ -71,7 +77,10 @@ def _unreachable(
     jitter: float,
     health: Health,
 ) -> Decision:
-    """The target's own fault: no attempt is counted, and one note tells of the outage."""
+    """Return the outcome entry for a target that can't be reached.
+
+    No attempt is counted, and one note mentions the outage.
+    """
     tries = health.tries + 1
     again = now + circuit_breaker.try_pause(tries, jitter)
     detail = {
@@ -86,7 +95,7 @@ def _unreachable(
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=EntryKind.FAILED, status=OPEN)
-        detail |= circuit_breaker.uncounted_claim(attempt)
+        detail |= uncounted_claim(attempt)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return known._replace(
@@ -123,7 +132,8 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
                 note=f"dispatch failed {why}",
             )
         case Refused(why=why, permanent=for_good):
-            # once may be a database that is away; twice in a row it is the bead
+            # The first such answer may mean that the target's database is away. After two in a row
+            # the bead is at fault.
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
             return plan_failure(
@@ -134,7 +144,7 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
 
 
 def code_of(answer: Answer) -> ReasonCode | None:
-    """Return the code of what the answer says; None if the target accepted the bead."""
+    """Return the code of an answer. None if the target accepted the bead."""
     match answer:
         case Accepted():
             return None
@@ -161,12 +171,13 @@ _ANSWER_KEYS = {
     "unreachable": "unreachable",
     "not_found": "not_found",
 }
-"""Key in the ledger → attribute of the answer. The keys stay: entries outlive names."""
+"""Key in the ledger → attribute of the answer. Keys never change, because entries outlive names."""
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
-    """The answer as the report's detail keeps it; its words and its job stand in the entry's own
-    columns.
+    """Return the answer as the outcome entry's detail contains it.
+
+    Its text and its job are in the entry's own columns.
     """
     kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
     return {"is": type(answer).__name__.lower()} | {
@@ -175,7 +186,7 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
 
 
 def decode_answer(entry: LedgerEntry) -> Answer | None:
-    """The answer that an entry was made from; None where it does not say."""
+    """Return the answer that an entry was made from. None if the entry has none."""
     kept = entry.given.get("answer")
     if not isinstance(kept, dict):
         return None
@@ -200,9 +211,9 @@ def decode_answer(entry: LedgerEntry) -> Answer | None:
 
 
 def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
-    """Did the target find no such bead?
+    """Return whether the target did not find the bead.
 
-    An entry from before the codes says it in its text alone.
+    An entry without a code says so only in its text.
     """
     coded = "reason_code" in entry.detail
     return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND

@@ -1,11 +1,10 @@
-"""The words of dolt_watch, as types. Nothing here does I/O; everything else speaks in these.
+"""Records that describe one bead: its phase, its match, and its last sign of life.
 
-Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a
-tick makes them all anew. And no postponed annotations here: NamedTuple would compile each of
-them again.
+All records of this package are ``NamedTuple``: creating such a class takes a sixth of the time of a
+frozen dataclass, and every tick imports them.
 
-Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) →
-``Decision`` (decide) → ``Entry`` (ledger).
+Reading order: ``RowChange`` (change feed) → ``Event`` (derive) → ``Bead`` (apply) → ``Decision``
+(plan) → ``LedgerEntry`` (ledger).
 """
 
 from __future__ import annotations
@@ -21,65 +20,65 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 OPEN, IN_PROGRESS, BLOCKED, CLOSED = "open", "in_progress", "blocked", "closed"
-"""beads' own status words."""
+"""The values of bd's column ``status``."""
 
 
 class Phase(StrEnum):
-    """Where a bead stands with us. A bead in no phase has no state."""
+    """The phase of a bead (docs/concepts.md). A bead without a phase has no record in the state."""
 
     WAITING = "waiting"
-    """Matches its rule; leaves by a claim, or when it stops matching."""
+    """Matches its rule. Ends with a claim, or when the bead no longer matches."""
     CLAIMED = "claimed"
-    """Our claim is in history; nothing is known to be sent."""
+    """The claim is in history. No answer of the target is recorded yet."""
     UNKNOWN = "unknown"
-    """Something may have been sent; nobody knows whether it runs."""
+    """A request may have reached the target. No answer says whether an agent runs."""
     RUNNING = "running"
-    """Dispatched by us, or in progress by a person's own dispatch."""
+    """Dispatched by dolt_watch, or in progress by a user's own dispatch."""
     BACKOFF = "backoff"
-    """Failed; may be tried again at a time."""
+    """The attempt failed. The bead may be tried again at a recorded time."""
     QUARANTINED = "quarantined"
-    """Failed too often, or refused for good; a person's edit re-arms it."""
+    """Failed too often, or refused permanently. A user's edit makes it due again."""
     HELD = "held"
-    """Matches, but what became of earlier attempts was lost with its history: a person must
-    resume it.
+    """Matches, but the outcome of an earlier attempt is lost with its history. A user must resume
+    it.
     """
 
 
 IN_FLIGHT = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING})
-"""Phases that hold a slot of ``max_in_flight``, where the attempt is ours (has a token)."""
+"""Phases that occupy a slot of ``max_in_flight``, if the attempt has a token."""
+
+
+UNKNOWN_WRITER = "an unknown writer"
+"""``ActivitySignal.who`` of a change whose writer history doesn't name."""
 
 
 class ActivitySignal(NamedTuple):
     """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
 
     at: datetime
-    """When history got it: the commit's date, by the server's clock, which is also the one that
-    is decided by.
-    """
+    """The commit's date, by the server's clock. Decisions use the same clock."""
     what: str
     who: str
     commit: str
     off: int = 0
-    """Seconds by which the row's own time differs from that: it may have lain uncommitted, or a
-    clock is wrong.
+    """Seconds from the commit's date to the row's own time. Not 0 if the row was uncommitted for a
+    while, or if a clock is wrong.
     """
 
 
 class RuleMatch(NamedTuple):
-    """How the bead's row stands after the commit: under which rule it matches and runs ('' for
-    none).
-    """
+    """The rules that a bead's row matches and runs under after a commit. '' and () mean none."""
 
     matches: str = ""
     running: tuple[str, ...] = ()
-    """All rules that it is in progress under, in the file's order: an attempt goes on for as
-    long as its own is among them.
+    """All rules under which the row is in progress, in the order of the settings. An attempt
+    continues while its rule is one of them.
     """
     rank: tuple[Any, ...] = ()
 
     @property
     def runs(self) -> str:
-        """The rule that watches it, where it is no attempt of another."""
+        """Return the rule that watches a bead in progress without an attempt of another rule."""
         return self.running[0] if self.running else ""
 
 
@@ -87,54 +86,60 @@ class RuleMatch(NamedTuple):
 
 
 class Bead(NamedTuple):
-    """The state of one bead that waits, runs, or is held: all that deciding needs to know of it."""
+    """The state of one bead that waits, runs or is held: all that a decision needs to know about
+    it.
+    """
 
     id: str
     phase: Phase
     rule: str
     since: datetime
-    """When the phase began."""
+    """Start of the phase."""
     cause: str
-    """The commit that made it so."""
+    """The commit that started the phase."""
     matches: bool = False
-    """Does the rule's ``when`` hold for the row as history has it?"""
+    """Whether the rule's ``when`` is true for the row in history."""
     runs: bool = False
-    """Is it in progress under the rule, as history has it?"""
+    """Whether the row in history is in progress under the rule."""
     rank: tuple[Any, ...] = ()
     matched_at: datetime | None = None
-    """Date of the commit since which it matches, unchanged: ``settle`` is reckoned from it."""
+    """Date of the commit since which the bead matches, unchanged. ``settle`` counts from it."""
     version: int = 0
-    """The last version of its stream that was folded."""
+    """The last applied version of the bead's stream."""
     attempt: int = 0
-    """Attempts since it matched, or was re-armed."""
+    """Number of attempts since the bead matched, or since a user's edit."""
     token: str = ""
     job: str = ""
     sent_at: datetime | None = None
-    """When its current attempt was claimed, or a person started it."""
+    """When the current attempt was claimed, or when a user started it."""
     deadline: datetime | None = None
     retry_at: datetime | None = None
     reason: str = ""
     sign: ActivitySignal | None = None
     lost_note: str = ""
-    """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    """Notes of dolt_watch that another writer overwrote and that are not appended again yet, one a
+    line.
+    """
     outage: str = ""
-    """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
+    """Phase UNKNOWN: the target that could not be reached when the bead was sent. '' if the outcome
+    is unknown for another reason.
+    """
     was: str = ""
-    """The id under which its attempts began, where it was renamed since.
+    """The id under which the attempts of a renamed bead began.
 
-    ``version`` is 0 until the new id's stream says so.
+    ``version`` is 0 until an entry in the new id's stream records the rename.
     """
     unclear: str = ""
-    """A ``ReasonCode``: why the attempt is held once its request is answered: its row was freed,
-    and history does not say that somebody meant it.
+    """A ``ReasonCode``: why the attempt is held after its request is answered. The row was freed,
+    and history doesn't show that a user freed it.
     """
     unwritten: str = ""
-    """Status that a report could not set, because bd's migration was not committed; 'note' where
-    only its note is missing; '' for none.
+    """The status that an outcome entry could not set, because bd's migration was not committed.
+    'note' if only the note is missing, '' for none.
     """
     reason_code: ReasonCode | None = None
-    """The code of ``reason``, if an entry gave that."""
+    """The code of ``reason``, if an entry set the reason."""
     reverted: bool = False
-    """Its row went back to what it was before our claim, while the attempt is under way: bd
-    imports old rows. It is written again.
+    """The row returned to its values before the claim while the attempt is under way, because bd
+    imported an old row. The attempt is written again.
     """

@@ -1,4 +1,4 @@
-"""Decisions, the holds that keep a bead waiting, and the results of its gates."""
+"""Decisions, hold reasons, and the results of gates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 
 
 class Decision(NamedTuple):
-    """What ``decide`` says should be done with one bead, and on what:
+    """A decision of the planner about one bead.
 
-    ``detail`` holds each input that a replay needs.
+    ``detail`` contains each input that a replay needs.
     """
 
     kind: EntryKind
@@ -27,18 +27,16 @@ class Decision(NamedTuple):
     job: str = ""
     reason: str = ""
     note: str = ""
-    """Text to append to the bead's notes, '' for none."""
+    """Text to append to the bead's notes. '' for none."""
     status: str = ""
-    """Status to set, '' to leave it."""
+    """Status to set. '' keeps the status."""
     detail: Mapping[str, Any] = EMPTY
     reason_code: ReasonCode | None = None
-    """The code of ``reason``: what programs compare."""
+    """The code of ``reason``, for programs."""
 
     @classmethod
     def of_attempt(cls, kind: EntryKind, bead: Bead) -> Decision:
-        """Return a decision about the bead's attempt, as its record has it: rule, number, cause
-        and token.
-        """
+        """Return a decision about the bead's current attempt: its rule, number, cause and token."""
         return cls(
             kind=kind,
             bead=bead.id,
@@ -53,8 +51,8 @@ class Decision(NamedTuple):
 
 
 class HoldReason(NamedTuple):
-    """A gate that holds a matching bead back: its name, which is the hold's code, and the value
-    that it saw, in words.
+    """A gate that keeps a matching bead waiting: the gate's name, which is also the code of the
+    hold, and the value that the gate saw, as text.
     """
 
     gate: str
@@ -62,7 +60,9 @@ class HoldReason(NamedTuple):
 
 
 class GateResult(NamedTuple):
-    """One gate, asked: whether it lets the bead go, and the value that it saw, in words."""
+    """The result of one gate: its name, whether it lets the bead pass, and the value that it saw,
+    as text.
+    """
 
     gate: str
     ok: bool

@@ -6,80 +6,85 @@ from enum import StrEnum
 
 
 class EntryKind(StrEnum):
-    """What an entry of the ledger says."""
+    """The kind of a ledger entry."""
 
-    # decisions: on conflict thrown away and decided anew
+    # Decisions. After a conflict they are discarded and planned again.
     CLAIM = "claim"
-    """The bead is ours: status, note, token and deadline are in history, and nothing is sent
-    yet. ``detail.resend``: its outcome was unknown, and it is sent again.
+    """dolt_watch takes the bead. Status, note, token and deadline are in history, and nothing is
+    sent yet. ``detail.resend``: the outcome was unknown, and the bead is sent again.
     """
     RELEASE = "release"
-    """The claim is taken back before anything was sent: the bead stopped matching in the same
-    instant.
+    """The claim is taken back before anything is sent, because the bead stopped matching at the
+    same moment.
     """
     OVERDUE = "overdue"
-    """A claim's deadline passed in silence: its outcome is unknown."""
+    """The deadline of a claim passed without an answer. The outcome is unknown."""
     RETRY = "retry"
-    """An unknown attempt is known to run nowhere: it counts as failed, but for one that an
-    outage of its target left unknown (``detail.uncounted``).
+    """An attempt of unknown outcome is known not to run. It counts as failed, unless an outage of
+    its target made it unknown (``detail.uncounted``).
     """
     GIVE_UP = "give-up"
-    """An unknown attempt stayed unknown: blocked."""
+    """The outcome of an attempt stayed unknown. The bead is blocked."""
     REAP = "reap"
-    """No sign of life for longer than ``stale_after``: blocked."""
+    """No sign of life for longer than ``stale_after``, or the job ended. The bead is blocked."""
     REQUEUE = "requeue"
-    """The same under ``on_stale = "requeue"``: open again."""
+    """As ``reap``, but the bead is open again: under ``on_stale = "requeue"``, and after a job that
+    failed within seconds of its start.
+    """
     NOTE = "note"
-    """A note of ours that somebody overwrote is appended once more."""
+    """Notes of dolt_watch that another writer overwrote are appended again."""
     PAUSE = "pause"
-    """No bead is handed out; ``detail.until``, ``detail.reaping``: reaping is paused too."""
+    """No bead is dispatched until ``detail.until``. ``detail.reaping``: nothing is reaped either.
+    """
     RESUME = "resume"
-    """Ends pauses, stops and holds."""
+    """Ends pauses, stopped rules and holds."""
     RESYNC = "resync"
-    """State was made anew: history was rewritten, or the rules changed.
+    """The state was rebuilt, because history was rewritten or the rules changed.
 
-    ``detail.held``: beads that only a resume lets go.
+    ``detail.held``: beads that wait for a resume.
     """
     RESTORE = "restore"
-    """A live attempt that history lost, or whose row went back to an older state, is written
-    again, as the state knew it.
+    """A live attempt that history lost, or whose row returned to an older state, is written again
+    from the saved state.
     """
     RENAMED = "renamed"
-    """The bead has a new id: its attempt, or what is left of its attempts, goes on under it.
+    """The bead has a new id. Its attempts continue under the new id.
 
     ``detail.renamed_from``: the old id.
     """
     MANUAL_RETRY = "manual-retry"
-    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts
-    count from the start. ``detail.by``, ``detail.was``: who, and what it was before.
+    """A user had the bead tried again (`dolt_watch retry`). It is due now, and its attempts are
+    counted from the start. ``detail.by``: the user; ``detail.was``: the phase before.
     """
     MANUAL_STOP = "manual-stop"
-    """A person ended the run (`dolt_watch stop`): the bead is blocked. ``detail`` as above."""
+    """A user ended the run (`dolt_watch stop`). The bead is blocked. ``detail`` as for
+    ``manual-retry``.
+    """
     MANUAL_RELEASE = "manual-release"
-    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their
-    own, and the slot is free. ``detail`` as above.
+    """A user took the attempt over (`dolt_watch release`). The bead stays in progress as the user's
+    own work, and its slot is free. ``detail`` as for ``manual-retry``.
     """
     REPROCESS = "reprocess"
-    """Somebody asked that everything after ``cause_commit`` is folded again."""
+    """A user requested that everything after ``cause_commit`` is applied again."""
     OUTAGE = "outage"
-    """``detail.target`` cannot be reached: no bead is claimed for it until it can."""
+    """``detail.target`` can't be reached. No bead is claimed for it until it can."""
     RECOVERED = "recovered"
-    """``detail.target`` can be reached again: its outage is over."""
-    # reports of what happened outside: on conflict appended again until they stand
+    """``detail.target`` can be reached again. Its outage is over."""
+    # Outcome entries. After a conflict they are appended again, until they are in history.
     DISPATCHED = "dispatched"
-    """The target took it: ``job_id`` runs, or is queued."""
+    """The target accepted the bead: ``job_id`` runs or is queued."""
     FAILED = "failed"
-    """Nothing runs; tried again after ``detail.retry_at``, or, where the target could not be
-    reached (``detail.unreachable``), when that is tried again.
+    """Nothing runs. The bead is tried again after ``detail.retry_at``. If the target could not be
+    reached (``detail.unreachable``), the bead waits for the end of the outage.
     """
     QUARANTINED = "quarantined"
-    """Failed for the last time."""
+    """The last attempt failed. The bead is not tried again until a user edits it."""
     BUSY = "busy"
-    """The target has no free slot: nothing runs, and no attempt is counted."""
+    """The target has no free slot. Nothing runs, and no attempt is counted."""
     UNKNOWN = "unknown"
-    """The answer never came, or said nothing certain: a run may have begun."""
+    """No answer came, or the answer is not certain. An agent may run."""
     STOPPED = "stopped"
-    """The target does not take our credential, or says that it is gone: the rule stops."""
+    """The target rejected the credential, or reports that it is gone. The rule stops."""
 
 
 REPORTS = frozenset(
@@ -93,11 +98,11 @@ REPORTS = frozenset(
     }
 )
 BY_HAND = frozenset({EntryKind.MANUAL_RETRY, EntryKind.MANUAL_STOP, EntryKind.MANUAL_RELEASE})
-"""Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
+"""Decisions of a user about a bead. Their actor is the user, ``detail.by``."""
 ANSWERS = REPORTS | {EntryKind.RELEASE}
-"""What may follow a claim, by the worker that made it."""
+"""Entries that may follow a claim, written by the worker that made the claim."""
 MAY_BE_RUNNING = frozenset({EntryKind.DISPATCHED, EntryKind.UNKNOWN})
-"""Answers after which something runs, or may."""
+"""Answers after which an agent runs or may run."""
 
 GLOBAL = ""
 """The stream of decisions about no bead: pause, resume, resync, outages of targets."""

@@ -1,10 +1,11 @@
-"""What the ``detail`` of an entry holds: one type for each kind of payload, and its JSON. Pure.
+"""Types of an entry's ``detail``: one for each kind of payload, with its JSON. Pure.
 
-``detail`` is JSON in the ledger, and stays so in ``Entry`` and ``Decision``: it is append-only, is
-shown to people, and keeps keys that this release does not know. Programs read it by the types here.
+``detail`` stays JSON in the ledger, in ``LedgerEntry`` and in ``Decision``: the ledger is
+append-only, users read it, and keys that this release does not know must be kept. Programs read it
+through these types.
 
-Anybody may have written to the ledger: a value of another shape reads as missing. ``encode`` gives
-the keys that ``decode`` reads; times are ISO text in UTC.
+Any database user can write to the ledger, so a value of another shape reads as missing. ``encode``
+writes the keys that ``decode`` reads. Times are ISO 8601 text in UTC.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 class Origin(NamedTuple):
-    """Every entry: which program wrote it, on which host."""
+    """All entries: the program that wrote the entry, and its host."""
 
     program: str
     host: str
@@ -52,18 +53,18 @@ class Resend(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """``claim``: its place in the queue, the free slots then, and until when its worker may
-    send.
+    """``claim``: the bead's place in the queue, the free slots at that time, and the deadline of
+    its worker.
     """
 
     place: int | None = None
     free: int | None = None
     deadline: datetime | None = None
     deferred_note: str = ""
-    """The claim's note, if it waits for an answer after which something runs."""
+    """The claim's note, if it is written only after an answer after which an agent runs."""
     resend: Resend | None = None
     site: str = ""
-    """The host and state directory of a run that only they can settle."""
+    """The ID of the host and state directory. Only a worker there can settle the run."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -84,12 +85,14 @@ class Claimed(NamedTuple):
 
     @property
     def tries(self) -> bool:
-        """Was it made to try a target that was not well?"""
+        """Return whether the claim tries a target that was unhealthy."""
         return self.resend is not None or bool(self.deferred_note)
 
 
 class Withheld(NamedTuple):
-    """What a report could not write into the row during a migration of bd."""
+    """The note and status that an outcome entry could not write into the row during a migration of
+    bd.
+    """
 
     note: str
     status: str
@@ -106,27 +109,24 @@ class Withheld(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What ended an attempt, or not:
-
-    ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` and their like.
-    """
+    """The end of an attempt: ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` …."""
 
     target: str = ""
-    """Named if its health was, or is, in question."""
+    """The target, if its health was or is in question."""
     unreachable: str = ""
-    """What could not be reached."""
+    """The part that could not be reached: 'target' or 'service'."""
     tries: int | None = None
-    """Tries that failed in the outage, this one included."""
+    """Failed tries in the outage, including this one."""
     next_try: datetime | None = None
     busy: int | None = None
-    """Busy answers in a row, this one included."""
+    """Consecutive busy answers, including this one."""
     until: datetime | None = None
-    """The target is left alone until then."""
+    """End of the target's cooldown."""
     retry_at: datetime | None = None
     uncounted: bool = False
     """The attempt does not count against the bead."""
     uncounted_claim: datetime | None = None
-    """When the claim was made that does not count for ``max_per_hour``."""
+    """Time of the claim that does not count for ``max_per_hour``."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -145,13 +145,15 @@ class Ended(NamedTuple):
 
 
 class Reaped(NamedTuple):
-    """``reap`` and ``requeue``: the last sign of life, the silence since, and how the job ended."""
+    """``reap`` and ``requeue``: the last sign of life, the silence since then, and how the job
+    ended.
+    """
 
     last_sign: datetime | None = None
     idle_seconds: int = 0
     stale_after_seconds: int | None = None
     ended: str = ""
-    """The target's word for how the job ended; '' if silence alone is the reason."""
+    """The target's word for how the job ended. '' if silence alone is the reason."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -165,7 +167,7 @@ class Reaped(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """``restore`` and ``renamed``: an attempt as the saved state knew it."""
+    """``restore`` and ``renamed``: an attempt from the saved state."""
 
     phase: str = ""
     since: datetime | None = None
@@ -175,7 +177,7 @@ class Attempt(NamedTuple):
     why: str = ""
     """``renamed``: the reason of the last failure."""
     why_code: str | None = None
-    """Its code; None in an entry from before the codes, and if there is none."""
+    """The code of ``why``. None in an entry without codes, and if there is no code."""
     renamed_from: str = ""
 
     @classmethod
@@ -193,8 +195,8 @@ class Attempt(NamedTuple):
         )
 
     def encode(self) -> dict[str, Any]:
-        """A restored attempt has neither ``retry_at`` nor ``why``; a renamed one has both, empty
-        or not.
+        """Return the JSON. A restored attempt has neither ``retry_at`` nor ``why``. A renamed one
+        has both, even if they are empty.
         """
         detail = {
             "since": _iso(self.since),
@@ -209,16 +211,16 @@ class Attempt(NamedTuple):
 
 
 class OutageChange(NamedTuple):
-    """``outage`` and ``recovered``: of which target, since when, and what cannot be reached."""
+    """``outage`` and ``recovered``: the target, since when, and the part that can't be reached."""
 
     target: str
     since: datetime | None = None
     part: str = ""
     """``outage``: 'target', 'service' or 'capacity'."""
     next_try: datetime | None = None
-    """``outage``: when it is tried again."""
+    """``outage``: when the target is tried again."""
     by: str = ""
-    """``recovered``: 'dispatch' or 'health', which showed it."""
+    """``recovered``: whether a 'dispatch' or a 'health' check found the end."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -238,7 +240,7 @@ class OutageChange(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """``pause``: until when, whether reaping is paused too, and the person."""
+    """``pause``: its end, whether it pauses reaping, and the user."""
 
     until: datetime | None = None
     reaping: bool = False
@@ -254,7 +256,7 @@ class Paused(NamedTuple):
 
 
 class Remade(NamedTuple):
-    """``resync``: from which commit to which, of how many beads, and those held until a resume."""
+    """``resync``: the first and last commit, the number of beads, and those held until a resume."""
 
     from_commit: str = ""
     to_commit: str = ""
@@ -281,7 +283,7 @@ class Remade(NamedTuple):
 
 
 class Reprocessed(NamedTuple):
-    """``reprocess``: after which commit, and who asked."""
+    """``reprocess``: the commit after which changes are applied again, and the user."""
 
     from_commit: str
     by: str
@@ -291,8 +293,8 @@ class Reprocessed(NamedTuple):
 
 
 class ByHand(NamedTuple):
-    """``manual-retry`` and ``manual-release``: the person, the phase before, the row's status
-    then.
+    """``manual-retry``, ``manual-stop`` and ``manual-release``: the user, the phase before, and the
+    status of the row before.
     """
 
     by: str

@@ -14,43 +14,43 @@ from dolt_watch.core.model.row_changes import RowChange
 
 
 class EventKind(StrEnum):
-    """Kinds of event."""
+    """The kind of an event."""
 
     LEDGER = "ledger"
-    """A decision or report of ours came back through the feed."""
+    """An entry of dolt_watch came back through the change feed."""
     MATCHED = "matched"
     UNMATCHED = "unmatched"
     STARTED = "started"
     LEFT = "left"
-    """Stopped being watched: closed, blocked, reassigned, deleted."""
+    """The bead is no longer watched: closed, blocked, reassigned or deleted."""
     EDITED = "edited"
-    """Somebody else changed the bead's row, and it went on matching or running (or neither)."""
+    """Another writer changed the bead's row, and its match did not change."""
     SIGN = "sign-of-life"
-    """Somebody else added a comment, a label, an event, a dependency."""
+    """Another writer added a comment, a label, an event or a dependency."""
     OVERWRITTEN = "note-overwritten"
-    """A note of ours is gone from the row."""
+    """A note of dolt_watch is missing from the row."""
     RENAMED = "renamed"
     """The bead has another id from this commit on."""
 
 
 class Origin(StrEnum):
-    """Where a change of what a row is to the rules comes from.
+    """The origin of a change that affects whether a row matches or runs.
 
-    Only an act releases a live attempt.
+    Only an act frees a bead with a live attempt.
     """
 
     ACT = "act"
-    """Somebody set it so, on a line of history that holds the commit before."""
+    """A user set the values, on a line of history that contains the commit before."""
     SAME = "same"
-    """The row matches and runs as it did before."""
+    """The row matches and runs under the same rules as before."""
     BACK = "back"
-    """An older row came back: what the attempt wrote is gone with its status."""
+    """An older row came back. The cells that the attempt wrote are gone with its status."""
     UNCLEAR = "unclear"
-    """History does not say whether somebody meant it."""
+    """History does not show whether a user made the change."""
 
 
 class Event(NamedTuple):
-    """What one change means for one bead."""
+    """The meaning of one change for one bead."""
 
     what: EventKind
     bead: str
@@ -58,20 +58,20 @@ class Event(NamedTuple):
     at: datetime
     """The commit's date."""
     facts: RuleMatch | None = None
-    """None where the commit did not change the bead's row."""
+    """None if the commit did not change the bead's row."""
     sign: ActivitySignal | None = None
     entry: LedgerEntry | None = None
     changed: tuple[str, ...] = ()
     note: str = ""
-    """OVERWRITTEN: the text that is gone."""
+    """OVERWRITTEN: the missing text."""
     row: RowChange | None = None
-    """The row change that it was derived from; for an entry of ours, what its commit did to the
-    bead's row.
+    """The row change that the event is derived from. For an entry of dolt_watch, the change of the
+    bead's row in its commit.
     """
     origin: Origin = Origin.ACT
     freed: frozenset[str] = frozenset()
-    """Tokens of the attempts that somebody ended on a line which a merge brought in, and which
-    had seen them.
+    """Tokens of the attempts that a user ended on a line of history that a merge brought in. That
+    line contained their claims.
     """
     other: str = ""
-    """The bead's other id, where it was renamed: RENAMED: the one before; LEFT: the one after."""
+    """The other id of a renamed bead. RENAMED: the id before. LEFT: the id after."""

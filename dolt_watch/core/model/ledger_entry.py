@@ -12,13 +12,13 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 
 
 class EntryEffects(NamedTuple):
-    """Exactly what an entry's own commit changed, so that the fold can tell our cells from
-    anybody else's in the same commit.
+    """The exact changes of an entry's own commit.
 
-    ``cells``: column of issues → (before, after), as its own transaction read and set them;
-    notes are told by ``note``, the appended text. ``events``: ids of its rows of events.
-    ``events_in_history`` false: no commit holds these, since bd (1.3) keeps the table out of
-    history.
+    Projection uses them to tell the cells of dolt_watch from those of other writers in the same
+    commit.
+
+    ``cells``: column of issues → (before, after), as its transaction read and set them. Notes are
+    in ``note``, the appended text. ``events``: ids of its rows in the table ``events``.
     """
 
     cells: Mapping[str, tuple[Any, Any]] = EMPTY
@@ -26,14 +26,12 @@ class EntryEffects(NamedTuple):
     events: tuple[str, ...] = ()
     events_in_history: bool = True
     """False if bd keeps `events` out of history (since bd 1.3): the rows were written, and no
-    commit holds them.
+    commit contains them.
     """
 
 
 class LedgerEntry(NamedTuple):
-    """One row of the ledger, ``watch_decision``: a decision, or a report of what happened
-    outside.
-    """
+    """One row of the ledger, ``watch_decision``: a decision or an outcome entry."""
 
     bead: str
     version: int
@@ -44,7 +42,7 @@ class LedgerEntry(NamedTuple):
     cause: str
     observed: str
     at: datetime
-    """Database clock, microseconds."""
+    """Time of the database server, in microseconds."""
     job: str
     reason: str
     bead_hash: str
@@ -53,10 +51,11 @@ class LedgerEntry(NamedTuple):
     detail: Mapping[str, Any]
     wrote: EntryEffects
     reason_code: ReasonCode | None = None
-    """The code of ``reason``, as recorded; of an entry from before the codes, as its text says."""
+    """The recorded code of ``reason``. For an entry without a code, the code that its text implies.
+    """
 
     @property
     def given(self) -> Mapping[str, Any]:
-        """What it rests on that history does not hold; empty where it does not say."""
+        """Return the recorded inputs of the decision. Empty if the entry has none."""
         given = self.detail.get("given")
         return given if isinstance(given, dict) else EMPTY

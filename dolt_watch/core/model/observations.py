@@ -1,4 +1,4 @@
-"""What was observed outside of history: capacity, jobs, leases."""
+"""Observations outside of history: capacity, job reports, leases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Verdict(StrEnum):
-    """A target's word on one of its jobs."""
+    """A target's verdict on one of its jobs."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -17,61 +17,68 @@ class Verdict(StrEnum):
 
 
 class Capacity(NamedTuple):
-    """How many more runs the target takes now.
+    """The number of further runs that a target accepts now.
 
-    ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only
-    where the service itself said that nothing runs and nothing is queued.
+    ``slots`` is None if the number is not known; ``why`` gives the reason. ``idle`` is evidence: it
+    is True only if the service itself said that nothing runs and nothing is queued.
     """
 
     slots: int | None
     why: str = ""
     idle: bool = False
     down: bool = False
-    """The target did not answer at all (or not as itself): beads that wait make the command exit
-    1.
+    """The target did not answer, or something else answered in its place. If beads wait, the
+    command exits with 1.
     """
     proof: str = ""
-    """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
-    it), or '': nobody was asked."""
+    """The part that this answer proves to be reachable: 'target', 'service' (the target and the
+    service behind it), or '' if nothing was asked.
+    """
     speaks_for: str = ""
-    """The service behind the target, if that is the busy one. Not recorded."""
+    """The service behind the target, if that service is the busy one. Not recorded."""
 
 
 class Lease(NamedTuple):
-    """A bead's lease as bd keeps it (since bd 1.3). No commit holds it."""
+    """A bead's lease in bd (since bd 1.3). No commit contains it."""
 
     holder: str
-    """The actor whose heartbeat it is."""
+    """The actor that sends the heartbeats."""
     heartbeat: datetime
     expires: datetime
-    """Until then bd gives the bead to nobody else."""
+    """Until this time, bd gives the bead to no other actor."""
 
 
 class JobReport(NamedTuple):
-    """What the target says of a job.
+    """A target's statement about one job.
 
-    ``word`` is its own status word ('timeout'), ``error`` its own error text.
+    ``status_text`` is the target's own word ('timeout'), ``error`` its own error text.
     """
 
     verdict: Verdict
     status_text: str = ""
     error: str = ""
     dead: bool = False
-    """The target knows that no process of the job is left."""
+    """The target knows that no process of the job exists."""
     started: bool = True
     """False: the target knows that the job never started."""
     limited: bool = False
-    """A usage limit of the agent ended the job, not the bead."""
+    """A usage limit of the agent ended the job."""
     resets_at: datetime | None = None
     """When the usage limit resets, if the agent named a time."""
     job: str = ""
-    """The job's ID, if the target was asked by its token."""
+    """The job's ID, if the target was asked by token."""
     active_at: datetime | None = None
-    """When the job last wrote output, if that counts as a sign of life."""
+    """When the job last wrote output, if output counts as a sign of life."""
+    failed_at_start: bool = False
+    """The job failed within seconds of its start. The agent may not work at all."""
+    target_failed: bool = False
+    """The last jobs of the target failed at their start, on different beads. The target is at
+    fault, not the bead.
+    """
 
     @property
     def ended(self) -> str:
-        """How it ended, in a word; '' where that is not known."""
+        """Return how the job ended, in a word. '' if that is not known."""
         return (
             (self.status_text or self.verdict.value)
             if self.verdict in (Verdict.FINISHED, Verdict.LOST)
@@ -80,18 +87,18 @@ class JobReport(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Its target itself says that no good can come of waiting."""
+        """Return whether the target reports a failure, so that waiting is useless."""
         if self.dead and self.status_text != "completed":
             return True
         return self.verdict is Verdict.FINISHED and self.status_text in ("failed", "error")
 
     @property
     def has_ended(self) -> bool:
-        """Is nobody at work on it any more, as far as its target can tell?
+        """Return whether no agent works on the job any more, as far as the target knows.
 
-        A service that does not kill what timed out, or broke while it was being read, says
-        nothing of the agent; and one that could not be asked says nothing at all. A target that
-        tells nothing of its jobs leaves it to the silence of the bead.
+        A service that does not end a job after its time-out, or that failed while it was read, says
+        nothing about the agent. If the target could not be asked, nothing is known. For a target
+        that reports nothing about its jobs, the silence of the bead decides.
         """
         if self.verdict is Verdict.UNKNOWN:
             return not self.error

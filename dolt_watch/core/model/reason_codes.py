@@ -1,8 +1,8 @@
-"""Codes of reasons: what a program compares, beside the sentence that a person reads. Pure.
+"""Codes of reasons: programs compare the code, users read the sentence. Pure.
 
-A decision carries its code as ``Decision.reason_code``, an entry of the ledger as
-``Entry.reason_code``, written to ``detail.reason_code``. Entries from before the codes have none:
-``derived`` reads it from their text. No other code reads the text of a reason.
+A decision has its code in ``Decision.reason_code``, an entry in ``LedgerEntry.reason_code``,
+written to ``detail.reason_code``. For entries without a code, ``derived`` finds the code by their
+text. No other module reads the text of a reason.
 """
 
 from __future__ import annotations
@@ -13,70 +13,70 @@ from typing import Any
 
 
 class ReasonCode(StrEnum):
-    """Why an entry was written. The code of a hold is the name of its gate."""
+    """The reason for an entry. The code of a hold is the name of its gate."""
 
-    # the target's answer
+    # Answers of the target.
     TARGET_BUSY = "target-busy"
     """The target has no free slot."""
     TARGET_UNREACHABLE = "target-unreachable"
-    """The target, or the service behind it, cannot be reached."""
+    """The target, or the service behind it, can't be reached."""
     TARGET_ANSWERS = "target-answers"
-    """It can be reached again."""
+    """The target can be reached again."""
     RULE_STOPPED = "rule-stopped"
-    """The target does not accept the credential, or is gone for good."""
+    """The target rejected the credential, or is gone permanently."""
     BEAD_NOT_FOUND = "bead-not-found"
-    """The target does not find the bead."""
+    """The target can't find the bead."""
     REFUSED_FOR_GOOD = "refused-for-good"
-    """The target refused the bead, and an unchanged attempt cannot succeed."""
+    """The target refused the bead, and an unchanged attempt can't succeed."""
     REFUSED = "refused"
     """The target refused the bead."""
     OUTCOME_UNKNOWN = "outcome-unknown"
     """The answer is missing, or does not say whether a run began."""
-    # attempts whose outcome is unknown
+    # Attempts of unknown outcome.
     DEADLINE_PASSED = "deadline-passed"
-    """The worker of a claim reported nothing until the claim's deadline."""
+    """The worker of a claim recorded no outcome before the claim's deadline."""
     SERVICE_IDLE = "service-idle"
     """The service runs nothing, so the attempt does not run."""
     NO_SIGN_OF_LIFE = "no-sign-of-life"
-    """The attempt gave no sign of life, and its rule has it tried again."""
+    """The attempt gave no sign of life, and its rule has ``on_unknown = "retry"``."""
     STILL_UNKNOWN = "still-unknown"
-    """The outcome stayed unknown, and its rule has it blocked."""
+    """The outcome stayed unknown, and its rule has ``on_unknown = "block"``."""
     RUN_STARTED = "run-started"
-    """The target says that the attempt's run was started."""
+    """The target reports that the attempt's run was started."""
     NEVER_STARTED = "never-started"
-    """The target says that the attempt's run was never started, and never will be."""
-    # reaping
+    """The target reports that the attempt's run was never started and never will be."""
+    # Reaping.
     USAGE_LIMIT = "usage-limit"
     """The agent met a usage limit."""
     NO_PROGRESS = "no-progress"
     """No sign of life for longer than ``stale_after``."""
     JOB_ENDED = "job-ended"
-    """The target says that the job ended."""
-    # claims that are taken back
+    """The target reports that the job ended."""
+    # Claims that are taken back.
     BEAD_DELETED = "bead-deleted"
     """The bead was deleted."""
     NO_LONGER_MATCHES = "no-longer-matches"
     """The bead no longer matches its rule."""
     NOT_READY = "not-ready"
-    """The bead is not ready in the sense of ``bd ready``."""
+    """The bead is not ready by the rule of ``bd ready``."""
     CLAIMED_TOO_LATE = "claimed-too-late"
-    """The claim took too long, so nothing may be sent under it."""
-    # what is written again
+    """The claim took too long, so nothing may be sent for it."""
+    # Notes and attempts that are written again.
     NOTE_OVERWRITTEN = "note-overwritten"
     """A note of dolt_watch was overwritten."""
     NOTE_WITHHELD = "note-withheld"
-    """A report could not write the bead during a schema migration of bd."""
+    """An outcome entry could not write the bead during a schema migration of bd."""
     HISTORY_LOST = "history-lost"
     """History lost the attempt."""
     ROW_REVERTED = "row-reverted"
-    """The row went back to an older state."""
+    """The row returned to an older state."""
     ROW_FREED = "row-freed"
-    """The row was freed, and history does not say that somebody meant it."""
+    """The row was freed, and history does not show that a user freed it."""
     RENAMED = "renamed"
     """The bead has a new id."""
-    # a person, and the state as a whole
+    # Requests of a user, and rebuilds of the state.
     REQUESTED = "requested"
-    """A person asked for it; the text is the person's own."""
+    """A user requested it. The text is the user's own."""
     FIRST_START = "first-start"
     """This database has no saved state yet."""
     RULES_CHANGED = "rules-changed"
@@ -86,11 +86,11 @@ class ReasonCode(StrEnum):
 
 
 WORDS: Mapping[ReasonCode, str] = {
-    ReasonCode.FIRST_START: "first start here",
+    ReasonCode.FIRST_START: "first start on this database",
     ReasonCode.RULES_CHANGED: "the rules changed",
     ReasonCode.HISTORY_REWRITTEN: "history was rewritten",
 }
-"""Why state is made anew, for people."""
+"""The reason for a rebuild of the state, for users."""
 
 CODES: Mapping[str, ReasonCode] = {code.value: code for code in ReasonCode}
 
@@ -112,7 +112,7 @@ _OF_KIND = {
     "manual-release": ReasonCode.REQUESTED,
     "manual-stop": ReasonCode.REQUESTED,
 }
-"""Kind of entry → its code, if nothing in the entry says more."""
+"""Kind of entry → its code, if nothing else in the entry is more specific."""
 
 _BEGINNINGS: Mapping[str, tuple[tuple[str, ReasonCode], ...]] = {
     "release": (
@@ -137,28 +137,29 @@ _BEGINNINGS: Mapping[str, tuple[tuple[str, ReasonCode], ...]] = {
         ("history was rewritten", ReasonCode.HISTORY_REWRITTEN),
     ),
 }
-"""Kind of entry → how its reasons began before they had codes."""
+"""Kind of entry → the beginnings of its reasons before entries had codes. These texts never change.
+"""
 
 _NOT_RUN = (
     ("the service runs nothing", ReasonCode.SERVICE_IDLE),
     ("no sign of life", ReasonCode.NO_SIGN_OF_LIFE),
 )
-"""How the reasons of a decision began that an unknown attempt does not run."""
+"""The beginnings of such reasons of decisions that an unknown attempt does not run."""
 
 NOT_FOUND = "not found."
-"""Words of BeadBoard, and of others, in a reason from before the codes."""
+"""Text of BeadBoard and other services, in a reason without a code."""
 
 
 def recorded_or_derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
-    """Return the code that an entry carries, or the one that its text stands for; None for none."""
+    """Return the recorded code, or the code that the text implies. None if there is none."""
     code = CODES.get(str(detail.get("reason_code")))
     return code if code is not None else derived(kind, reason, detail)
 
 
 def derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
-    """Return the code of an entry from before the codes, by its kind, its text and its detail.
+    """Return the code of an entry without a code, by its kind, text and detail.
 
-    Anybody may have written any text to the ledger: an unknown one has no code.
+    Any database user can write to the ledger. A text that is not known has no code.
     """
     given = detail.get("given")
     answer = given.get("answer") if isinstance(given, dict) else None
@@ -181,16 +182,16 @@ def _beginning(reason: str, known: tuple[tuple[str, ReasonCode], ...]) -> Reason
 
 
 def derived_for_record(phase: str, reason: str) -> ReasonCode | None:
-    """Return the code of a bead's reason in a state that was saved before the codes.
+    """Return the code of a bead's reason in a saved state without codes.
 
-    Only a failed attempt's is asked for: whether the target found the bead.
+    It is needed only for failed attempts: whether the target found the bead.
     """
     failed = phase in ("backoff", "waiting", "quarantined", "held")
     return ReasonCode.BEAD_NOT_FOUND if failed and NOT_FOUND in reason else None
 
 
 def unclear_code(text: str) -> str:
-    """Return what ``Bead.unclear`` holds for the text that a state saved before the codes has."""
+    """Return the value of ``Bead.unclear`` for the text in a saved state without codes."""
     if not text or text in CODES:
         return text
     deleted = text.startswith("it was deleted")

@@ -1,4 +1,4 @@
-"""Row changes of one commit, with each rule's answer before and after."""
+"""Row changes of one commit, with the answers of each rule before and after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dolt_watch.core.model.ledger_entry import LedgerEntry
 
 
 class RuleAnswers(NamedTuple):
-    """What the database says of one rule and one changed row."""
+    """The database's answers about one rule and one changed row."""
 
     matched: bool
     matches: bool
@@ -24,9 +24,9 @@ class RuleAnswers(NamedTuple):
 
 
 class RowChange(NamedTuple):
-    """One row of a watched table before and after, in one commit.
+    """One row of a watched table before and after one commit.
 
-    For ``issues``, with the answer of each rule before and after.
+    A row of ``issues`` has the answers of each rule before and after.
     """
 
     table: str
@@ -38,27 +38,25 @@ class RowChange(NamedTuple):
     before: Mapping[str, Any] = EMPTY
     after: Mapping[str, Any] = EMPTY
     key: str = ""
-    """The row's own id, where it has one (``events``, ``comments``), or what tells it apart (a
-    label).
-    """
+    """The row's own id (``events``, ``comments``), or the value that identifies it (a label)."""
     at: datetime | None = None
-    """The row's own time (created_at, updated_at), None where it has none."""
+    """The row's own time (created_at, updated_at). None if it has none."""
     who: str = ""
     answers: tuple[RuleAnswers, ...] = ()
-    """For ``issues``: one a rule, in the rules' order."""
+    """For ``issues``: one for each rule, in the order of the rules."""
     acts: tuple[Act, ...] = ()
-    """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines
-    did to it, oldest first.
+    """For ``issues``, if a merge changed the row of a bead in the ledger: the changes on the side
+    lines, oldest first.
     """
     identity: tuple[Any, ...] = ()
-    """For ``issues``, of a row that was added or removed: title and ``created_at``, which
-    survive a change of the id.
+    """For ``issues``, of an added or removed row: title and ``created_at``, which don't change with
+    the id.
     """
 
     @property
     def nothing(self) -> bool:
-        """Whether a row of ``issues`` was only stored anew, because its table's schema changed:
-        no cell and no answer differs.
+        """Return whether a row of ``issues`` was only rewritten, because its table's schema
+        changed: no cell and no answer differs.
         """
         return (
             self.kind == "modified"
@@ -73,9 +71,9 @@ class Act(NamedTuple):
     """One change of a bead's row on a side line that a merge brought in."""
 
     row: RowChange
-    """Over the commit's own edge."""
+    """The row change between this commit and its parent."""
     tokens: frozenset[str]
-    """Tokens of the attempts that this line had seen: those in the ledger as this commit has it."""
+    """Tokens of the attempts in the ledger as of this commit."""
 
 
 class CommitChanges(NamedTuple):
@@ -87,14 +85,14 @@ class CommitChanges(NamedTuple):
     rows: tuple[RowChange, ...] = ()
     entries: tuple[LedgerEntry, ...] = ()
     altered: tuple[tuple[str, int, str], ...] = ()
-    """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead,
-    version, which of both.
+    """Rows of the append-only ledger that this commit changed: bead, version, 'modified' or
+    'removed'.
     """
     merge: bool = False
-    """Does this commit join two lines of history?"""
+    """Whether this commit joins two lines of history."""
     migration: bool = False
-    """Is it a commit of a schema migration of bd, and touches rows of `issues` without changing
-    what they say?
+    """Whether this is a commit of a schema migration of bd that rewrites rows of `issues` without
+    changing their content.
 
-    Asked only where of a row nothing but `updated_at` differs: elsewhere it is False.
+    It is looked up only if nothing but `updated_at` differs in a row. Otherwise it is False.
     """

@@ -10,7 +10,9 @@ from dolt_watch.core.model.bead import EMPTY, Bead
 
 
 class Pause(NamedTuple):
-    """``rule`` '' means all rules; ``reaping`` too only with --all."""
+    """A pause of one rule, or of all rules if ``rule`` is ''. ``reaping``: of the reaper, too
+    (``pause --all``).
+    """
 
     rule: str
     reason: str
@@ -24,49 +26,48 @@ class Pause(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """A target that cannot be reached."""
+    """An outage of a target."""
 
     since: datetime
     why: str
     part: str
-    """What cannot be reached: 'target', 'service' (the one behind it), or 'capacity': its own
-    answer to ``capacity()`` says that it is down."""
+    """The part that can't be reached: 'target', 'service' (the service behind it), or 'capacity' if
+    ``capacity()`` itself reports the target as down.
+    """
     next_at: datetime
-    """When it is tried again. Tries by ``capacity()`` move it in the saved state alone."""
+    """When the target is tried again. Tries by ``capacity()`` move this time in the saved state
+    only.
+    """
     tries: int = 1
-    """Tries that failed so far."""
+    """Number of failed tries."""
     recorded: bool = False
-    """Does its own entry stand in the ledger?"""
+    """Whether the ledger contains the entry of the outage."""
     answered: bool = False
-    """A dispatch was answered: it is over, and that has no entry yet."""
+    """A dispatch was answered: the outage is over, and no entry records that yet."""
     noted: tuple[str, ...] = ()
-    """Beads whose notes tell of it already."""
+    """Beads whose notes mention this outage."""
 
 
 class State(NamedTuple):
-    """The whole projection, at one commit."""
+    """The projection at one commit."""
 
     commit: str = ""
     made: str = ""
-    """The commit at which it was made anew from the rows as they were, the first time or after
-    history was rewritten. From there on it was folded.
+    """The commit at which the state was last rebuilt from the rows. The changes after it were
+    applied.
     """
     beads: Mapping[str, Bead] = EMPTY
     pauses: Mapping[str, Pause] = EMPTY
-    """By rule, '' for all."""
+    """By rule. '' for all rules."""
     cooldowns: Mapping[str, datetime] = EMPTY
-    """Target → left alone until."""
+    """Target → end of its cooldown."""
     halted_rules: Mapping[str, str] = EMPTY
-    """Rule → why: its target did not take our credential, or was gone, under the settings that
-    stand.
-    """
+    """Rule → hash of the settings under which its target rejected the credential or was gone."""
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
     version: int = 0
-    """The last version of the stream of decisions about no bead that was folded; 0 where that is
-    not known.
-    """
+    """The last applied version of the stream of decisions about no bead. 0 if it is not known."""
     outages: Mapping[str, Outage] = EMPTY
     """By target."""
     busy: Mapping[str, int] = EMPTY
-    """Target → busy answers in a row."""
+    """Target → number of consecutive busy answers."""

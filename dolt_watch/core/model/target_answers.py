@@ -7,46 +7,46 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A run began or is queued. ``job`` is the service's name for it."""
+    """A run began or is queued. ``job`` is the service's ID of the run."""
 
     job: str
     status: int | None = 200
-    """HTTP's; None where the answer came by another way."""
+    """The HTTP status. None if the answer did not come by HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing runs.
 
-    ``why`` is what the note says after 'dispatch failed '; ``permanent``: trying again unchanged
-    cannot help.
+    ``why`` follows 'dispatch failed ' in the note. ``permanent``: an unchanged attempt can't
+    succeed.
     """
 
     why: str
     status: int | None = None
     permanent: bool = False
     halts_rule: bool = False
-    """The way to the target is wrong, not this bead: it does not take our credential, or says
-    that it is gone. Stops the rule until a person resumes it, and counts against no bead.
+    """The target rejected the credential, or reports that it is gone. The bead is not at fault.
+    Stops the rule until a user resumes it, and counts against no bead.
     """
     unreachable: str = ""
-    """What cannot be reached:
-
-    'target', 'service' (the one behind it), '' where the target answered. Begins an outage, and
-    counts against no bead.
+    """The part that can't be reached: 'target', 'service' (the service behind it), or '' if the
+    target answered. Starts an outage, and counts against no bead.
     """
     not_found: bool = False
-    """The target does not find the bead.
+    """The target can't find the bead.
 
-    Once may be a database that is away; twice in a row counts as ``permanent``.
+    The target's database may be away, so the first such answer is temporary. The second in a row
+    counts as ``permanent``.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Nothing runs: no free slot.
+    """Nothing runs, because no slot is free.
 
-    ``retry_after``: seconds the target asked to be left alone, None where it did not say.
+    ``retry_after``: seconds until the target accepts requests again. None if the target named no
+    time.
     """
 
     why: str
@@ -56,7 +56,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A run may have begun, or not: never sent again until it is known."""
+    """A run may have begun. The bead is not sent again until the outcome is known."""
 
     why: str
     status: int | None = None

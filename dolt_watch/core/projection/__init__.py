@@ -1,1 +1,1 @@
-"""Row changes become events; events become state. Pure."""
+"""Events from row changes, and state from events. Pure."""

@@ -1,9 +1,9 @@
-"""Events from row changes: what one commit means for each bead. Pure.
+"""Events from the row changes of one commit. Pure.
 
-Whose change is it? A commit of ours may sweep in what somebody left uncommitted, even in the
-same row, so ownership is told by cell: exactly what an entry ``wrote`` is subtracted, whatever
-else differs is somebody else's. ``updated_at`` alone cannot be told apart: it counts for nobody
-where we wrote in the same commit.
+A commit of dolt_watch may include uncommitted changes of other writers, even in the same row. So
+ownership is decided by cell: the cells that an entry ``wrote`` are subtracted, and all other
+changes belong to other writers. ``updated_at`` alone can't be attributed, so it counts for no
+writer in a commit that dolt_watch wrote.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dolt_watch.core.model import (
     Rule,
     RuleMatch,
 )
+from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.attempt_evidence import ends_as, in_a_merge, is_ours, origin
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED
@@ -30,15 +31,15 @@ from dolt_watch.core.projection.renames import renames
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""A row's own time may lie so far from its commit's date.
+"""Longest plausible difference between a row's own time and its commit's date.
 
-What lies further off is told: a clock, or a zone, is wrong somewhere.
+A larger one is reported: a clock or a time zone is wrong.
 """
 
 
 def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
-    """The events of one commit, bead by bead: first what we decided and reported, then what
-    others did.
+    """Yield the events of one commit, bead by bead: first the entries of dolt_watch, then the
+    changes of other writers.
     """
     ours: dict[str, list[LedgerEntry]] = {}
     for entry in changes.entries:
@@ -99,7 +100,7 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
             if side.key in written or side.kind == "removed":
                 continue
             if (side.table, side.key, side.at) in removed:
-                continue  # a row that came from another id (`bd rename`): nothing was said
+                continue  # The row has another id after `bd rename`, but no writer added anything.
             what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
             sign = ActivitySignal(changes.date, what, side.who, changes.commit, off)
             yield Event(
@@ -115,8 +116,15 @@ def _row_events(
     changes: CommitChanges,
     rules: Sequence[Rule],
 ) -> Iterator[Event]:
-    """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours
-    about the bead?
+    """Yield the events of one changed row of ``issues``.
+
+    Args:
+        row: The row change.
+        theirs: The columns that other writers changed.
+        ours: Whether the commit contains entries about the bead.
+        facts: The rules under which the row matches and runs.
+        changes: The commit.
+        rules: The rules.
     """
     at, commit = changes.date, changes.commit
     gone = list(_lost_notes(row))
@@ -134,9 +142,10 @@ def _row_events(
     assert facts is not None
     what = _meaning(facts, rule_match(row, rules, before=True))
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
-    # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
-    who = "somebody" if changes.author == "dolt-watch" else changes.author
-    renamed = theirs == ("id",)  # of its own, a new id says nothing of the work
+    # Rows that a commit of dolt_watch included or adopted have another writer, whose name is not
+    # known.
+    who = UNKNOWN_WRITER if changes.author == "dolt-watch" else changes.author
+    renamed = theirs == ("id",)  # A new id alone is no sign of life.
     sign = (
         None
         if renamed
@@ -148,8 +157,8 @@ def _row_events(
 def _origin(
     row: RowChange, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule]
 ) -> tuple[Origin, frozenset[str]]:
-    """Where the change comes from, and the tokens of the attempts that somebody ended on the
-    side lines of a merge.
+    """Return the origin of the change, and the tokens of the attempts that a user ended on the side
+    lines of a merge.
     """
     if row.kind == "removed":
         return Origin.UNCLEAR, frozenset()
@@ -196,7 +205,10 @@ def _meaning(facts: RuleMatch, before: RuleMatch) -> EventKind:
 
 
 def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> RuleMatch:
-    """A bead that matches two rules goes to the first in the file."""
+    """Return the rules under which a row matches and runs.
+
+    A bead that matches two rules belongs to the first one in the settings.
+    """
     matches = ""
     running: list[str] = []
     rank: tuple[object, ...] = ()
@@ -211,8 +223,8 @@ def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> R
 def _foreign_columns(
     row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False
 ) -> tuple[str, ...]:
-    """The changed columns less exactly what our entries wrote in this commit, and what a
-    migration of bd touched.
+    """Return the changed columns without the cells that entries wrote in this commit, and without
+    those that a migration of bd touched.
     """
     if not entries:
         named = (
@@ -240,7 +252,9 @@ def _foreign_columns(
 
 
 def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
-    """``notes`` with what the entries appended, as SQL appends it: on a line of its own."""
+    """Return ``notes`` with the notes of the entries, each appended on a line of its own as SQL
+    does.
+    """
     for entry in entries:
         if entry.wrote.note:
             notes = f"{notes}\n{entry.wrote.note}" if notes else entry.wrote.note
@@ -248,9 +262,9 @@ def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
 
 
 def _lost_notes(row: RowChange) -> Iterator[str]:
-    """Lines of ours that stood in the notes before and do not after:
+    """Yield the notes of dolt_watch that were in the row before and are not there after.
 
-    `bd note` reads, then writes, and may overwrite.
+    `bd note` reads, then writes, so it may overwrite a note.
     """
     before, after = row.before.get("notes"), row.after.get("notes")
     if row.kind != "modified" or "notes" not in row.changed or not before:

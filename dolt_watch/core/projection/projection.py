@@ -1,7 +1,7 @@
-"""The projection: state after an event is a function of the state before it and the event, and
-of nothing else. Pure.
+"""The projection: the next state is a function of the state and the event alone. Pure.
 
-The same function folds the live feed, a replay of last month, and the ledger's streams in a resync.
+The same function applies the live change feed, a replay of an earlier time, and the ledger's
+streams in a rebuild.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ from dolt_watch.core.projection.rekeyed_rows import TOUCHED
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
-"""No claim's deadline lies further off: a target's time-out is an hour at most."""
+"""Upper bound of a claim's deadline. A target's time-out is at most an hour."""
 HELD_REASON = (
-    "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it;"
-    " `dolt_watch resume` lets it go"
+    "the ledger came from another place (a clone, a backup), so an agent may be"
+    " working on it; `dolt_watch resume` ends the hold"
 )
-LETS_GO = "once no agent works on it, `dolt_watch resume` lets it go"
+LETS_GO = "when no agent works on it, `dolt_watch resume` ends the hold"
 FREED = (
-    "its row was freed while its attempt was under way, and history does not say that somebody"
-    f" meant it; {LETS_GO}"
+    "its row was freed during its attempt, and history doesn't show that a user freed"
+    f" it; {LETS_GO}"
 )
-DELETED = f"it was deleted while its attempt was under way; {LETS_GO}"
+DELETED = f"it was deleted during its attempt; {LETS_GO}"
 
 
 class Projection:
-    """A state that events are folded into.
+    """A state to which events are applied.
 
-    ``touched`` names the beads whose record changed since it was made: what a save must write.
+    ``touched`` contains the beads whose record changed since the object was created. A save writes
+    these.
     """
 
     def __init__(self, state: State) -> None:
@@ -80,7 +81,7 @@ class Projection:
         )
 
     def move_to(self, commit: str) -> None:
-        """Set the commit that the state is of: everything up to it is folded."""
+        """Set the commit of the state. Everything up to this commit is applied."""
         self.commit = commit
 
     def apply(self, events: Iterable[Event]) -> None:
@@ -102,9 +103,9 @@ class Projection:
                 self.beads[event.bead] = after
 
     def _renamed(self, event: Event) -> None:
-        """The record goes with the bead.
+        """Move the bead's record to the new id.
 
-        What stood under the new id was of a bead that is no more.
+        A record under the new id belongs to a bead that no longer exists.
         """
         bead = self.beads.pop(event.other, None)
         if bead is not None:
@@ -114,8 +115,10 @@ class Projection:
             self.touched.update((event.other, event.bead))
 
     def _followed(self, event: Event) -> Event:
-        """A report that was under way while its bead was renamed stands in the old id's stream:
-        it is told of the bead all the same.
+        """Return the event of an outcome entry in the old id's stream as an event of the renamed
+        bead.
+
+        The bead was renamed while its worker waited for the answer.
         """
         entry = event.entry
         if entry is None or not entry.token or event.bead in self.beads:
@@ -133,10 +136,10 @@ class Projection:
         )
 
     def _known(self, entry: LedgerEntry) -> bool:
-        """Was it folded already?
+        """Return whether the entry is already applied.
 
-        A merge may show it again: a pause that was ended since, a claim that counts once. Of a
-        bead that left nothing tells but the claim's time.
+        A merge may show an entry again: a pause that has ended, or a claim that counts once. For a
+        bead without a record, only the claim's time shows that.
         """
         if entry.bead == GLOBAL:
             return entry.version <= self.version
@@ -146,8 +149,8 @@ class Projection:
         return entry.version <= bead.version
 
     def apply_global(self, event: Event) -> None:
-        """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped,
-        the claims of the last hour.
+        """Apply the effects of an entry beyond its bead: pauses, cooldowns, stopped rules, and the
+        claims of the last hour.
         """
         entry = event.entry
         if entry is None:
@@ -173,7 +176,7 @@ class Projection:
                 self.stopped[entry.rule] = entry.settings_hash
             case EntryKind.PAUSE:
                 paused = entry_payloads.Paused.decode(detail)
-                by = paused.by or entry.actor  # the person; the actor is the dispatcher's own
+                by = paused.by or entry.actor  # The user. The actor is the dispatcher's.
                 pause = Pause(entry.rule, entry.reason, entry.at, by, paused.until, paused.reaping)
                 self.pauses[entry.rule] = pause
             case EntryKind.RESYNC:
@@ -217,14 +220,15 @@ class Projection:
                     )
 
     def _uncount(self, rule: str, claimed: datetime | None) -> None:
-        """``max_per_hour`` counts what ran: not a claim after which nothing did."""
+        """Remove a claim that ``max_per_hour`` doesn't count, because nothing ran."""
         known = self.claims.get(rule, ())
         if claimed is not None and claimed in known:
             self.claims[rule] = tuple(at for at in known if at != claimed)
 
     def _recovered(self, target: str, at: datetime) -> None:
-        """What was sent into the outage may have waited in the target until now: silence counts
-        from here.
+        """Restart the silence of the beads that were sent during an outage.
+
+        The target may have kept their requests until now.
         """
         for bead in list(self.beads.values()):
             if bead.phase is Phase.UNKNOWN and bead.outage == target and bead.since < at:
@@ -233,7 +237,7 @@ class Projection:
 
 
 def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
-    """The bead's record after the event; None where it is in no phase."""
+    """Return the bead's record after the event. None if the bead has no phase."""
     if event.bead == GLOBAL:
         return None
     if bead is not None and event.facts is not None:
@@ -248,7 +252,8 @@ def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
     if event.what is EventKind.SIGN:
         return _record_activity(bead, event.sign, event)
     if bead is not None and is_stale_import(bead, event):
-        return bead._replace(reverted=True)  # nobody set it open, and it is no sign of life
+        # No user opened the bead, and the change is no sign of life.
+        return bead._replace(reverted=True)
     if bead is not None and kept(bead, event):
         return _kept(bead, event)
     return _record_activity(_row(bead, event), event.sign, event)
@@ -258,8 +263,9 @@ def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
 
 
 def _kept(bead: Bead, event: Event) -> Bead:
-    """The attempt goes on, whatever its row says: written again where an older row came back,
-    else held.
+    """Return the record of an attempt that survives a change of its row.
+
+    If an older row came back, the attempt is written again. Otherwise it is held.
     """
     if event.origin is Origin.SAME and (bead.reverted or bead.unclear or bead.phase is Phase.HELD):
         return bead
@@ -274,10 +280,10 @@ def _kept(bead: Bead, event: Event) -> Bead:
 
 
 def _held(bead: Bead, event: Event, why: str) -> Bead:
-    """``why``: the code; every other than "deleted" means that the row was freed.
+    """Return the record of a held attempt. It keeps its token and occupies no slot.
 
-    It keeps its token: its row may run again, and then the same attempt goes on. It holds no
-    slot.
+    If the row runs again, the attempt continues. ``why`` is the code: each code other than
+    "deleted" means that the row was freed.
     """
     since = bead.since if bead.phase is Phase.HELD else event.at
     deleted = why == ReasonCode.BEAD_DELETED
@@ -295,16 +301,16 @@ def _held(bead: Bead, event: Event, why: str) -> Bead:
 
 
 def _row(bead: Bead | None, event: Event) -> Bead | None:
-    """Somebody else changed the bead's row."""
+    """Return the record after another writer changed the bead's row."""
     facts = event.facts or RuleMatch()
     if bead is None:
         return _enter(event, facts, 0)
     if (bead.phase in _SETTLED or bead.phase is Phase.CLAIMED) and _computed(event):
-        return bead  # only an edit by a person re-arms it, and bd computed this one
+        return bead  # Only an edit by a user makes the bead due again. bd computed this change.
     match bead.phase:
         case _ if bead.unwritten and bead.rule in facts.running:
-            return bead  # still as the claim left it
-        case Phase.CLAIMED:  # nobody but the holder of its token settles it before its deadline
+            return bead  # The row is still as the claim left it.
+        case Phase.CLAIMED:  # Until the deadline, only the holder of its token settles a claim.
             return bead._replace(reverted=False, unclear="")
         case Phase.HELD if bead.token and bead.rule in facts.running:
             phase = Phase.RUNNING if bead.job else Phase.UNKNOWN
@@ -318,19 +324,19 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
         case Phase.HELD if facts.matches:
             return bead._replace(
                 rule=facts.matches
-            )  # a note may be of the agent that it is held for
+            )  # The note may come from the agent for which the bead is held.
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
             return bead._replace(reverted=False)
-        case _:  # it stopped being what it was; a quarantined bead is re-armed by any edit
+        case _:  # The bead left its phase. Any edit makes a quarantined bead due again.
             return _enter(event, facts, bead.version)
 
 
 def _computed(event: Event) -> bool:
-    """Did bd change the row by itself?
+    """Return whether bd changed the row by itself.
 
-    Where a person changes nothing but `updated_at`, the event has a sign of life.
+    If a user changes nothing but `updated_at`, the event has a sign of life.
     """
     own = KEPT_BY_BD if event.sign else KEPT_BY_BD | TOUCHED
     return bool(event.changed) and own.issuperset(event.changed)
@@ -365,15 +371,20 @@ def _enter(event: Event, facts: RuleMatch, version: int) -> Bead | None:
 
 
 def _lost(bead: Bead, line: str) -> Bead:
-    """One overwrite may take several notes of ours away, and so may one after another: none is
-    forgotten before it was appended again.
+    """Add a line to the overwritten notes of a bead.
+
+    Several notes may be lost at once or one after the other. Each is kept until it is appended
+    again.
     """
     lost = bead.lost_note.splitlines()
     return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
 def _record_activity(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead | None:
-    """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
+    """Record a sign of life.
+
+    It is used by the reaper, and as evidence that an attempt of unknown outcome runs.
+    """
     if (
         bead is None
         or sign is None
@@ -402,13 +413,13 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     if bead is not None and event.other:
         return _answered(bead, entry, event)
     if bead is not None and entry.version <= bead.version:
-        return bead  # already folded: a merge may show it again
+        return bead  # Already applied. A merge may show an entry again.
     if entry.kind is EntryKind.CLAIM:
         base = bead or Bead(
             id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
         )
         matches, runs = base.matches, base.runs
-        if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
+        if event.facts is not None:  # None if a bead is sent again: its row doesn't change.
             matches, runs = bool(event.facts.matches), entry.rule in event.facts.running
         return base._replace(
             phase=Phase.CLAIMED,
@@ -434,21 +445,24 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     if entry.kind is EntryKind.RENAMED:
         return _goes_on(bead, entry, event)
     if bead is None and entry.kind is EntryKind.MANUAL_RETRY:
-        return _enter(event, event.facts or RuleMatch(), entry.version)  # we had blocked it
+        # dolt_watch had blocked it.
+        return _enter(event, event.facts or RuleMatch(), entry.version)
     if bead is None:
-        return None  # it left before the report came: the ledger has it, the state need not
+        # The bead left before the outcome entry came. The state doesn't need the entry.
+        return None
     bead = bead._replace(version=entry.version)
     step = TRANSITIONS.get(entry.kind)
     if step is None:
         return bead
     if entry.token and entry.token != bead.token:
-        return bead  # of an attempt that is no longer this one
+        return bead  # The entry belongs to an earlier attempt.
     return _owed(step(bead, entry, event), entry)
 
 
 def _owed(bead: Bead | None, entry: LedgerEntry) -> Bead | None:
-    """What a report could not write into the row while bd's migration was not committed: it is
-    written later.
+    """Record the note and status that an outcome entry could not write during a migration of bd.
+
+    They are written later.
     """
     withheld = entry_payloads.Withheld.decode(entry.detail)
     if bead is None or withheld is None:
@@ -463,7 +477,10 @@ def _owes(entry: LedgerEntry) -> bool:
 
 
 def _deadline(entry: LedgerEntry) -> datetime:
-    """A claim without one would be nobody's to settle, for ever."""
+    """Return the claim's deadline, capped at ``LONGEST``.
+
+    A claim without a deadline would never expire.
+    """
     return min(entry_payloads.Claimed.decode(entry.detail).deadline or entry.at, entry.at + LONGEST)
 
 
@@ -482,22 +499,23 @@ def _dispatched(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _settled(bead: Bead, event: Event) -> Bead | None:
-    """Its request is answered, and something runs, or may.
+    """Return the record of an attempt whose request is answered, if an agent runs or may run.
 
-    Where its row does not say so: did somebody free it meanwhile?
+    If the row doesn't show that, another writer may have freed it in the meantime.
     """
     if bead.unclear:
         return _held(bead, event, bead.unclear)
     if (
         bead.runs or bead.reverted or kept(bead, event)
-    ):  # what this commit itself did to the row comes next
+    ):  # The change of the row in this same commit follows as its own event.
         return bead
     return _realign_with_row(bead, event)
 
 
 def _answered(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """The bead has another id by now than the one that its worker reports of: the note could not
-    be written, and is owed.
+    """Apply the outcome of a bead that was renamed during its request.
+
+    The worker could not write the note, so the note is recorded as lost.
     """
     if bead.phase is not Phase.CLAIMED:
         return bead
@@ -532,7 +550,7 @@ def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
             return settled
     swept = (
         bead.sign is not None and bead.sign.commit == bead.cause
-    )  # into the claim's own commit: it was there before
+    )  # The sign is in the claim's own commit, so it is older than the claim.
     if bead.sign is not None and not swept and proves_running(bead, bead.sign):
         return unknown._replace(
             phase=Phase.RUNNING,
@@ -544,7 +562,9 @@ def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _restored(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
-    """As the saved state knew it; where the row says otherwise by now, as the row stands."""
+    """Return the attempt from the saved state. If the row contradicts it by now, the row
+    decides.
+    """
     known = entry_payloads.Attempt.decode(entry.detail)
     base = _recorded(bead, entry, event, known)
     back = base._replace(
@@ -560,9 +580,7 @@ def _restored(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | Non
 
 
 def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
-    """As the record was that the rename took along; where the state does not have it, as the
-    entry tells it.
-    """
+    """Return the record that a rename moved to the new id. If the state lacks it, use the entry."""
     known = entry_payloads.Attempt.decode(entry.detail)
     if bead is not None and bead.was:
         return bead._replace(version=entry.version)
@@ -585,8 +603,8 @@ def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None
 def _recorded(
     bead: Bead | None, entry: LedgerEntry, event: Event, known: entry_payloads.Attempt
 ) -> Bead:
-    """The bead, or one that the state does not have yet, with the attempt that the entry
-    records.
+    """Return the bead's record with the attempt of the entry. The state may not have the bead
+    yet.
     """
     base = bead or Bead(
         id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
@@ -605,15 +623,16 @@ def _recorded(
 
 
 def _why_code(phase: Phase, known: entry_payloads.Attempt) -> ReasonCode | None:
-    """The code of the reason that the record had under its old id."""
+    """Return the code of the record's reason under its old id."""
     if known.why_code is not None:
         return CODES.get(known.why_code)
     return derived_for_record(phase.value, known.why)
 
 
 def _under_way(phase: object) -> Phase:
-    """Somebody may have imported the entry: what is no phase of an attempt is one that nobody
-    knows.
+    """Return the phase of a recorded attempt.
+
+    An unknown value, as in an imported entry, counts as UNKNOWN.
     """
     return next((one for one in IN_FLIGHT if one.value == phase), Phase.UNKNOWN)
 
@@ -642,8 +661,9 @@ def _failed(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _return_to_queue(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does
-    not count.
+    """Return the record of a bead that waits again. The attempt does not count.
+
+    The target was busy or unreachable, the claim was released, or the rule stopped.
     """
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(
@@ -670,7 +690,7 @@ def _return_to_queue(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | Non
 
 
 def _retried(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """A person had it tried again: due at once, and counted from the start."""
+    """Return the record after a user's retry: due now, and counted from the start."""
     anew = bead._replace(
         since=entry.at,
         cause=event.commit,
@@ -692,7 +712,7 @@ def _retried(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _released(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """A person took it over: it goes on as theirs, and holds no slot of ours."""
+    """Return the record after a user took the bead over. It occupies no slot."""
     theirs = bead._replace(
         attempt=0,
         token="",
@@ -720,7 +740,7 @@ def _clear_lost_note(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | Non
 
 
 def _realign_with_row(bead: Bead, event: Event) -> Bead | None:
-    """The row moved on while we were busy with it: take it as it stands."""
+    """Return the record for the row as it is. The row changed during the attempt."""
     at = event.at
     if bead.matches:
         return bead._replace(
@@ -739,9 +759,7 @@ def _realign_with_row(bead: Bead, event: Event) -> Bead | None:
 
 
 def _matched(bead: Bead, event: Event) -> str:
-    """The rule that it waits under: somebody may have handed it to another one's agent
-    meanwhile.
-    """
+    """Return the rule under which the bead waits. A user may have moved it to another rule."""
     return (event.facts and event.facts.matches) or bead.rule
 
 

@@ -1,5 +1,6 @@
-"""Rows that got a new id and say what they said: bd's migrations derive the ids of comments and
-events from their content. Pure.
+"""Rows with a new id and the same content. Pure.
+
+bd's migrations derive the ids of comments and events from their content.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from collections.abc import Iterable
 from dolt_watch.core.model import RowChange
 
 WITH_IDS = frozenset(("comments", "events"))
-"""Tables whose key is an id that says nothing by itself.
+"""Tables whose key is an id without a meaning.
 
-Labels and dependencies are known by what they say.
+Labels and dependencies are identified by their content.
 """
 
 TOUCHED = frozenset(("updated_at",))
-"""What is left of a change of `issues` where a migration wrote a row: the column is ON UPDATE
+"""The column of `issues` that differs after a migration wrote a row: it is ON UPDATE
 CURRENT_TIMESTAMP.
 """
 

@@ -1,7 +1,6 @@
-"""Changes of a bead's id:
+"""Changes of a bead's id. Pure.
 
 `bd rename` and `bd rename-prefix` remove the row and add it under another id, in one commit.
-Pure.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ COMPARED = ("status", "assignee", "notes", "started_at", "closed_at")
 
 
 def renames(rows: Iterable[RowChange]) -> Iterator[tuple[RowChange, RowChange]]:
-    """The rows of ``issues`` that one commit moved to another id: (as it was removed, the change
-    from it to the row under the new id).
+    """Yield the rows of ``issues`` that one commit moved to another id.
 
-    Both have one ``created_at``, and one title or one end of the id: `bd rename-prefix` also
-    rewrites ids in texts. Where several rows fit equally well, none is taken.
+    Both rows have the same ``created_at``, and the same title or the same end of the id: `bd
+    rename-prefix` also rewrites ids in texts. If several rows fit equally well, none is taken.
+
+    Yields:
+        The removed row, and the change from it to the row under the new id.
     """
     rows = list(rows)
     gone = [row for row in rows if row.kind == "removed" and row.identity]
@@ -41,9 +42,9 @@ def renames(rows: Iterable[RowChange]) -> Iterator[tuple[RowChange, RowChange]]:
 
 
 def _likeness(old: RowChange, new: RowChange) -> int:
-    """0: another bead.
+    """Return how alike two rows are. Zero: they are different beads.
 
-    The end of the id says most: of many beads that are renamed at once each keeps it.
+    The end of the id counts most: if many beads are renamed at once, each keeps it.
     """
     end = _end(old.bead) == _end(new.bead)
     title = old.identity[0] == new.identity[0]
@@ -56,7 +57,7 @@ def _end(bead: str) -> str:
 
 
 def _moved(old: RowChange, new: RowChange) -> RowChange:
-    """As one change of one row."""
+    """Return the removal and the addition as one change of one row."""
     names = {*old.before, *new.after} - {"id", "updated_at"}
     changed = tuple(sorted(name for name in names if old.before.get(name) != new.after.get(name)))
     pairs = zip(old.answers, new.answers, strict=True)

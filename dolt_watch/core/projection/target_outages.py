@@ -1,4 +1,4 @@
-"""What the state keeps of a target's outages and busy answers. Pure."""
+"""A target's outages and busy answers in the state. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from dolt_watch.core.model import (
 
 
 class TargetOutages:
-    """What the fold keeps of targets."""
+    """The targets' part of the projection."""
 
     def __init__(self, state: State) -> None:
         self.outages = dict(state.outages)
         self.busy = dict(state.busy)
 
     def apply(self, entry: LedgerEntry) -> None:
-        """An entry of the ledger.
+        """Apply an entry of the ledger.
 
-        Reports name their target where its health was, or is, in question.
+        Outcome entries name their target if its health was or is in question.
         """
         ended = entry_payloads.Ended.decode(entry.detail)
         target, busy = ended.target, ended.busy
@@ -74,7 +74,7 @@ class TargetOutages:
 
 
 def is_unreachable(entry: LedgerEntry) -> bool:
-    """A report that the target could not be reached."""
+    """Return whether an outcome entry records that the target could not be reached."""
     return entry.kind in (EntryKind.FAILED, EntryKind.UNKNOWN) and bool(
         entry_payloads.Ended.decode(entry.detail).unreachable
     )
@@ -85,5 +85,5 @@ def _next_try(entry: LedgerEntry) -> datetime:
 
 
 def is_resent(detail: Mapping[str, Any]) -> bool:
-    """Of a claim: was it of a bead whose outcome was unknown?"""
+    """Return whether a claim is of a bead whose outcome was unknown."""
     return entry_payloads.Claimed.decode(detail).resend is not None

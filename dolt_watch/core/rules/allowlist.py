@@ -1,6 +1,6 @@
-"""What a rule's expression may be made of.
+"""The allow-list of a rule's expression.
 
-Whatever is not listed is refused: the list holds only pure functions of the row.
+Everything else is refused. The list contains only pure functions of the row.
 """
 
 from __future__ import annotations
@@ -90,26 +90,26 @@ OPERATORS = _types(
     "L_PAREN R_PAREN COMMA EQ NEQ LT LTE GT GTE NULLSAFE_EQ AND OR DAMP DPIPE NOT IN LIKE ESCAPE"
     " BETWEEN IS CASE WHEN THEN ELSE END PLUS DASH STAR SLASH DIV FROM FOR ASC DESC DOT"
 )
-"""Tokens that may stand before a parenthesis and make no function call of it."""
+"""Tokens that may precede a parenthesis without making a function call."""
 
 ALLOWED_TOKENS = _types("VAR IDENTIFIER STRING NUMBER NULL TRUE FALSE MOD")
-"""Other tokens that a rule may hold, anywhere."""
+"""Other tokens that a rule may contain anywhere."""
 
-_LITERALLY = "write the value itself"
-_PARAMETER = ("{} is a placeholder or a variable: nothing fills it in", _LITERALLY)
+_LITERALLY = "Write the value itself."
+_PARAMETER = ("{} is a placeholder or a variable, and no value is supplied for it.", _LITERALLY)
 _SUBQUERY = (
-    "a rule is one expression over the bead's own row: no subqueries",
-    "ask of columns of issues only",
+    "A rule is one expression over the bead's own row. Subqueries aren't allowed.",
+    "Use only columns of issues.",
 )
 _CLOCK = (
-    "{} is no function of the row: its answer changes while the bead does not",
-    "compare with a fixed date: '2026-01-31'",
+    "{} is not a function of the row: its result changes while the bead doesn't.",
+    "Compare with a fixed date: '2026-01-31'",
 )
 
 REJECTION_REASONS: dict[Any, tuple[str, str]] = {
     TokenType.SEMICOLON: (
-        "a rule is one expression, not several statements",
-        "leave out the semicolon; join conditions by AND",
+        "A rule is one expression, not several statements.",
+        "Remove the semicolon. Join conditions with AND.",
     ),
     TokenType.PLACEHOLDER: _PARAMETER,
     TokenType.PARAMETER: _PARAMETER,
@@ -123,4 +123,4 @@ REJECTION_REASONS: dict[Any, tuple[str, str]] = {
     TokenType.CURRENT_TIMESTAMP: _CLOCK,
     TokenType.CURRENT_USER: _CLOCK,
 }
-"""Tokens that have a reason of their own for being refused: what is said, and what mends it."""
+"""Tokens that are refused with a message of their own: message and fix."""

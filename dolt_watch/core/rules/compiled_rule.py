@@ -1,7 +1,8 @@
-"""A rule, compiled: SQL text that lets the database itself answer 'matched before, matches after'.
+"""A compiled rule: SQL with which the database itself decides whether a row matched before and
+after.
 
-Compiled text is cached in a database row, so this module must not import sqlglot:
-``compile_rule`` does, when it is called.
+Compiled text is cached in a row of the database, so this module must not import sqlglot.
+``compile_rule`` imports it when it is called.
 """
 
 from __future__ import annotations
@@ -17,33 +18,31 @@ from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
 from dolt_watch.errors import RuleError
 
 CLAIMED_CELLS = ("status", "notes")
-"""The cells that a claim of ours changes: what asks 'would it still match?' puts their old
-values back.
-"""
+"""Cells that a claim changes. A check whether the bead would still match uses their old values."""
 
 
 class Conjunct(NamedTuple):
-    """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a
+    """One of the conditions that AND joins in a rule's ``when``. Each can be evaluated for a
     bead.
     """
 
     text: str
-    """As a person reads it."""
+    """The condition as users read it."""
     sql: str
-    """Over the row, in MySQL's dialect whatever the engine: for ``Engine.query``."""
+    """The condition over the row, in MySQL's dialect for any engine: for ``Engine.query``."""
     columns: tuple[str, ...]
-    """Those it uses, sorted."""
+    """The columns of the condition, sorted."""
 
 
 class CompiledRule(NamedTuple):
     """A rule's expressions in an engine's own dialect.
 
-    Boolean ones come in parentheses, ready to be ANDed.
+    Boolean expressions are in parentheses, so they can be joined with AND.
     """
 
     rule: str
     when_from: str
-    """Over ``from_<column>``, as the diff tables name them; ``_to`` is over ``to_<column>``,
+    """Over ``from_<column>``, the names in the diff tables. ``_to`` is over ``to_<column>``,
     ``_row`` over the row itself.
     """
     when_to: str
@@ -52,7 +51,7 @@ class CompiledRule(NamedTuple):
     running_to: str
     running_row: str
     rank_to: tuple[str, ...]
-    """One expression a key of ``order_by``."""
+    """One expression for each key of ``order_by``."""
     rank_row: tuple[str, ...]
     descending: tuple[bool, ...]
     columns: tuple[str, ...]
@@ -60,15 +59,15 @@ class CompiledRule(NamedTuple):
     when_before_claim: str
     """``when`` over the row, with a ``?`` for each use of the columns that a claim changes."""
     put_back: tuple[str, ...]
-    """The columns which those ``?`` stand for, in order of appearance."""
+    """The columns of these ``?``, in order of appearance."""
     parts: tuple[Conjunct, ...]
-    """Of ``when``, in order."""
+    """The conditions of ``when``, in order."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             **self._asdict(),
             "parts": [tuple(part) for part in self.parts],
-        }  # orjson knows no subclass of tuple
+        }  # orjson can't encode subclasses of tuple.
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
@@ -83,17 +82,23 @@ class CompiledRule(NamedTuple):
 
 
 def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
-    """``columns``: name → SQL type, of the table ``issues``; ``dialect``:
+    """Return the compiled rule.
 
-    'mysql' or 'sqlite'. Raises RuleError.
+    Args:
+        rule: The rule.
+        columns: Name to SQL type of the columns of ``issues``.
+        dialect: 'mysql' or 'sqlite'.
+
+    Raises:
+        RuleError: An expression can't be used.
     """
-    # these import sqlglot: a tenth of a second that most ticks need not spend
+    # sqlglot takes a tenth of a second to import, and most ticks don't need it.
     from dolt_watch.core.rules import parser as sql
     from dolt_watch.core.rules import renderer
     from dolt_watch.core.rules.running_condition import columns_of, conjuncts, derive_running
 
     if dialect not in ("mysql", "sqlite"):
-        raise ValueError(f"no such dialect: {dialect!r}")
+        raise ValueError(f"Unknown dialect: {dialect!r}")
     where = f"rules.{rule.name}"
     try:
         when = sql.Expression(f"{where}.when", rule.when, columns).parse_condition()
@@ -103,7 +108,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             running = derive_running(when, IN_PROGRESS, OPEN)
         else:
             raise RuleError(
-                "table issues has no column status, so what runs cannot be derived",
+                'The table issues has no column status, so "running" can\'t be derived.',
                 where=f"{where}.running",
                 fix=f"set `running` in [{where}]",
             )
@@ -140,16 +145,17 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
         )
     except RecursionError:
         raise RuleError(
-            "the expression is too long or nested too deeply",
+            "The expression is too long or nested too deeply.",
             where=where,
-            fix="write a chain of OR as `column IN (…)`, and leave out needless parentheses",
+            fix="Write a chain of OR as `column IN (…)`, and remove unnecessary parentheses.",
         ) from None
 
 
 def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
-    """As ``compile_rule``, but what is asked of the row itself stays in MySQL's dialect: it goes
-    through ``Engine.query``, which transpiles whole statements; only what goes into
-    ``Engine.diff`` is in the engine's own.
+    """Return the compiled rule, with the expressions over the row itself in MySQL's dialect.
+
+    ``Engine.query`` transpiles whole statements. Only the expressions for ``Engine.diff`` are in
+    the engine's own dialect.
     """
     compiled = compile_rule(rule, columns, dialect)
     if dialect == "mysql":
@@ -168,7 +174,7 @@ def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compile
 
 
 class _Descending:
-    """Sorts the other way round."""
+    """Reverses the order of a key."""
 
     __slots__ = ("key",)
 
@@ -185,8 +191,11 @@ class _Descending:
 
 
 def _comparable(value: Any) -> tuple[int, Any]:
-    """A class, then the value within it: what cannot be compared with one another never is."""
-    if isinstance(value, str):  # first what nearly every key of a long queue is
+    """Return a class and the value within that class.
+
+    Values of different classes are never compared.
+    """
+    if isinstance(value, str):  # The type of nearly every key of a long queue comes first.
         return (3, value)
     if isinstance(value, int):
         return (1, value)
@@ -195,14 +204,14 @@ def _comparable(value: Any) -> tuple[int, Any]:
         or (isinstance(value, float) and value != value)
         or (isinstance(value, Decimal) and value.is_nan())
     ):
-        return (0, 0)  # NULL before everything, as MySQL sorts it
+        return (0, 0)  # NULL sorts first, as in MySQL.
     if isinstance(value, float | Decimal):
         return (1, value)
     if isinstance(value, timedelta):
         return (1, value.total_seconds())
     if isinstance(
         value, datetime
-    ):  # as a span, since shifting the first or last day to UTC would overflow
+    ):  # A span, because shifting the first or last possible day to UTC would overflow.
         return (2, value.replace(tzinfo=None) - datetime.min - (value.utcoffset() or timedelta()))  # noqa: DTZ901
     if isinstance(value, date):
         return (2, timedelta(days=value.toordinal() - 1))
@@ -212,13 +221,14 @@ def _comparable(value: Any) -> tuple[int, Any]:
 
 
 def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
-    """A sort key:
+    """Return the sort key of a bead.
 
-    NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's
-    id.
+    NULLs come first in ascending and last in descending order, as in MySQL. Beads of equal rank are
+    sorted by id.
     """
     keys: list[Any] = [_comparable(value) for value in rank]
-    for place, down in enumerate(descending[: len(keys)]):  # where nothing is said: ascending
+    # Keys without a direction are ascending.
+    for place, down in enumerate(descending[: len(keys)]):
         if down:
             keys[place] = _Descending(keys[place])
     return (keys, bead)
@@ -227,7 +237,10 @@ def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -
 def fingerprint(
     rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str
 ) -> str:
-    """Keys the cache of compiled text: changes with anything that could change the text."""
+    """Return the key of the cache of compiled text.
+
+    It changes with everything that can change the text.
+    """
     said = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
     whole = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), said])
     return hashlib.sha256(whole.encode()).hexdigest()

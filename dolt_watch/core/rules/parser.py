@@ -1,10 +1,10 @@
-"""A rule's SQL expressions: read, checked against an allow-list, and written anew in an engine's
-dialect.
+"""The parser of a rule's SQL expressions.
 
-What reaches the database is only ever text regenerated from a checked tree, never the user's own
-text. Imports sqlglot, so it is itself imported late. The token scan comes first, since tokens
-know their place and an error has to point at it; the check of the tree comes second, and lets
-through nothing that it does not know.
+It reads an expression, checks it against an allow-list, and writes it again in an engine's dialect.
+The database only receives text that is generated from a checked tree, never the user's own text.
+The module imports sqlglot, so it is imported late. The tokens are scanned first, because they know
+their position, and an error must point to it. The check of the tree comes second and refuses
+everything that it does not know.
 """
 
 from __future__ import annotations
@@ -32,58 +32,60 @@ from dolt_watch.core.rules.running_condition import columns_of
 from dolt_watch.errors import RuleError
 
 MAX_DEPTH = 50
-"""Of parentheses and CASE."""
+"""Levels of parentheses and CASE."""
 MAX_LEVELS = 400
-"""Of the tree. SQLite stops at 1,000, for the whole statement; each OR of a chain is one."""
+"""Levels of the tree. SQLite's limit for a whole statement is 1,000, and each OR of a chain is one
+level.
+"""
 MAX_TOKENS = 4000
 
-# DoltLite has beads' tinyint(1) as INTEGER(1)
+# DoltLite declares bd's tinyint(1) as INTEGER(1).
 _BOOLEAN_TYPE = re.compile(r"\s*((tinyint|integer)\s*\(\s*1\s*\)|bool\b|boolean\b)", re.IGNORECASE)
 
 _CLOSED = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL
 )
 _BOOLEANS = (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Boolean, exp.Escape)
-_NO_BOOLEAN = "compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`"
+_NO_BOOLEAN = "Compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`"
 
 
 def names(columns: Mapping[str, str]) -> dict[str, str]:
-    """Column names are told apart without case, as MySQL does: lower case → as the table has it."""
+    """Return the column names by their lower case. MySQL ignores the case of column names."""
     return {name.lower(): name for name in columns}
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression as the user wrote it, and where."""
+    """An expression as the user wrote it, and its place in the settings."""
 
     where: str
     text: str
     columns: Mapping[str, str]
 
     def fail(self, message: str, at: int, fix: str) -> NoReturn:
-        """An error that points into the expression.
+        """Raise an error that points into the expression.
 
-        Line breaks are shown as blanks, so that the caret stands under its token.
+        Line breaks are shown as spaces, so that the caret is below its token.
         """
         shown = "".join(char if char.isprintable() else " " for char in self.text)
         place = f"{self.where}, column {at + 1}:\n    {shown}\n    {' ' * at}^"
         raise RuleError(message, where=place, fix=fix)
 
     def parse_condition(self) -> exp.Expr:
-        """The text as one boolean expression."""
+        """Return the text as one boolean expression."""
         tokens = self._tokens()
         if not tokens:
             self.fail(
-                "the expression is empty",
+                "The expression is empty.",
                 0,
-                "write a condition over the columns of issues, or leave it out",
+                "Write a condition over the columns of issues, or remove the key.",
             )
         tree = self._tree(tokens)
         self._need_boolean(tree)
         return tree
 
     def parse_order_by(self) -> list[tuple[exp.Expr, bool]]:
-        """The text as ``order_by``: expressions, and whether each descends."""
+        """Return the text as ``order_by``: expressions, and whether each is descending."""
         tokens = self._tokens()
         parts: list[list[Any]] = [[]]
         depth = 0
@@ -105,16 +107,16 @@ class Expression:
             part = part[:-1] if way else part
             if not part:
                 self.fail(
-                    "a key of order_by is missing",
+                    "A key of order_by is missing.",
                     0,
-                    "write columns with commas between them: priority, updated_at DESC",
+                    "Separate columns with commas: priority, updated_at DESC",
                 )
             tree = self._tree(part)
             if not columns_of(tree):
                 self.fail(
-                    "this key is the same for every bead",
+                    "This key is the same for every bead.",
                     part[0].start,
-                    "order by a column, not by a number or text",
+                    "Order by a column, not by a number or text.",
                 )
             keys.append((tree, way == "DESC"))
         return keys
@@ -123,10 +125,12 @@ class Expression:
 
     def _tokens(self) -> list[Any]:
         if "\0" in self.text:
-            self.fail("there is a NUL character here", self.text.index("\0"), "leave it out")
+            self.fail(
+                "The expression contains a NUL character.", self.text.index("\0"), "Remove it."
+            )
         try:
-            # behind a parenthesis, or REPLACE(…) at the beginning would be taken for the
-            # statement of that name
+            # After a parenthesis, since REPLACE(…) at the beginning would be read as the statement
+            # of that name.
             tokens = Dialect.get_or_raise("mysql").tokenize("(" + self.text)[1:]
         except SqlglotError:
             opened = re.search(
@@ -134,24 +138,28 @@ class Expression:
             )
             at = opened.start() if opened else 0
             self.fail(
-                "something opened here is never closed",
+                "A quote or parenthesis that is opened here is never closed.",
                 at,
-                "close the quote, or double a quote within text: 'it''s'",
+                "Close the quote, or double a quote within text: 'it''s'",
             )
         for token in tokens:
             token.start, token.end = token.start - 1, token.end - 1
         if len(tokens) > MAX_TOKENS:
             self.fail(
-                "the expression is too long",
+                "The expression is too long.",
                 tokens[MAX_TOKENS].start,
-                "mark these beads in one column, and ask for that",
+                "Mark these beads in one column, and use that column.",
             )
         known, depth = names(self.columns), 0
         for index, token in enumerate(tokens):
             depth += token.token_type in (TokenType.L_PAREN, TokenType.CASE)
             depth -= token.token_type in (TokenType.R_PAREN, TokenType.END)
             if depth > MAX_DEPTH:
-                self.fail("nested too deeply", token.start, "leave out needless parentheses")
+                self.fail(
+                    "The expression is nested too deeply.",
+                    token.start,
+                    "Remove unnecessary parentheses.",
+                )
             self._scan(tokens, index, known)
         return tokens
 
@@ -165,9 +173,9 @@ class Expression:
             and kind in (TokenType.VAR, TokenType.IDENTIFIER)
         ):
             self.fail(
-                "a column is written without its table",
+                "A column must be written without its table.",
                 token.start,
-                "leave out the name and the dot",
+                "Remove the name and the dot.",
             )
         if (
             kind == TokenType.MOD
@@ -176,9 +184,9 @@ class Expression:
             and follows.start == token.end + 1
         ):
             self.fail(
-                f"%{follows.text} is a placeholder: nothing fills it in",
+                f"%{follows.text} is a placeholder, and no value is supplied for it.",
                 token.start,
-                "write the value itself",
+                "Write the value itself.",
             )
         if kind in REJECTION_REASONS:
             spelt = re.match(r"@{1,2}\w*|:\w*", self.text[token.start :])
@@ -189,24 +197,24 @@ class Expression:
             and kind not in OPERATORS
         ):
             if kind in (TokenType.STRING, TokenType.NUMBER):
-                return  # the parser says it better
+                return  # The parser's message is better.
             if word not in FUNCTIONS or kind == TokenType.IDENTIFIER:
                 near = get_close_matches(word, FUNCTIONS, 1)
                 fix = (
-                    f"did you mean {near[0]}?"
+                    f"Did you mean {near[0]}?"
                     if near
-                    else f"these can be used: {', '.join(sorted(FUNCTIONS))}"
+                    else f"Use one of: {', '.join(sorted(FUNCTIONS))}"
                 )
                 self.fail(
-                    f"{word}() cannot be used: a rule may only ask of the bead's own row",
+                    f"{word}() can't be used: a rule may only depend on the bead's own row.",
                     token.start,
                     fix,
                 )
         elif kind not in OPERATORS and kind not in ALLOWED_TOKENS and word.lower() not in known:
             self.fail(
-                f"{token.text} cannot be used in a rule",
+                f"{token.text} can't be used in a rule.",
                 token.start,
-                "a rule compares columns of issues with values",
+                "Compare columns of issues with values.",
             )
 
     # -- the tree --------------------
@@ -222,21 +230,22 @@ class Expression:
                 tokens[-1].start,
             )
             said = told["description"].split(" for <class")[0]
-            self.fail(f"not understood: {said}", at, "write one boolean SQL expression")
-        tree = next(iter(trees), None)  # it begins with ELSE: no tree; with +: one that is None
+            self.fail(f"Syntax error: {said}.", at, "Write one boolean SQL expression.")
+        # If the text begins with ELSE there is no tree, and if it begins with + the tree is None.
+        tree = next(iter(trees), None)
         if tree is None:
-            self.fail("not understood", tokens[0].start, "write one boolean SQL expression")
+            self.fail("Syntax error.", tokens[0].start, "Write one boolean SQL expression.")
         nodes = list(tree.bfs())
         if _depth(nodes) > MAX_LEVELS:
             self.fail(
-                "the expression is too long or nested too deeply",
+                "The expression is too long or nested too deeply.",
                 tokens[0].start,
-                "write a chain of OR as: column IN ('a', 'b')",
+                "Write a chain of OR as: column IN ('a', 'b')",
             )
         known = names(self.columns)
         for node in nodes:
             self._check(node, known)
-        for node in nodes:  # only now: a column's type is asked for
+        for node in nodes:  # A second loop, because this check looks up the types of columns.
             for condition in _conditions(node):
                 self._need_boolean(condition)
         return tree  # type: ignore[no-any-return]
@@ -248,52 +257,54 @@ class Expression:
             value for name, value in node.args.items() if name not in allowed
         ):
             self.fail(
-                f"{type(node).__name__.upper()} cannot be used in a rule",
+                f"{type(node).__name__.upper()} can't be used in a rule.",
                 at,
-                "a rule compares columns of issues with values",
+                "Compare columns of issues with values.",
             )
         if isinstance(node, exp.Column):
             if not isinstance(node.this, exp.Identifier) or node.name.lower() not in known:
                 near = get_close_matches(node.name.lower(), known, 1)
                 fix = (
-                    f"did you mean {known[near[0]]}?"
+                    f"Did you mean {known[near[0]]}?"
                     if near
-                    else f"issues has: {', '.join(sorted(self.columns))}"
+                    else f"The columns of issues are: {', '.join(sorted(self.columns))}"
                 )
-                self.fail(f"issues has no column {node.name}", at, fix)
+                self.fail(f"The table issues has no column {node.name}.", at, fix)
             node.this.set("this", known[node.name.lower()])
         elif isinstance(node, COMPARISONS):
             for operand in node.iter_expressions():
                 if isinstance(operand, _BOOLEANS) and not isinstance(operand, exp.Boolean):
                     self.fail(
-                        "two comparisons in a row",
+                        "Two comparisons follow each other.",
                         _offset(operand),
-                        "put AND between them, or one of them in parentheses",
+                        "Put AND between them, or put one of them in parentheses.",
                     )
             if isinstance(node, exp.Is) and not isinstance(node.expression, exp.Null | exp.Boolean):
                 self.fail(
-                    "IS is followed by NULL, TRUE or FALSE",
+                    "IS must be followed by NULL, TRUE or FALSE.",
                     _offset(node.expression),
                     "write = or <=>",
                 )
             if isinstance(node, exp.In) and not node.expressions:
-                self.fail("IN needs a list of values", at, "write IN ('a', 'b')")
+                self.fail("IN requires a list of values.", at, "Write IN ('a', 'b').")
         elif isinstance(node, exp.Escape):
             letter = node.expression
             if not isinstance(node.this, exp.Like) or not letter.is_string or len(letter.name) > 1:
-                self.fail("ESCAPE takes one character", _offset(letter), "write ESCAPE '|'")
+                self.fail("ESCAPE requires one character.", _offset(letter), "Write ESCAPE '|'.")
         elif (
             isinstance(node, exp.If)
             and not isinstance(node.parent, exp.Case)
             and node.args.get("false") is None
         ):
-            self.fail("IF takes three arguments", at, "write IF(condition, then, else)")
+            self.fail("IF requires three arguments.", at, "Write IF(condition, then, else).")
         elif isinstance(node, exp.Substring) and node.args.get("start") is None:
-            self.fail("SUBSTRING takes two or three arguments", at, "write SUBSTRING(column, 1, 3)")
+            self.fail(
+                "SUBSTRING requires two or three arguments.", at, "Write SUBSTRING(column, 1, 3)."
+            )
 
     def _need_boolean(self, node: Any) -> None:
         if not self._is_boolean(node):
-            self.fail("this is a value, where a condition is needed", _offset(node), _NO_BOOLEAN)
+            self.fail("Expected a condition, but found a value.", _offset(node), _NO_BOOLEAN)
 
     def _is_boolean(self, node: Any) -> bool:
         if isinstance(node, exp.Paren):
@@ -320,8 +331,10 @@ def _why(kind: Any, word: str, at: int) -> tuple[str, int, str]:
 
 
 def _depth(nodes: Sequence[Any]) -> int:
-    """Levels of a tree, given its nodes with each parent before its children; without recursion,
-    for a tree may be deep.
+    """Return the number of levels of a tree.
+
+    ``nodes`` has each parent before its children. There is no recursion, because a tree may be
+    deep.
     """
     levels: dict[int, int] = {}
     for node in nodes:
@@ -330,9 +343,9 @@ def _depth(nodes: Sequence[Any]) -> int:
 
 
 def _conditions(node: Any) -> list[Any]:
-    """The parts of a node that must be conditions:
+    """Return the parts of a node that must be conditions.
 
-    MySQL would read text there as a number, SQLite otherwise.
+    MySQL would read text there as a number, SQLite would not.
     """
     if isinstance(node, exp.And | exp.Or):
         return [node.this, node.expression]
@@ -344,8 +357,8 @@ def _conditions(node: Any) -> list[Any]:
 
 
 def _offset(node: Any) -> int:
-    """Where a node begins: its own place if the parser kept it, else that of its first part
-    which has one.
+    """Return the position of a node: its own if the parser kept it, otherwise that of its first
+    part with a position.
     """
     places = [
         found.meta["start"] for found in node.walk() if found._meta and "start" in found._meta

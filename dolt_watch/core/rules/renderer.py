@@ -1,7 +1,7 @@
-"""A checked expression, written as SQL for one engine.
+"""SQL text of a checked expression for one engine.
 
-Names are always in backticks, which both dialects read: SQLite takes a double-quoted name that
-does not exist for a string.
+Names are always in backticks, which both dialects accept. SQLite reads a double-quoted name that
+does not exist as a string.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dolt_watch.core.rules.sqlite_functions import replace_from_leaves, rewrite_
 _MARK = re.compile("\0([^\0]*)\0")
 """A column that becomes a ``?``.
 
-Source refuses NUL, so no text of the user's can look like this.
+``Expression`` refuses NUL, so no text of a user can contain this mark.
 """
 
 
 def render(tree: exp.Expr, dialect: str, prefix: str) -> str:
-    """``prefix`` goes before each column's name: 'from_', 'to_' or ''."""
+    """Return the SQL. ``prefix`` precedes each column's name: 'from_', 'to_' or ''."""
     return _render(tree, dialect, lambda column: _quoted(prefix + column))
 
 
 def render_with_placeholders(
     tree: exp.Expr, dialect: str, columns: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """With a ``?`` for each use of these columns; and which columns, in order of appearance in
-    the text.
+    """Return the SQL with a ``?`` for each use of ``columns``, and these columns in order of
+    appearance.
     """
     marked = _render(
         tree, dialect, lambda column: f"\0{column}\0" if column in columns else _quoted(column)
@@ -53,16 +53,19 @@ def _render(tree: exp.Expr, dialect: str, name: Callable[[str], str]) -> str:
 
 
 def _for_sqlite(node: Any) -> Any:
-    """What sqlglot leaves wrong. New nodes are made of copies: the old one is still in its tree."""
+    """Return a node with the differences that sqlglot does not translate.
+
+    New nodes consist of copies, because the old node is still in its tree.
+    """
     if isinstance(node, exp.Like) and not isinstance(node.parent, exp.Escape):
         return exp.Escape(
             this=node.copy(), expression=exp.Literal.string("\\")
-        )  # MySQL's default; SQLite has none
+        )  # The default in MySQL. SQLite has none.
     if isinstance(node, exp.Escape) and not node.expression.name:
-        return node.this.copy()  # ESCAPE '' is MySQL's word for none, and SQLite's default
+        return node.this.copy()  # ESCAPE '' means none in MySQL, and that is SQLite's default.
     if isinstance(node, exp.Coalesce) and not node.expressions:
-        return exp.paren(node.this.copy())  # SQLite wants two arguments
-    if isinstance(node, exp.Concat):  # || binds closest of all in SQLite
+        return exp.paren(node.this.copy())  # SQLite requires two arguments.
+    if isinstance(node, exp.Concat):  # || has the highest precedence in SQLite.
         first, *rest = (exp.paren(part.copy(), copy=False) for part in node.expressions)
         whole: Any = first
         for part in rest:

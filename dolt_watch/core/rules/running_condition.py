@@ -1,4 +1,4 @@
-"""What ``running`` is where a rule does not say: derived from its ``when``."""
+"""The default of a rule's ``running``, derived from its ``when``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ def columns_of(tree: exp.Expr) -> set[str]:
 
 
 def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
-    """What ``when`` asks of the assignee, of beads in progress; else the whole of ``when``, as
-    if the bead were open.
+    """Return the default of ``running``.
+
+    It consists of the conditions on the assignee, and the status in progress. If there is no such
+    condition, it is the whole of ``when`` as if the bead were open.
     """
     kept = [part.copy() for part in conjuncts(when) if columns_of(part) == {"assignee"}]
     status = exp.EQ(this=exp.column("status"), expression=exp.Literal.string(in_progress))
@@ -34,7 +36,7 @@ def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
 
 
 def conjuncts(tree: Any) -> list[Any]:
-    """The conditions that AND joins, in order."""
+    """Return the conditions that AND joins, in order."""
     parts, left = [], [tree]
     while left:
         node = left.pop()

@@ -12,9 +12,9 @@ from sqlglot import exp
 
 
 def replace_from_leaves(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """Return the tree with each node replaced by ``change`` of it; the tree itself is changed.
+    """Return the tree with each node replaced by ``change`` of it. The tree itself is changed.
 
-    From the leaves up, because sqlglot's own ``transform`` does not enter a replaced node.
+    Leaves come first, because sqlglot's own ``transform`` does not enter a replaced node.
     """
     for node in reversed(list(tree.bfs())):
         new = change(node)
@@ -33,7 +33,10 @@ def rewrite_function(node: Any) -> Any:
 
 
 def _length(node: Any) -> Any:
-    """MySQL's LENGTH counts bytes, its CHAR_LENGTH characters. SQLite's LENGTH counts both."""
+    """Return LENGTH or CHAR_LENGTH.
+
+    MySQL's LENGTH counts bytes, SQLite's counts bytes of a BLOB and characters of text.
+    """
     text = node.this.copy()
     return exp.func("LENGTH", exp.cast(text, "BLOB") if node.args.get("binary") else text)
 
@@ -43,9 +46,11 @@ def _left(node: Any) -> Any:
 
 
 def _right(node: Any) -> Any:
-    """The length is repeated as the third argument: -0 alone would return the whole text.
+    """Return RIGHT.
 
-    A parameter cannot be repeated, so the length must not be one.
+    The length is repeated as the third argument, because -0 alone would return the whole text.
+
+    A parameter can't be repeated, so the length must not be one.
     """
     count = node.expression.copy()
     return exp.func("SUBSTR", node.this.copy(), exp.Neg(this=exp.paren(count)), count.copy())

@@ -234,7 +234,7 @@ def _why(bead: Bead, event: Event | None) -> str:
                 f"accepted as job {bead.job}" if bead.job else f"in progress{by}"
             )
         case Phase.BACKOFF if bead.retry_at is not None:
-            return f"{bead.reason}; again at {iso(bead.retry_at)}"
+            return f"{bead.reason}; next attempt at {iso(bead.retry_at)}"
         case _:
             return bead.reason
 

@@ -1,5 +1,6 @@
-"""Each condition that stands between a bead and its dispatch, with its value and what would have
-to change. No rule of its own: it asks the loop's functions.
+"""Each condition of a dispatch: its value now, and what must change so that it is met.
+
+This module contains no rules of its own: it calls the loop's functions.
 """
 
 from __future__ import annotations
@@ -26,23 +27,26 @@ SHOWN = 60
 
 _WAITS = (Phase.WAITING, Phase.BACKOFF)
 REMEDIES = {
-    "paused": "`dolt_watch resume`",
-    "stopped": "the target's credential, then `dolt_watch resume`",
-    "outage": "the target must be reachable again",
-    "resting": "time alone",
-    "max_in_flight": "one of those in flight must end",
-    "max_per_hour": "time alone",
-    "backoff": "time alone",
-    "settle": "time alone",
-    "ready": "it must be ready in bd's sense",
-    UNVERSIONED: "it must be ready in bd's sense",
-    "capacity": "the target must have a free slot",
-    "place": "those before it must go first",
-    "merge": "the merge must be committed or aborted",
-    UNCOMMITTED: "the uncommitted change must be undone, or committed and match",
-    Phase.QUARANTINED: "`dolt_watch retry ID`, or somebody must edit the bead",
-    Phase.HELD: "`dolt_watch retry ID`, or `dolt_watch resume` for all",
+    "paused": "run `dolt_watch resume`",
+    "stopped": "correct the target's credential, then run `dolt_watch resume`",
+    "outage": "make the target reachable",
+    "resting": "wait until the target's cooldown ends",
+    "max_in_flight": "wait until a bead in flight ends",
+    "max_per_hour": "wait until the hourly limit allows another claim",
+    "backoff": "wait until the backoff ends, or run `dolt_watch retry ID`",
+    "settle": "wait until the bead is unchanged for `settle`",
+    READY: "make the bead ready, as `bd ready` defines it",
+    UNVERSIONED: "make the bead ready, as `bd ready` defines it",
+    "capacity": "wait until the target has a free slot",
+    "place": "wait until the beads before it are dispatched",
+    "merge": "commit or abort the merge",
+    UNCOMMITTED: "commit the uncommitted change or undo it",
+    Phase.QUARANTINED: "run `dolt_watch retry ID`, or edit the bead",
+    Phase.HELD: "run `dolt_watch retry ID`, or `dolt_watch resume` for all held beads",
 }
+"""Gate → what a user can do about it. ``ID`` stands for the bead's ID."""
+PERMANENT = frozenset({"stopped", Phase.QUARANTINED, Phase.HELD})
+"""Gates that open only if a user acts."""
 
 
 class Condition(NamedTuple):
@@ -50,30 +54,37 @@ class Condition(NamedTuple):
     satisfied: bool
     value: str
     remedy: str
-    """What would have to change, where it does not hold."""
+    """What must change so that it is met."""
 
 
 class RuleEvaluation(NamedTuple):
-    """One rule's view of the bead."""
+    """The bead as one rule sees it."""
 
     rule: str
     conditions: tuple[Condition, ...]
     to_go: tuple[str, ...]
-    """What would have to change for it to go; empty where the next dispatch takes it, or it
-    runs.
+    """What must change before the bead is dispatched. Empty if the next dispatch claims it, or if
+    it is running.
     """
     verdict: str
-    """In one sentence."""
+    """One sentence: whether the bead is dispatched, and the reason."""
     reason: str = ""
-    """Why it waits, as ``status``, the page and the log say it; '' where it does not wait."""
+    """Why it waits, as ``status``, the page and the log have it. '' if it does not wait."""
     rule_held: str = ""
     """What holds all beads of the rule, '' for nothing."""
+    parts: int = 0
+    """How many of the conditions, the first ones, are parts of the rule's ``when``."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether the bead's row meets the rule's ``when``."""
+        return all(one.satisfied for one in self.conditions[: self.parts])
 
 
 def evaluate_rule(
     engine: Engine, rule: Rule, bead: str, stands: DecisionSnapshot, columns: Iterable[str]
 ) -> RuleEvaluation:
-    """``columns``: of issues."""
+    """Return how a rule sees the bead. ``columns``: those of issues."""
     state = stands.state.beads.get(bead)
     state = state if state is not None and state.rule == rule.name else None
     asked = next(one.parts for one in stands.lens.rules if one.rule == rule.name)
@@ -82,18 +93,20 @@ def evaluate_rule(
         gone = Condition(
             "exists",
             False,
-            f"there is no such row in issues at {stands.commit[:8]}",
-            "it must be made again",
+            f"commit {stands.commit[:8]} contains no such row in issues",
+            "create the bead again",
         )
-        return RuleEvaluation(rule.name, (gone,), (gone.remedy,), "it is not there")
+        verdict = f"{bead} will not be dispatched: it does not exist."
+        return RuleEvaluation(rule.name, (gone,), (gone.remedy,), verdict)
     if (
         state is not None
         and state.phase not in _WAITS
         and state.phase not in (Phase.QUARANTINED, Phase.HELD)
     ):
         return _evaluate_running(rule, state, stands, tuple(_of_when(asked, row)))
+    matching = tuple(_of_when(asked, row))
     conditions = [
-        *_of_when(asked, row),
+        *matching,
         *_of_bead(engine, rule, bead, state, stands, row),
         *_of_rule(rule, bead, stands),
     ]
@@ -104,26 +117,53 @@ def evaluate_rule(
     hold = stands.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.satisfied for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
-    to_go = tuple(
-        dict.fromkeys(f"{one.remedy} ({one.value})" for one in conditions if not one.satisfied)
-    )
-    goes = not to_go and any(
+    conditions = [one._replace(remedy=one.remedy.replace("ID", bead)) for one in conditions]
+    unmet = [one for one in conditions if not one.satisfied]
+    # The slots of a rule that the bead does not match are no reason.
+    deciding = [one for one in matching if not one.satisfied] or unmet
+    goes = not unmet and any(
         one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions
     )
     return RuleEvaluation(
-        rule.name,
-        tuple(conditions),
-        to_go,
-        "nothing: the next dispatch takes it" if goes else "it does not go now",
-        reason.why if reason is not None else "",
-        whole.why if whole is not None else "",
+        rule=rule.name,
+        conditions=tuple(conditions),
+        to_go=tuple(dict.fromkeys(f"{one.remedy} ({one.value})" for one in deciding)),
+        verdict=_verdict(bead, goes, deciding, matching, reason, whole),
+        reason=reason.why if reason is not None else "",
+        rule_held=whole.why if whole is not None else "",
+        parts=len(matching),
     )
+
+
+def _verdict(
+    bead: str,
+    goes: bool,
+    deciding: Sequence[Condition],
+    matching: Sequence[Condition],
+    reason: Reason | None,
+    whole: HoldReason | None,
+) -> str:
+    """Return one sentence: the bead's own reason first, then that of its rule, then its place."""
+    if goes:
+        return f"{bead} will be dispatched: the next dispatch claims it."
+    mismatch = [one.value for one in deciding if one in matching]
+    if mismatch:
+        return f"{bead} will not be dispatched: {'; '.join(mismatch)}."
+    gates = {one.name for one in deciding}
+    permanent = next((gate for gate in PERMANENT if gate in gates), "")
+    own = reason.own if reason is not None else None
+    why = next((one.why for one in (own, whole) if one is not None and one.why), "")
+    why = why or next((one.value for one in deciding), "") or "no dispatch has run since it matched"
+    if permanent:
+        state = f"it is {permanent}: " if permanent != "stopped" else ""
+        return f"{bead} will not be dispatched: {state}{why}."
+    return f"{bead} is not dispatched yet: {why}."
 
 
 def _row(
     engine: Engine, bead: str, commit: str, asked: Sequence[Conjunct], columns: Iterable[str]
 ) -> dict[str, Any] | None:
-    """The bead's row, and the answer of each part under its number."""
+    """Return the bead's row, and the answer of each part of ``when`` under its number."""
     names = [*columns]
     sql = ", ".join([*(part.sql for part in asked), *(f"`{name}`" for name in names)])
     rows = engine.query(f"SELECT {sql} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
@@ -136,7 +176,8 @@ def _of_when(asked: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Cond
             ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns)
             or "the same for every bead"
         )
-        yield Condition(part.text, bool(row[str(number)]), said, f"{part.text} must hold")
+        remedy = f"change the bead so that {part.text}"
+        yield Condition(part.text, bool(row[str(number)]), said, remedy)
 
 
 def _of_bead(
@@ -148,8 +189,7 @@ def _of_bead(
     row: Mapping[str, Any],
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
-        one = _condition(state.phase, False, state.reason or state.phase)
-        yield one._replace(remedy=one.remedy.replace("ID", state.id))
+        yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
         for check in time_gates(state, stands.policy, stands.now, NextDue()):
             yield _checked(check)
@@ -158,7 +198,7 @@ def _of_bead(
             yield _checked(check)
         schema = tracker_schema(engine)
         hold = readiness_at(engine, [bead], schema, stands.now, stands.commit).blocked.get(bead)
-        why = hold.why if hold is not None else "blocked by nothing that is open"
+        why = hold.why if hold is not None else "no open bead blocks it"
         yield _condition(READY, hold is None, why)
     hold = stands.outside.holds.get(bead)
     if hold is not None and hold.gate in (UNCOMMITTED, UNVERSIONED):
@@ -167,7 +207,7 @@ def _of_bead(
 
 def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condition]:
     if stands.merging:
-        yield _condition("merge", False, "somebody's merge stands unfinished")
+        yield _condition("merge", False, "a merge is not finished")
     for check in rule_gates(stands.state, rule, stands.policy, stands.now, NextDue()):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
@@ -181,7 +221,7 @@ def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condit
 def _place(
     rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot
 ) -> Iterator[Condition]:
-    """Where it is in the queue of its rule, and which beads go before it."""
+    """Yield its place in the queue of its rule, and the beads before it."""
     if reason is None or not reason.place:
         return
     beads = stands.reasons.beads
@@ -211,43 +251,33 @@ def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
 def _evaluate_running(
     rule: Rule, bead: Bead, stands: DecisionSnapshot, matching: tuple[Condition, ...]
 ) -> RuleEvaluation:
-    """Claimed, unknown or running: what is known of it, and what ends it."""
-    which = f"attempt {bead.attempt}" if bead.token else "a person's own dispatch"
+    """Return what is known of a claimed, unknown or running bead, and what ends its attempt."""
+    which = f"attempt {bead.attempt}" if bead.token else "dispatched by a user"
     job = f", job {bead.job}" if bead.job else ""
+
+    def found(conditions: Iterable[Condition], sentence: str) -> RuleEvaluation:
+        shown = tuple(conditions)
+        return RuleEvaluation(rule.name, shown, (), f"{bead.id} {sentence}.", parts=len(matching))
+
     if bead.phase is Phase.CLAIMED:
         until = f" until {iso(bead.deadline)}" if bead.deadline is not None else ""
-        return RuleEvaluation(
-            rule.name,
-            matching,
-            (),
-            f"nothing: it is claimed ({which}), and its worker may be sending it{until}",
-        )
+        return found(matching, f"is claimed ({which}): its worker may be sending it{until}")
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
         sentence = (
-            f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason});"
-            f" settled after {at}"
+            f"may be running: the outcome of its request is unknown ({which}: {bead.reason});"
+            f" a sign of life settles it, else time at {at}, or {_by_hand(bead.id)}"
         )
-        sentence += f"; or {_by_hand(bead.id)}"
-        return RuleEvaluation(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
+        return found((*matching, *_lease(rule, bead, stands)), sentence)
     conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
     pause = active_pause(stands.state, rule.name, stands.now, reaping=True)
     if pause is not None:
-        conditions.append(
-            Condition(
-                "reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"
-            )
-        )
+        value = f"paused by {pause.by}: {pause.reason}"
+        conditions.append(Condition("reaping", False, value, REMEDIES["paused"]))
     if bead.id in stands.outside.verdicts:
         report = stands.outside.verdicts[bead.id]
-        conditions.append(
-            Condition(
-                "verdict",
-                True,
-                f"the target says of job {bead.job}: {report.status_text or report.verdict}",
-                "",
-            )
-        )
+        value = f"the target says of job {bead.job}: {report.status_text or report.verdict}"
+        conditions.append(Condition("verdict", True, value, ""))
     reaped = next(
         (
             one
@@ -257,17 +287,14 @@ def _evaluate_running(
         None,
     )
     if reaped is not None:
-        return RuleEvaluation(
-            rule.name,
-            tuple(conditions),
-            (),
-            f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})",
+        return found(
+            conditions, f"is silent: the next reap takes it ({reaped.kind}: {reaped.reason})"
         )
     sentence = (
-        f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is"
+        f"is running since {iso(bead.since)} ({which}{job}); without a further sign of life it is"
         f" reaped at {iso(stale_at(bead, rule))}"
     )
-    return RuleEvaluation(rule.name, tuple(conditions), (), sentence)
+    return found(conditions, sentence)
 
 
 def _by_hand(bead: str) -> str:
@@ -275,12 +302,12 @@ def _by_hand(bead: str) -> str:
 
 
 def _alive(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Condition:
-    sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", when it began"
+    sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", its start"
     at = stale_at(bead, rule)
     return Condition(
         "sign of life",
         at > stands.now,
-        f"last at {iso(last_activity(bead))}{sign}; silent for too long at {iso(at)}",
+        f"last at {iso(last_activity(bead))}{sign}; too old at {iso(at)}",
         "a sign of life",
     )
 
@@ -306,8 +333,8 @@ def _condition(name: str, holds: bool, value: str) -> Condition:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "NULL"
+    if value is None or value == "":
+        return "empty" if value == "" else "NULL"
     text = str(json_value(value))
     if isinstance(value, int | float):
         return text

@@ -1,6 +1,4 @@
-"""What deciding stands on for one bead: now, as the loop itself sees it, or at a moment of the
-past.
-"""
+"""The inputs of a decision about one bead: now, as the loop sees it, or at an earlier moment."""
 
 from __future__ import annotations
 
@@ -27,20 +25,13 @@ from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
 from dolt_watch.targets.protocol import BeadTask, Target
 from dolt_watch.timestamps import iso
 
-UNSEEN = "rows that stood uncommitted then cannot be seen any more"
-NO_EVENTS = (
-    "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
-)
-NEVER = (
-    "nothing was ever decided here: the bead stands as its row does, by the rules as they are"
-    " set now"
-)
+UNSEEN = "Rows that were uncommitted then can't be seen."
+NO_EVENTS = "No commit contains bd's events (dolt_ignore names them): WHO is the commit's author."
+NEVER = "No decision was ever made here: the state follows from the row and the current rules."
 
 
 class DecisionSnapshot(NamedTuple):
-    """The state, the clock, what was asked, what was answered, and the plan made of it: the
-    loop's own.
-    """
+    """The loop's own state, clock, candidates, observations and plan."""
 
     commit: str
     now: datetime
@@ -56,14 +47,12 @@ class DecisionSnapshot(NamedTuple):
 
     @property
     def reasons(self) -> Reasons:
-        """Why each waiting bead waits: as ``status``, the page and the log have it."""
+        """Why each waiting bead waits, as in ``status``, on the page and in the log."""
         return reasons(self.state, self.policy, self.plan)
 
 
 class FaultTolerantTargets:
-    """Targets by name, of which none fails: one that cannot be opened or asked takes nothing,
-    and says why.
-    """
+    """Targets by name. One that can't be opened has no free slot, and says why."""
 
     def __init__(self, targets: Callable[[str], Target]) -> None:
         self.targets = targets
@@ -99,7 +88,11 @@ class _UnavailableTarget:
 
 
 def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
-    """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
+    """Return the loop's state at HEAD, with gates, target and working set read now.
+
+    Raises:
+        NotMigrated: The database has no state of the loop.
+    """
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
     tables = loop.present.table_states(seen.look, seen.now)
@@ -107,7 +100,7 @@ def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
     outside = loop.world.observe(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
-    # asked for a bead that does not wait, too
+    # The capacity is shown for a bead that does not wait, too.
     more = {
         name: loop.world.targets(name).capacity()
         for name in sorted(names - outside.capacity.keys())
@@ -117,7 +110,7 @@ def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
     if bead not in outside.leases:
         outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
     notes = (NOT_COMMITTED,) * bool(migration) + tuple(
-        f"an uncommitted change of {row.table} stands: {row.kind}"
+        f"{row.table} has an uncommitted change of this bead: {row.kind}"
         for row in loose
         if row.bead == bead
     )
@@ -144,9 +137,11 @@ def snapshot_at(
     bead: str,
     capacity: Callable[[str], Capacity] | None,
 ) -> DecisionSnapshot:
-    """As history has it at ``until``.
+    """Return the state that history has at ``until``.
 
-    ``capacity``: asks a target now; None: as it was last recorded.
+    Args:
+        now: the time at which gates are checked.
+        capacity: asks a target now; None: its capacity as last recorded.
     """
     past = HistoryReplayer(engine, policy, until)
     state, under, notes = _folded(past)
@@ -195,7 +190,7 @@ def _stands(
 
 
 def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
-    """From where it was last made anew; before the first decision, as the rows stand."""
+    """Replay from the last rebuild. Before the first decision, derive the state from the rows."""
     since = past.last_rebuild_before(past.until)
     if since is None:
         return (
@@ -208,7 +203,7 @@ def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, .
 
 
 def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str, Capacity]:
-    """Each target's last answer that a decision rested on."""
+    """Return each target's last capacity that a decision recorded."""
     found: dict[str, Capacity] = {}
     for entry in entries:
         for name, one in read_inputs(entry).capacity.items():
@@ -217,7 +212,7 @@ def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str,
 
 
 def _of_one(asked: Candidates, bead: str) -> Candidates:
-    """Verdicts are asked of one bead only: each is a request."""
+    """Limit job reports to one bead: each is a request."""
     only = (tuple(one for one in beads if one.id == bead) for beads in (asked.stale, asked.unknown))
     stale, unknown = only
     return asked._replace(stale=stale, unknown=unknown)

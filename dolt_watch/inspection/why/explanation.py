@@ -1,6 +1,4 @@
-"""Why a bead goes, or does not: its life so far, where it stands, and every condition with its
-value.
-"""
+"""Whether a bead is dispatched and why, and its history, with the value of each condition."""
 
 from __future__ import annotations
 
@@ -14,37 +12,58 @@ from dolt_watch.core.model import Bead
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, commits_of_bead, is_cut, whole_line
+from dolt_watch.inspection.attempts import Attempt, attempts_of, read_rows
 from dolt_watch.inspection.why.bead_timeline import TimelineEntry, build_timeline
 from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
 from dolt_watch.sanitize import sanitize
 
 SUGGESTION_POOL = 5_000
-"""Ids among which the nearest are looked for."""
+"""Maximum number of IDs among which similar ones are searched."""
 
 
 class Explanation(NamedTuple):
+    """One bead: its history, its state, and each condition of its dispatch."""
+
     bead: str
     begins: Commit
-    """Where history begins."""
+    """The first commit of history."""
     from_the_beginning: bool
-    """Was it there already then?"""
+    """Whether the bead existed then."""
     shallow: bool
-    """History begins at the boundary of a shallow clone: older commits are in its origin only."""
+    """Whether history begins at the boundary of a shallow clone. Older commits are only in its
+    origin.
+    """
     deeds: tuple[TimelineEntry, ...]
     stands: DecisionSnapshot
     phase: str
     """'' for none."""
     state: Bead | None
     views: tuple[RuleEvaluation, ...]
+    title: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    """The newest first, as ``log`` has them."""
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: whether the bead is dispatched, and the reason."""
+        matching = [view for view in self.views if view.matches]
+        if len(self.views) == 1 or len(matching) == 1:
+            return (matching or self.views)[0].verdict
+        return f"{self.bead} will not be dispatched: it matches no rule."
 
 
 def explain(
     engine: Engine, bead: str, until: str, stand: Callable[[], DecisionSnapshot]
 ) -> Explanation:
-    """``stand``: how it stands at ``until``; asked only once the bead is known.
+    """Return why a bead is dispatched or not.
 
-    Raises SettingsError where there is no such bead.
+    Args:
+        until: the last commit of the history to read.
+        stand: returns the decision snapshot at that commit. Called if the bead exists.
+
+    Raises:
+        SettingsError: history contains no such bead.
     """
     line = whole_line(engine, until)
     sql = "SELECT 1 FROM issues AS OF ? WHERE id = ?"
@@ -65,14 +84,12 @@ def explain(
         too = other_matching_rules(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
     last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
-    status = engine.query(
-        f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,)
-    )
+    row = read_rows(engine, [bead], stands.commit).get(bead)
     here = Found(
-        bead, state, status[0][0] if status else None, last[-1] if last else None, "", stands.now
+        bead, state, row.status if row else None, last[-1] if last else None, "", stands.now
     )
     if here.blocked_by_us:
-        told = f"dolt_watch blocked it: `dolt_watch retry {bead}` sets it open again"
+        told = f"dolt_watch blocked it. `dolt_watch retry {bead}` reopens it."
         stands = stands._replace(notes=(*stands.notes, told))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(evaluate_rule(engine, rule, bead, stands, columns) for rule in rules)
@@ -86,26 +103,26 @@ def explain(
         phase=state.phase.value if state else "",
         state=state,
         views=views,
+        title=row.title if row is not None else "",
+        attempts=tuple(attempts_of(last, {bead: row} if row is not None else {}, stands.now)),
     )
 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
-    """An error with the nearest ids. ``until``: the commit that was asked."""
+    """Return an error that names similar IDs. ``until``: the commit that was searched."""
     name = sanitize(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(
-            f"history does not hold {name} yet: its row stands uncommitted, or came later",
+            f"History does not contain {name} yet: its row is not committed, or is newer.",
             where=f"commit {until}",
-            fix="dolt_watch tick   (adopts what is left uncommitted)",
+            fix="dolt_watch tick   (commits rows that were left uncommitted)",
         )
     ids = [
         id
         for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")
     ]
     near = get_close_matches(bead, ids, 3, 0.5)
-    fix = f"did you mean {', '.join(near)}?" if near else "`bd list` names them"
+    fix = f"did you mean {', '.join(near)}?" if near else "Run `bd list` to list the IDs."
     return SettingsError(
-        f"there is no bead {name}, and never was one in this history",
-        where=f"commit {until}",
-        fix=fix,
+        f"There is no bead {name} in this history.", where=f"commit {until}", fix=fix
     )

@@ -1,4 +1,4 @@
-"""One commit of a bead's life in words: who, and what."""
+"""One commit of a bead's history in words: the actor, and the change."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
 
 LONG = 40
-"""Characters of a value that are shown."""
+"""Maximum number of characters of a value."""
 
 HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
-"""Columns that say nothing by themselves."""
+"""Columns whose changes say nothing to a reader."""
 
 
 def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
-    """Lines of (who, what).
+    """Yield the lines of one commit: actor and change.
 
-    Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no
-    line of its own.
+    A row of bd's ``events`` names the actor of a change in the same commit. It has a line of its
+    own only if the commit has no other change.
     """
     actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
     changed = any(
@@ -43,7 +43,7 @@ def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
         if event.entry is not None:
             yield event.entry.actor, _describe_decision(event.entry)
         elif event.what is EventKind.OVERWRITTEN:
-            yield deed.commit.author, f"overwrote our note «{event.note}»"
+            yield deed.commit.author, f"overwrote dolt_watch's note '{event.note}'"
         elif event.what is EventKind.RENAMED:
             yield deed.commit.author, f"renamed from {event.other}"
         elif event.changed == ("renamed",):
@@ -73,7 +73,7 @@ def _describe_change(event: Event) -> str:
         EventKind.MATCHED: "matches",
         EventKind.UNMATCHED: "no longer matches",
         EventKind.STARTED: "started",
-        EventKind.LEFT: "left",
+        EventKind.LEFT: "left its rule",
     }
     facts = event.facts
     name = (
@@ -81,7 +81,8 @@ def _describe_change(event: Event) -> str:
         if facts is not None and (facts.matches or facts.runs)
         else ""
     )
-    meant = f" → {means[event.what]}{name}" if event.what in means else ""
+    rule = f" rule{name}" if name else ""
+    meant = f"; {means[event.what]}{rule}" if event.what in means else ""
     return ("created: " if row is not None and row.kind == "added" else "") + _cells(event) + meant
 
 
@@ -112,7 +113,7 @@ def _describe_signal(event: Event, sign: ActivitySignal) -> str:
 
 
 def _describe_decision(entry: LedgerEntry) -> str:
-    """What we decided, and on what."""
+    """Return a decision of dolt_watch, and its inputs."""
     detail = entry.detail
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []

@@ -1,4 +1,4 @@
-"""What doctor checks: the rights of dolt_watch, and whether the API server would accept a Job."""
+"""The checks of `dolt_watch doctor`: rights, and whether the API server would accept a Job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dolt_watch.targets.responses import parse_json
 from dolt_watch.targets.templates import TemplateRenderError
 
 MakeJob = Callable[[BeadTask, str], Mapping[str, object]]
-"""Makes the Job of a bead and a token. Raises what a template or a manifest raises."""
+"""Makes the Job of a bead and a token. Raises the errors of templates and manifests."""
 RIGHTS = (
     ("create", "batch", "jobs", ""),
     ("get", "batch", "jobs", ""),
@@ -28,7 +28,7 @@ RIGHTS = (
 )
 """Verb, API group, resource, subresource: as cronjobs/components/agents/role.yaml gives them."""
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_FIX_RIGHTS = "add the component cronjobs/components/agents, or a Role with these verbs"
+_FIX_RIGHTS = "Add the component cronjobs/components/agents, or a Role with these verbs."
 _WARNING = re.compile(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 _SAMPLE = {
     "title": "check",
@@ -44,25 +44,25 @@ _SAMPLE = {
 
 
 class Problem(NamedTuple):
-    """What is wrong, and what fixes it."""
+    """A problem and its fix."""
 
     message: str
     fix: str
 
 
 def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Problem]:
-    """Yield what keeps agents from running. Creates nothing."""
+    """Yield the problems that keep agents from running. Creates nothing."""
     denied = []
     for right in RIGHTS:
         allowed, why = _is_allowed(api, right, timeout)
         if allowed is None:
-            yield Problem(why, "see the message")
+            yield Problem(why, "See the message.")
             return
         if not allowed:
             denied.append(_shown(right))
     if denied:
         yield Problem(
-            f"not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS
+            f"Not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS
         )
     yield from _dry_run(api, make_job, timeout)
 
@@ -70,7 +70,7 @@ def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator
 def _is_allowed(
     api: ApiClient, right: tuple[str, str, str, str], timeout: float
 ) -> tuple[bool | None, str]:
-    """Return whether the right exists; None and the reason if that cannot be asked."""
+    """Return whether the right exists. None and the reason if that can't be asked."""
     verb, group, resource, subresource = right
     attributes = {
         "namespace": api.namespace,
@@ -105,7 +105,8 @@ def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Prob
     try:
         job = make_job(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
     except (TemplateRenderError, JobNotPossible):
-        return  # a template that needs more columns than the sample has; each bead says so itself
+        # The template needs more columns than the sample has. The error of each bead says so.
+        return
     exchange = api.request(
         "POST",
         api.jobs_path(),
@@ -114,12 +115,12 @@ def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Prob
         timeout=timeout,
     )
     if not isinstance(answers.interpret_create(exchange, names.job_name(token)), Accepted):
-        yield Problem(f"a Job would not be accepted: {describe(exchange)}", "see the message")
+        yield Problem(f"A Job would not be accepted: {describe(exchange)}", "See the message.")
         return
     for warning in _WARNING.findall(exchange.headers.get("warning", "")):
         text = sanitize(warning.replace('\\"', '"'))
         if "PodSecurity" in text:
             yield Problem(
-                f"its pod would be refused: {text}",
-                "set securityContext in the job_template, or use image instead",
+                f"The pod would be refused: {text}",
+                "Set securityContext in the job_template, or use image instead.",
             )

@@ -1,4 +1,4 @@
-"""What the API server's answers mean: the tables of docs/targets.md. Pure; raises nothing."""
+"""The meaning of the API server's answers: the tables of docs/targets.md. Pure. Raises nothing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dolt_watch.targets.kubernetes.api import describe, status_field
 from dolt_watch.targets.responses import default_answer, parse_json, retry_after
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
-"""Words of the column Status of Jobs that do not run."""
+"""Values of the column Status of Jobs that don't run."""
 _QUOTA = "exceeded quota"
 
 
 def interpret_create(exchange: HttpResult, name: str) -> Answer:
-    """Return what an answer to ``POST …/jobs`` means.
+    """Return the answer for a reply to ``POST …/jobs``.
 
-    ``Unknown`` means that the Job may exist, and has to be asked for by its name. That includes 409
-    of a Job that exists already.
+    ``Unknown`` means that the Job may exist and must be looked up by its name. This includes 409
+    for a Job that already exists.
     """
     reason, why, status = status_field(exchange, "reason"), describe(exchange), exchange.status
     if exchange.failure is not None or status is None:
@@ -31,7 +31,7 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
     if status == 201:
         return Accepted(name) if object_name(exchange) == name else Unknown(why, 201)
     if not reason:
-        # Not the API server's own words: a proxy's, of which only the usual rules are known. Any
+        # Not a text of the API server but of a proxy, for which only the general rules apply. Any
         # claim that nothing runs is then confirmed by the name.
         answer = default_answer(exchange)
         return Unknown(why, status) if isinstance(answer, Busy) and status == 409 else answer
@@ -39,7 +39,8 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
         case 409, "AlreadyExists":
             return Unknown(why, 409)
         case (409, _) | (429, _):
-            # A quota that changed meanwhile; too many requests: neither was carried out.
+            # The quota changed in the meantime, or there were too many requests. Neither request
+            # was carried out.
             return Busy(why, status, retry_after(exchange))
         case 403, _ if _QUOTA in why:
             return Busy(why, 403)
@@ -55,7 +56,9 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
 
 
 def _is_rbac(why: str) -> bool:
-    """Return whether the authorizer said so, and not an admission rule about this one Job."""
+    """Return whether the authorizer refused the request, and not an admission rule about this
+    Job.
+    """
     return " cannot create resource " in why
 
 
@@ -70,13 +73,13 @@ def _is_terminating(exchange: HttpResult) -> bool:
 
 
 def object_name(exchange: HttpResult) -> str:
-    """Return the name of the Job in the answer; '' if the answer is not a Job."""
+    """Return the name of the Job in the answer. '' if the answer isn't a Job."""
     found = job_in(exchange)
     return str(found["metadata"].get("name", "")) if found is not None else ""
 
 
 def job_in(exchange: HttpResult) -> Mapping[str, Any] | None:
-    """Return the Job in the answer, with metadata; None if the answer is not one."""
+    """Return the Job in the answer, with metadata. None if the answer isn't a Job."""
     answer = parse_json(exchange) if exchange.failure is None else None
     if not isinstance(answer, dict) or answer.get("kind") != "Job":
         return None
@@ -88,25 +91,27 @@ def is_tombstone(job: Mapping[str, Any]) -> bool:
 
 
 def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
-    """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus those that run.
+    """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus the running ones.
 
-    Never ``idle``: a POST that is still on its way creates a Job after the list was made. Whether a
+    It is never ``idle``: a POST that is under way creates a Job after the list was made. Whether a
     token runs is asked by its name instead.
     """
     if exchange.failure is not None or exchange.status != 200:
         return Capacity(0, describe(exchange), down=True)
     names_running = _running(exchange)
     if names_running is None:
-        return Capacity(0, "no list of Jobs with a column Status (Kubernetes 1.31)", down=True)
+        return Capacity(0, "the list of Jobs has no column Status (Kubernetes 1.31)", down=True)
     running = len(names_running)
     free = max(0, max_jobs - running)
-    return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
+    return Capacity(free, f"{running} of {max_jobs} Jobs are running", proof="both")
 
 
 def running_tokens(exchange: HttpResult) -> list[str]:
-    """Return the tokens of the Jobs in a Table that run; none if the answer is not a Table.
+    """Return the tokens of the running Jobs in a Table.
 
-    A token that cannot be part of a name is left out: dolt_watch makes none.
+    None are returned if the answer isn't a Table.
+
+    A token that can't be part of a name is left out, since dolt_watch makes none.
     """
     found = _running(exchange) if exchange.failure is None and exchange.status == 200 else None
     return [token for name in found or () if (token := names.token_in(name))]
@@ -124,16 +129,16 @@ def _running(exchange: HttpResult) -> list[str] | None:
 
 
 class PodState(NamedTuple):
-    """What the pods of a Job say."""
+    """The state of a Job's pods."""
 
     alive: bool
     """A pod exists that has not ended."""
     started: bool = False
-    """A container of it runs."""
+    """One of its containers runs."""
     waits_for: str = ""
-    """Why it does not start."""
+    """The reason why it does not start."""
     ended: str = ""
-    """How it ended: exit code, reason, last output."""
+    """Its end: exit code, reason, last output."""
 
 
 def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
@@ -204,20 +209,22 @@ def report_not_started(
 ) -> JobReport:
     """Return the report of a Job that has no running container yet.
 
-    ``refusal``: why no pod could be created. A quota may have room later, and an image may appear;
-    what else refuses a pod does not change by itself.
+    ``refusal`` says why no pod could be created. A quota may have room later, and an image may
+    appear. Every other refusal is permanent.
     """
     why = refusal or pods.waits_for
     hopeless = bool(refusal) and _QUOTA not in refusal
     if hopeless or age >= start_timeout:
         # Not 'failed': the Job still exists, and may start its pod until it is deleted.
-        shown = why or f"no pod runs after {int(age.total_seconds())} s"
-        return JobReport(Verdict.FINISHED, "error", f"it cannot start: {shown}")
+        shown = why or f"no pod is running after {int(age.total_seconds())} s"
+        return JobReport(Verdict.FINISHED, "error", f"it can't start: {shown}")
     return JobReport(Verdict.RUNNING, "pending", why)
 
 
 def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
-    """Return the time since the Job was created, by the API server's clock; 0 if unknown."""
+    """Return the time since the Job was created, by the API server's clock. 0 if it is not
+    known.
+    """
     from email.utils import parsedate_to_datetime
 
     try:
@@ -231,7 +238,7 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
 
 
 def items_in(exchange: HttpResult) -> list[Mapping[str, Any]] | None:
-    """Return the objects of a list; None if the answer is not one."""
+    """Return the objects of a list. None if the answer isn't a list."""
     answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     items = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):

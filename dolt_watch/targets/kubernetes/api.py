@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API server. The token is read at each request: it rotates."""
+"""Requests to the Kubernetes API server. The token is read at each request, because it rotates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where the API server is, and with which credentials it is asked."""
+    """The address of the API server, and the credentials for it."""
 
     server: str
     namespace: str
@@ -39,20 +39,20 @@ class Connection:
 def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) -> Connection:
     """Return the connection of the settings, completed by the pod's ServiceAccount.
 
-    The ServiceAccount's token and CA are used only if ``server`` is not set: a token of one cluster
+    The ServiceAccount's token and CA are used only if ``server`` is not set. A token of one cluster
     must not be sent to another.
 
     Raises:
-        SettingsError: no server or no namespace is known.
+        SettingsError: No server or no namespace is known.
     """
     name, host = settings.name, environ.get("KUBERNETES_SERVICE_HOST", "")
     server, token_file, ca_file = settings.server, settings.token_file, settings.ca_file
     if not server:
         if not host:
             raise SettingsError(
-                f"target {name} has no API server, and dolt_watch does not run in a cluster",
+                f"Target {name} has no API server, and dolt_watch doesn't run in a cluster.",
                 where=settings.origin("server"),
-                fix=f'[targets.{name}] server = "https://HOST:6443", token_file and ca_file',
+                fix=f'Set [targets.{name}] server = "https://HOST:6443", token_file and ca_file.',
             )
         host = f"[{host}]" if ":" in host else host
         server = f"https://{host}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
@@ -61,7 +61,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
     namespace = settings.namespace or _own_namespace()
     if not namespace:
         raise SettingsError(
-            f"target {name} has no namespace",
+            f"Target {name} has no namespace.",
             where=settings.origin("namespace"),
             fix=f'[targets.{name}] namespace = "agents"',
         )
@@ -76,7 +76,10 @@ def _own_namespace() -> str:
 
 
 class ApiClient:
-    """Sends requests, one connection each. Raises nothing: what went wrong is in the exchange."""
+    """A client that uses one connection for each request.
+
+    It raises nothing: the exchange contains the failure.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.namespace = connection.namespace
@@ -95,19 +98,19 @@ class ApiClient:
         accept: str = "application/json",
         max_body: int = MAX_OBJECT,
     ) -> HttpResult:
-        """Send one request. An unreadable token or CA file counts as 'nothing was sent'."""
+        """Send one request. If the token or CA file can't be read, nothing is sent."""
         headers = {"accept": accept}
         try:
             headers |= self.authorization()
             caller = self._current_caller()
         except OSError as error:
-            why = f"{error.filename or self._connection.ca_file} cannot be read: {error.strerror}"
+            why = f"{error.filename or self._connection.ca_file} can't be read: {error.strerror}"
             return HttpResult(
                 failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time()
             )
         content = None
         if body is not None:
-            content = json.dumps(body).encode()  # orjson refuses lone surrogates
+            content = json.dumps(body).encode()  # orjson refuses lone surrogates.
             headers["content-type"] = "application/json"
         if query:
             path = f"{path}?{urlencode(query)}"
@@ -121,7 +124,7 @@ class ApiClient:
             self._caller = None
 
     def authorization(self) -> dict[str, str]:
-        """Return the header with the current token. Raises OSError: the file cannot be read."""
+        """Return the header with the current token. Raises OSError if the file can't be read."""
         path = self._connection.token_file
         if path is None:
             return {}
@@ -132,7 +135,7 @@ class ApiClient:
         return {"authorization": f"Bearer {token}"}
 
     def site(self) -> str:
-        """Return an ID of the cluster and the namespace; '' if the CA file cannot be read."""
+        """Return an ID of the cluster and the namespace. '' if the CA file can't be read."""
         try:
             authority = self.ca_file.read_bytes() if self.ca_file is not None else b""
         except OSError:
@@ -158,7 +161,7 @@ class ApiClient:
         return self._connection.ca_file
 
     def _current_caller(self) -> HttpClient:
-        """Return the client, a new one if the CA file was replaced. Raises OSError."""
+        """Return the client, or a new one if the CA file was replaced. Raises OSError."""
         version = None
         if self.ca_file is not None:
             found = os.stat(self.ca_file)  # noqa: PTH116 - its error names the file
@@ -171,7 +174,7 @@ class ApiClient:
 
 
 def status_field(exchange: HttpResult, name: str) -> str:
-    """Return a text field of the API server's ``Status``; '' if the answer is not one."""
+    """Return a text field of the API server's ``Status``. '' if the answer isn't one."""
     answer = parse_json(exchange)
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         return ""
@@ -188,9 +191,9 @@ def describe(exchange: HttpResult) -> str:
 
 
 def is_missing(exchange: HttpResult) -> bool:
-    """Return whether the API server itself says that the object does not exist.
+    """Return whether the API server itself reports that the object does not exist.
 
-    A 404 without its ``Status`` is a proxy's, or of a wrong path. One that names another resource
+    A 404 without a ``Status`` comes from a proxy or a wrong path. One that names another resource
     is about the namespace.
     """
     if exchange.status != 404 or status_field(exchange, "reason") != "NotFound":

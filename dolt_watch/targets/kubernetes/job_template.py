@@ -1,7 +1,7 @@
-"""A Job manifest of the user's own: YAML whose texts are Jinja2 templates.
+"""A Job manifest of the user: YAML whose texts are Jinja2 templates.
 
-The YAML is parsed first, and each text in it is rendered by itself. So whatever a bead contains,
-the result is one text in the same place: no bead can add a key, and no quoting is needed.
+The YAML is parsed first, and each text in it is rendered by itself. Whatever a bead contains, the
+result is one text in the same place. So no bead can add a key, and no quoting is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dolt_watch.targets.kubernetes.manifest import container_text
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.templates import Template
 
-_FIX = "write a Job as for kubectl create: kind: Job, spec.template.spec.containers"
+_FIX = "Write a Job as for kubectl create: kind: Job, spec.template.spec.containers"
 _ONE_RUN: Mapping[str, tuple[object, ...]] = {
     "backoffLimit": (0,),
     "completions": (1,),
@@ -29,35 +29,36 @@ _NEVER = ("selector", "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy
 
 
 class JobTemplate:
-    """A manifest, read and checked once and rendered for each bead."""
+    """A manifest that is read and checked once, and rendered for each bead."""
 
     def __init__(self, text: str, source: str) -> None:
-        """``source``: the file, for errors.
+        """Read and check the manifest. ``source`` is the file, for errors.
 
         Raises:
-            SettingsError: it is not YAML, not one Job, more than one run, or has a wrong template.
+            SettingsError: It isn't YAML, isn't one Job, allows more than one run, or contains an
+                invalid template.
         """
         manifest = _parse(text, source)
         _check(manifest, source)
         self._tree = _compile(manifest, source, (), False)
 
     def render(self, task: BeadTask, token: str) -> dict[str, Any]:
-        """Return the manifest for this bead. Raises NotRendered."""
+        """Return the manifest for this bead. Raises TemplateRenderError."""
         rendered = _render(self._tree, task, token)
         assert isinstance(rendered, dict)
         return rendered
 
 
 def read_job_template(path: Path, where: str) -> JobTemplate:
-    """Return the template in a file; ``where``: the key that names it. Raises SettingsError."""
+    """Return the template in a file. ``where`` is the key that names it. Raises SettingsError."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
         raise SettingsError(
-            f"the Job template {path} cannot be read: {reason}",
+            f"Can't read the Job template {path}: {reason}.",
             where=where,
-            fix="the path is relative to the settings file",
+            fix="Check the path. It is relative to the settings file.",
         ) from None
     return JobTemplate(text, str(path))
 
@@ -67,9 +68,9 @@ def _parse(text: str, source: str) -> Any:
         import yaml
     except ModuleNotFoundError:
         raise SettingsError(
-            "reading a Job template needs PyYAML",
+            "A Job template requires PyYAML.",
             where=source,
-            fix="pip install 'dolt-watch[kubernetes]'",
+            fix="`pip install 'dolt-watch[kubernetes]'`",
         ) from None
     try:
         return yaml.safe_load(text)
@@ -78,24 +79,24 @@ def _parse(text: str, source: str) -> Any:
         line = f":{mark.line + 1}" if mark is not None else ""
         message = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise SettingsError(
-            f"the Job template is not YAML: {message}", where=f"{source}{line}", fix=_FIX
+            f"The Job template isn't YAML: {message}", where=f"{source}{line}", fix=_FIX
         ) from None
     except RecursionError:
         raise SettingsError(
-            "the Job template is nested too deeply", where=source, fix=_FIX
+            "The Job template is nested too deeply.", where=source, fix=_FIX
         ) from None
 
 
 def _check(manifest: Any, source: str) -> None:
     def wrong(message: str, fix: str = _FIX) -> SettingsError:
-        return SettingsError(f"the Job template is wrong: {message}", where=source, fix=fix)
+        return SettingsError(f"The Job template is invalid: {message}.", where=source, fix=fix)
 
     if not isinstance(manifest, dict) or manifest.get("kind") != "Job":
-        raise wrong("it is not one object of kind Job")
+        raise wrong("it isn't one object of kind Job")
     if manifest.get("apiVersion") != "batch/v1":
         raise wrong("apiVersion must be batch/v1")
     if unknown := sorted(map(str, manifest.keys() - {"apiVersion", "kind", "metadata", "spec"})):
-        raise wrong(f"a Job has no {unknown[0]}")
+        raise wrong(f"a Job has no key {unknown[0]}")
     spec = _mapping(manifest, "spec")
     template = _mapping(spec, "template")
     pod = _mapping(template, "spec")
@@ -104,10 +105,10 @@ def _check(manifest: Any, source: str) -> None:
         raise wrong("spec.template.spec.containers is missing")
     for place, each in _containers(pod):
         if not isinstance(each, dict):
-            raise wrong(f"{place} is not a container")
+            raise wrong(f"{place} isn't a container")
         variables = each.get("env") or []
         if not isinstance(variables, list) or not all(isinstance(one, dict) for one in variables):
-            raise wrong(f"{place}.env is not a list of variables")
+            raise wrong(f"{place}.env isn't a list of variables")
     for place, owner in (("metadata", manifest), ("spec.template.metadata", template)):
         found = owner.get("metadata") or {}
         parts = [
@@ -119,19 +120,22 @@ def _check(manifest: Any, source: str) -> None:
             ),
         ]
         if not all(isinstance(part, dict) for part in parts):
-            raise wrong(f"{place} is not an object with labels and annotations")
+            raise wrong(f"{place} isn't an object with labels and annotations")
     for key, allowed in _ONE_RUN.items():
         if spec.get(key) is not None and spec[key] not in allowed:
             raise wrong(
-                f"spec.{key} must be {allowed[0]}: each token runs at most once", "remove that line"
+                f"spec.{key} must be {allowed[0]}: each token runs at most once",
+                "Remove that line.",
             )
     for key in _NEVER:
         if spec.get(key) is not None:
             raise wrong(
-                f"spec.{key} cannot be set: each token runs at most once", "remove that line"
+                f"spec.{key} can't be set: each token runs at most once", "Remove that line."
             )
     if pod.get("restartPolicy") not in (None, "Never"):
-        raise wrong("restartPolicy must be Never: each token runs at most once", "remove that line")
+        raise wrong(
+            "restartPolicy must be Never: each token runs at most once", "Remove that line."
+        )
     for key in ("activeDeadlineSeconds", "ttlSecondsAfterFinished"):
         if spec.get(key) is not None and (type(spec[key]) is not int or spec[key] < 1):
             raise wrong(f"spec.{key} must be a number of seconds, at least 1")
@@ -154,7 +158,7 @@ def _mapping(owner: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _compile(node: Any, source: str, path: tuple[str | int, ...], program: bool) -> Any:
-    """``program``: the texts below become parts of a command or variables of one."""
+    """Compile the texts of a node. ``program``: they become parts of a command or its variables."""
     if isinstance(node, str):
         if "{{" not in node and "{%" not in node and "{#" not in node:
             return node
@@ -169,7 +173,7 @@ def _compile(node: Any, source: str, path: tuple[str | int, ...], program: bool)
         return [
             _compile(value, source, (*path, number), program) for number, value in enumerate(node)
         ]
-    # A date in YAML is a date in Python; Kubernetes has none.
+    # A date in YAML becomes a date in Python. Kubernetes has none.
     return node if node is None or isinstance(node, bool | int | float) else str(node)
 
 

@@ -13,14 +13,14 @@ from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe, is_missing
 
 MAX_ERROR = 2000
-"""Characters of an error's body that are shown."""
+"""Number of characters of an error's body that are shown."""
 START_INTERVAL = 0.5
-"""Seconds between two questions whether the pod has started, with ``follow``."""
+"""Seconds between two checks whether the pod has started, with ``follow``."""
 _NOT_STARTED = ("is waiting to start", "ContainerCreating", "PodInitializing")
 
 
 class LogsUnavailable(DoltWatchError):
-    """The output of a run cannot be read."""
+    """The output of a run can't be read."""
 
 
 class NoSuchJob(LogsUnavailable, LookupError):
@@ -28,14 +28,19 @@ class NoSuchJob(LogsUnavailable, LookupError):
 
 
 def read_logs(api: ApiClient, job: str, *, follow: bool, timeout: float) -> Iterator[bytes]:
-    """Yield the output so far, and with ``follow`` what comes until the container has ended.
+    """Yield the output so far. With ``follow``, continue until the container ends.
 
-    A Job whose pod has not started has no output yet; ``follow`` waits for it.
-    ``timeout``: seconds to wait for the first answer, and without ``follow`` for each piece.
+    A Job whose pod has not started has no output yet. ``follow`` waits for it.
+
+    Args:
+        api: The API server.
+        job: Name of the Job.
+        follow: Continue until the container ends.
+        timeout: Seconds to wait for the first answer, and without ``follow`` for each piece.
 
     Raises:
-        NoSuchJob: there is no such Job.
-        LogsUnavailable: not allowed, or the connection broke.
+        NoSuchJob: There is no such Job.
+        LogsUnavailable: Not allowed, or the connection broke.
     """
     while True:
         pod = _pod_of(api, job, timeout)
@@ -76,9 +81,9 @@ def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[by
 
 
 def _pod_of(api: ApiClient, job: str, timeout: float) -> str:
-    """Return the name of the Job's pod, the newest if there are several; '' if it has none yet."""
+    """Return the name of the Job's newest pod. '' if it has none yet."""
     if not names.is_job_name(job):
-        raise NoSuchJob(f"no Job can have the name {sanitize(job, 80)!r}")
+        raise NoSuchJob(f"No Job can have the name {sanitize(job, 80)!r}.")
     query = {"labelSelector": f"{names.JOB_NAME}={job}"}
     exchange = api.request("GET", api.core_path("pods"), query=query, timeout=timeout)
     pods = answers.items_in(exchange)
@@ -95,7 +100,7 @@ def _has_ended(api: ApiClient, job: str, timeout: float) -> bool:
     """Return whether the Job has ended. Raises NoSuchJob, LogsUnavailable."""
     exchange = api.request("GET", api.jobs_path(job), timeout=timeout)
     if is_missing(exchange):
-        raise NoSuchJob(f"there is no Job {job} in the namespace {api.namespace}")
+        raise NoSuchJob(f"The namespace {api.namespace} has no Job {job}.")
     found = answers.job_in(exchange)
     if found is None:
         raise LogsUnavailable(describe(exchange))

@@ -1,4 +1,4 @@
-"""The Job of an attempt, and the tombstone that keeps a name from being used. Pure."""
+"""The Job of an attempt, and the tombstone that reserves a name. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESTRICTED = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""What PodSecurity ``restricted`` requires of a container."""
+"""Requirements of PodSecurity ``restricted`` for a container."""
 
 
 class JobNotPossible(Exception):
@@ -27,10 +27,10 @@ class JobNotPossible(Exception):
 
 
 def container_text(text: str) -> str:
-    """Return a text as Kubernetes must get it in a command, an argument or a variable.
+    """Return a text for a command, an argument or a variable of a container.
 
-    The kubelet expands ``$(NAME)`` there, also in a text that comes from a bead: it would put a
-    Secret into the prompt. ``$$`` is a dollar. A NUL cannot be passed to a program.
+    The kubelet expands ``$(NAME)`` there, even in a text that comes from a bead, which would put a
+    Secret into the prompt. ``$$`` is a dollar. A NUL can't be passed to a program.
     """
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").replace("$", "$$")
 
@@ -47,7 +47,7 @@ def pod_from_settings(settings: KubernetesSettings) -> dict[str, Any]:
     resources = {"requests": dict(settings.requests), "limits": dict(settings.limits)}
     container["resources"] = {name: value for name, value in resources.items() if value}
     container["securityContext"] = _RESTRICTED
-    # The last lines of the output of an agent that failed become its error text.
+    # The last lines of output of a failed agent become its error text.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     pod = {
         "automountServiceAccountToken": bool(settings.service_account),
@@ -66,12 +66,12 @@ def complete_job(
     token: str,
     prompt: str,
 ) -> dict[str, Any]:
-    """Return the Job of one attempt from the manifest, which is not changed.
+    """Return the Job of one attempt. The manifest itself is not changed.
 
-    Name, labels, limits and the agent's variables are set here, whatever the manifest contains.
+    Name, labels, limits and the agent's variables are always set here.
 
     Raises:
-        JobNotPossible: a variable is larger than a program can get.
+        JobNotPossible: A variable is larger than a program can get.
     """
     spec = manifest["spec"]
     template = spec["template"]
@@ -91,7 +91,7 @@ def complete_job(
             "activeDeadlineSeconds": math.ceil(settings.run_timeout.total_seconds()),
             "ttlSecondsAfterFinished": math.ceil(settings.keep_jobs.total_seconds()),
             **spec,
-            # One pod, once: a second one would be a second agent.
+            # One pod, once. A second one would be a second agent.
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
@@ -105,7 +105,7 @@ def complete_job(
 
 
 def tombstone(settings: KubernetesSettings, token: str) -> dict[str, Any]:
-    """Return a Job that never runs, and whose name the token's Job then cannot get any more."""
+    """Return a Job that never runs. The token's Job can't get its name any more."""
     labels = _labels(settings, {}) | {names.TOMBSTONE: "true"}
     container = {
         "name": "none",
@@ -173,8 +173,7 @@ def _with_variables(
         size = len(f"{name}={value}".encode("utf-8", "replace"))
         if size > MAX_ENV:
             raise JobNotPossible(
-                f"{name} would be {size} bytes long, and a program gets at most {MAX_ENV} in a"
-                " variable"
+                f"{name} would have {size} bytes, but a variable of a program has at most {MAX_ENV}"
             )
     own = [{"name": name, "value": container_text(value)} for name, value in variables.items()]
     kept = [each for each in container.get("env") or () if each.get("name") not in variables]

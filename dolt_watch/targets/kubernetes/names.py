@@ -7,16 +7,16 @@ import re
 
 PREFIX = "dolt-watch.dev/"
 BEAD, RULE, TOKEN = f"{PREFIX}bead", f"{PREFIX}rule", f"{PREFIX}token"
-"""Labels hold shortened values; annotations of the same names hold the whole ones."""
+"""Labels contain shortened values. Annotations of the same names contain the whole ones."""
 INSTALLATION = f"{PREFIX}installation"
 TOMBSTONE = f"{PREFIX}tombstone"
-"""Label of a suspended Job that only keeps a name from being used."""
+"""Label of a suspended Job that only reserves a name."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 """Label that Kubernetes gives the pods of a Job."""
 
 _PREFIX = "dolt-watch-"
 _HASHED = "x-"
-"""Begins the part of a name that is the hash of a token."""
+"""Prefix of the part of a name that is the hash of a token."""
 _PLAIN_TOKEN = re.compile(r"[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?")
 _JOB = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -32,7 +32,7 @@ def job_name(token: str) -> str:
 
 
 def token_in(name: str) -> str:
-    """Return the token from which a Job's name was made; '' if the name does not contain it."""
+    """Return the token of a Job's name. '' if the name doesn't contain it."""
     token = name.removeprefix(_PREFIX)
     return token if token != name and not token.startswith(_HASHED) else ""
 
@@ -43,7 +43,7 @@ def is_job_name(text: str) -> bool:
 
 
 def is_label(text: str) -> bool:
-    """Return whether a label can have this value as it is."""
+    """Return whether a label can have this value unchanged."""
     return _LABEL.fullmatch(text) is not None
 
 

@@ -26,15 +26,19 @@ class KubernetesSettings(TargetSettings):
     namespace: str = ""
     """Namespace of the Jobs. Default: the namespace of the pod in which dolt_watch runs."""
     installation: str = "dolt-watch"
-    """Label of the Jobs. Two installations that share a namespace need different ones."""
+    """Label of the Jobs. Two installations that share a namespace need different labels. Default:
+    'dolt-watch'.
+    """
     max_jobs: int = 10
-    """Number of Jobs that may run at the same time. A quota on ``count/jobs.batch`` enforces it."""
+    """Maximum number of Jobs that run at the same time. Default 10. A quota on ``count/jobs.batch``
+    enforces it.
+    """
     image: str = ""
     """Image of the agent. Required unless ``job_template`` is set."""
     command: tuple[str, ...] = ()
     """Command of the agent. Default: the entry point of the image."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """More environment variables, name → value. For secrets, use ``env_from_secret``."""
+    """Further environment variables, name → value. For secrets, use ``env_from_secret``."""
     env_from_secret: tuple[str, ...] = ()
     """Names of Secrets whose keys become environment variables of the agent."""
     requests: Mapping[str, str] = field(default_factory=dict)
@@ -44,20 +48,30 @@ class KubernetesSettings(TargetSettings):
     service_account: str = ""
     """ServiceAccount of the agent's pod. Default: the namespace's default, without a token."""
     job_template: Path | None = None
-    """A Job manifest (YAML), instead of ``image``. Relative to the settings file."""
+    """Job manifest (YAML), instead of ``image``. Relative to the settings file."""
     prompt_template: Path | None = None
-    """A Jinja2 template of the prompt, instead of the default. Relative to the settings file."""
+    """Jinja2 template of the prompt, instead of the built-in prompt. Relative to the settings
+    file.
+    """
     run_timeout: timedelta = timedelta(minutes=30)
-    """How long a run may take. Kubernetes kills the agent after that."""
+    """Time limit of a run. Kubernetes kills the agent after it. Default 30m, the default of
+    ``stale_after``.
+    """
     start_timeout: timedelta = timedelta(minutes=5)
-    """How long a Job may be without a running pod before it counts as one that cannot start."""
+    """Time without a running pod after which a Job counts as unable to start. Default 5m: large
+    images take minutes to pull.
+    """
     stop_on_reap: bool = True
-    """Whether a Job is deleted when the reaper blocks its bead."""
+    """Whether a Job is deleted when the reaper blocks its bead. Default true, so that a blocked
+    bead has no live agent.
+    """
     keep_jobs: timedelta = timedelta(days=1)
-    """How long a finished Job is kept, at least an hour. Until then its token cannot run again."""
+    """How long a finished Job is kept, at least an hour. Until then its token can't run again.
+    Default 1d.
+    """
     server: str = ""
     """URL of the API server. Default: the cluster in which dolt_watch runs."""
     token_file: Path | None = None
-    """A file with the bearer token, read at each request. Default: that of the ServiceAccount."""
+    """File with the bearer token, read at each request. Default: that of the ServiceAccount."""
     ca_file: Path | None = None
-    """A file with the cluster's CA certificate. Default: that of the ServiceAccount."""
+    """File with the cluster's CA certificate. Default: that of the ServiceAccount."""

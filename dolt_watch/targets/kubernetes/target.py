@@ -1,4 +1,4 @@
-"""The target: ``POST``, ``GET`` and ``DELETE`` of Jobs."""
+"""The target ``kubernetes``: ``POST``, ``GET`` and ``DELETE`` of Jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dolt_watch.targets.templates import TemplateRenderError
 MAX_LIST = 32 * 1024 * 1024
 """Bytes of a list of Jobs as a Table: about 200 for each Job."""
 STOP_INTERVAL = 0.2
-"""Seconds between two questions whether a deleted Job has ended."""
+"""Seconds between two checks whether a deleted Job has ended."""
 CREATE_SHARE = 0.6
 """Share of ``timeout`` for the request that creates the Job. The rest is for settling it."""
 SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
@@ -39,7 +39,7 @@ SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
 
 @dataclass(frozen=True, slots=True)
 class _Deadline:
-    """A point in time that all requests of one call share."""
+    """The end of one call, shared by all its requests."""
 
     ends: float
 
@@ -57,15 +57,19 @@ class _Deadline:
 
 
 class KubernetesTarget:
-    """Runs each attempt as a Job. Keeps nothing between two calls."""
+    """A target that runs each attempt as a Job. It keeps nothing between two calls."""
 
     deduplicates = True
-    """A token runs at most once, and ``settle`` says what became of it."""
+    """A token runs at most once, and ``settle`` reports its run."""
 
     def __init__(
         self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ
     ) -> None:
-        """Raises SettingsError: the settings cannot work, or a template is wrong."""
+        """Check the settings.
+
+        Raises:
+            SettingsError: The settings can't work, or a template is invalid.
+        """
         self.timeout = check_settings(settings)
         self.name = settings.name
         self.api = ApiClient(find_connection(settings, environ))
@@ -73,11 +77,11 @@ class KubernetesTarget:
         self._manifest, self._prompt = load_templates(settings)
 
     def capacity(self) -> Capacity:
-        """``max_jobs`` minus the Jobs of this installation that run."""
+        """Return ``max_jobs`` minus the running Jobs of this installation."""
         return answers.interpret_table(self._list_jobs(), self._settings.max_jobs)
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """Create the Job; if the answer is lost, find out whether it exists."""
+        """Create the Job. If the answer is lost, find out whether the Job exists."""
         deadline = _Deadline.after(self.timeout)
         try:
             job = self.job_for(task, token)
@@ -92,24 +96,23 @@ class KubernetesTarget:
             return answer
         away = "target" if exchange.failure in AWAY else answer.unreachable
         settled = self._settle(token, answer.why, away, deadline)
-        # The first answer says more about what went wrong than a second one that is lost as well.
+        # The first answer says more about the problem than a second one that is lost as well.
         return answer if isinstance(settled, Unknown) else settled
 
     @property
     def site(self) -> str:
-        """The ID of the cluster and the namespace. '' if the CA file cannot be read.
+        """The ID of the cluster and the namespace. '' if the CA file can't be read.
 
-        Two clusters can have the same address, so the CA is part of it: asked in the wrong cluster,
-        ``settle`` would say that a token never ran.
+        Two clusters can have the same address, so the CA is part of the ID: in the wrong cluster,
+        ``settle`` would report that a token never ran.
         """
         return self.api.site()
 
     def settle(self, token: str) -> JobReport:
-        """Return what became of a token that may have been sent.
+        """Return the report of a token that may have been sent.
 
-        If there is no Job of its name, the name is taken, so that no request that is still on
-        its way can create one: the token never ran and never will. Any process at this site may
-        ask again.
+        If there is no Job of its name, the name is taken, so that no request under way can create
+        one: the token never ran and never will. Any process at this site may ask again.
         """
         answer = self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
         match answer:
@@ -123,7 +126,7 @@ class KubernetesTarget:
                 return JobReport(Verdict.UNKNOWN, error=answer.why)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        """Return what the Job's conditions and pods say."""
+        """Return the report from the Job's conditions and pods."""
         if not names.is_job_name(job):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
         deadline = _Deadline.after(self._look())
@@ -154,9 +157,9 @@ class KubernetesTarget:
         return answers.report_not_started(refusal, pods, age, limit)
 
     def stop(self, job: str, by: str, reason: str) -> JobReport:
-        """Delete the Job and its pods, wait for their end, and return what became of it.
+        """Delete the Job and its pods, wait for their end, and return the report.
 
-        A pod may take as long as its grace period to end; until then it is 'terminating'.
+        A pod may take its grace period to end. Until then it is 'terminating'.
         """
         if not names.is_job_name(job):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
@@ -172,22 +175,25 @@ class KubernetesTarget:
         return report
 
     def live_tokens(self) -> list[str]:
-        """Return the tokens of this installation's Jobs that run; none if that cannot be asked."""
+        """Return the tokens of this installation's running Jobs.
+
+        None are returned if that can't be asked.
+        """
         return answers.running_tokens(self._list_jobs())
 
     def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
         """Yield the output of the Job's pod in pieces. ``follow``: until the run ends.
 
         Raises:
-            LookupError: there is no such Job.
-            LogsUnavailable: not allowed, or the connection broke.
+            LookupError: There is no such Job.
+            LogsUnavailable: Not allowed, or the connection broke.
         """
         from dolt_watch.targets.kubernetes.logs import read_logs
 
         return read_logs(self.api, job, follow=follow, timeout=self._look())
 
     def check(self) -> list[tuple[str, str]]:
-        """Return what is wrong and what fixes it, for ``dolt_watch doctor``. Creates nothing."""
+        """Return the problems and their fixes, for `dolt_watch doctor`. Creates nothing."""
         from dolt_watch.targets.kubernetes.access import find_problems
 
         return [
@@ -198,7 +204,7 @@ class KubernetesTarget:
         self.api.close()
 
     def job_for(self, task: BeadTask, token: str) -> dict[str, object]:
-        """Return the Job that a dispatch creates. Raises NotRendered, JobNotPossible."""
+        """Return the Job that a dispatch creates. Raises TemplateRenderError, JobNotPossible."""
         prompt = self._prompt.render(task, token)
         manifest = self._manifest(task, token)
         return complete_job(manifest, self._settings, task, token, prompt)
@@ -210,8 +216,8 @@ class KubernetesTarget:
         found = self._lookup(name, why, away, deadline)
         if found is not None:
             return found
-        # A first 404 proves nothing: the request may still be on its way. Who gets the name
-        # decides.
+        # A first 404 proves nothing, because the request may still be under way. The owner of the
+        # name decides.
         exchange = self._create(tombstone(self._settings, token), deadline.left)
         if exchange.status == 201 and answers.object_name(exchange) == name:
             return self._never_ran(name, why, away, deadline)
@@ -220,7 +226,7 @@ class KubernetesTarget:
         )
 
     def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
-        """Return what the Job of this name says; None if there is none."""
+        """Return the answer for the Job of this name. None if there is none."""
         exchange = self._get(name, deadline)
         if is_missing(exchange):
             return None
@@ -233,7 +239,7 @@ class KubernetesTarget:
         return Accepted(name)
 
     def _never_ran(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer:
-        # A Job that somebody deleted without its pods has left the name free as well.
+        # A user may have deleted the Job without its pods, which frees the name as well.
         pods = self._pods(name, deadline)
         if isinstance(pods, str):
             return Unknown(pods)
@@ -243,7 +249,10 @@ class KubernetesTarget:
         return Refused(f"{why}; Job {name} was never created", unreachable=away)
 
     def _sweep(self, deadline: _Deadline) -> None:
-        """Delete tombstones that are older than finished Jobs are kept. Failures do not matter."""
+        """Delete tombstones that are older than the time for which finished Jobs are kept.
+
+        Failures don't matter.
+        """
         exchange = self.api.request("GET", self.api.jobs_path(), query=SWEEP, timeout=deadline.left)
         for job in answers.items_in(exchange) or ():
             keep = max(self._settings.keep_jobs, timedelta(days=1))
@@ -293,7 +302,7 @@ class KubernetesTarget:
         return JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
 
     def _refusal(self, job: Mapping[str, dict[str, object]], deadline: _Deadline) -> str:
-        """Return why no pod could be created for the Job; '' if no event says so."""
+        """Return why no pod could be created for the Job. '' if no event says so."""
         selector = f"involvedObject.uid={job['metadata'].get('uid')},reason=FailedCreate"
         query = {"fieldSelector": selector, "limit": "50"}
         exchange = self.api.request(

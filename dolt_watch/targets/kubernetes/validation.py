@@ -1,4 +1,4 @@
-"""Checks of the settings, before anything is asked of a cluster."""
+"""Checks of the settings, before any request to a cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_settings(settings: KubernetesSettings) -> float:
 
 
 def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
-    """Return how the manifest of a bead is made, and the prompt. Raises SettingsError."""
+    """Return the function that makes a bead's manifest, and the prompt. Raises SettingsError."""
     prompt = _prompt(settings)
     if settings.job_template is not None:
         template = read_job_template(settings.job_template, settings.origin("job_template"))
@@ -59,12 +59,16 @@ def _check_connection(settings: KubernetesSettings) -> None:
         if "@" in parts.netloc:
             raise _wrong(settings, "server", "must not contain a user or a password", fix)
         if parts.scheme == "http" and settings.token_file is not None:
-            fix = "https://…; http:// is for `kubectl proxy` on this machine, without token_file"
+            fix = (
+                "Use https://. http:// is for `kubectl proxy` on this machine, without token_file."
+            )
             raise _wrong(settings, "server", "must be https:// if a token is sent", fix)
     if settings.namespace and not names.is_job_name(settings.namespace):
-        raise _wrong(settings, "namespace", "is not a name of a namespace", 'namespace = "agents"')
+        raise _wrong(
+            settings, "namespace", "isn't a valid name of a namespace", 'namespace = "agents"'
+        )
     if not names.is_label(settings.installation):
-        fix = "at most 63 letters, digits, '-', '_' and '.'"
+        fix = "Use at most 63 letters, digits, '-', '_' and '.'."
         raise _wrong(settings, "installation", "must be a label value", fix)
 
 
@@ -72,41 +76,44 @@ def _check_pod(settings: KubernetesSettings) -> None:
     if settings.job_template is not None:
         for key in ("image", *_PER_IMAGE):
             if getattr(settings, key):
-                fix = f"write it into {settings.job_template}, or remove job_template"
-                raise _wrong(settings, key, "cannot be combined with job_template", fix)
+                fix = f"Write it into {settings.job_template}, or remove job_template."
+                raise _wrong(settings, key, "can't be combined with job_template", fix)
         return
     if not settings.image:
-        fix = 'image = "registry.example/agent:1.0", or job_template = "job.yaml"'
-        raise _wrong(settings, "image", "is required, or job_template", fix)
+        fix = 'Set image = "registry.example/agent:1.0", or job_template = "job.yaml".'
+        raise _wrong(settings, "image", "or job_template is required", fix)
     if not settings.image.isprintable() or any(character.isspace() for character in settings.image):
         raise _wrong(
-            settings, "image", "contains a character that no image's name has", "remove it"
+            settings,
+            "image",
+            "contains a character that the name of an image can't have",
+            "Remove it.",
         )
     if any("\x00" in text for text in (*settings.command, *settings.env.values())):
         key = "command" if any("\x00" in text for text in settings.command) else "env"
-        raise _wrong(settings, key, "contains a NUL character", "remove it")
+        raise _wrong(settings, key, "contains a NUL character", "Remove it.")
     for name in settings.env:
         if not _VARIABLE.fullmatch(name):
             raise _wrong(
                 settings,
                 "env",
-                "contains a name that no variable can have",
+                "contains a name that a variable can't have",
                 'env = {NAME = "value"}',
             )
     for secret in settings.env_from_secret:
         if not _NAME.fullmatch(secret):
-            fix = 'the name of a Secret in the namespace: env_from_secret = ["agent"]'
+            fix = 'Write the name of a Secret in the namespace: env_from_secret = ["agent"]'
             raise _wrong(
-                settings, "env_from_secret", "contains a name that no Secret can have", fix
+                settings, "env_from_secret", "contains a name that a Secret can't have", fix
             )
     if settings.service_account and not _NAME.fullmatch(settings.service_account):
-        fix = "the name of a ServiceAccount in the namespace"
-        raise _wrong(settings, "service_account", "is not a name of a ServiceAccount", fix)
+        fix = "Write the name of a ServiceAccount in the namespace."
+        raise _wrong(settings, "service_account", "isn't a valid name of a ServiceAccount", fix)
     for key, quantities in (("requests", settings.requests), ("limits", settings.limits)):
         for quantity in quantities.values():
             if not _QUANTITY.fullmatch(quantity):
                 fix = f'{key} = {{cpu = "500m", memory = "1Gi"}}'
-                raise _wrong(settings, key, "contains a value that is not a quantity", fix)
+                raise _wrong(settings, key, "contains a value that isn't a quantity", fix)
 
 
 def _check_limits(settings: KubernetesSettings) -> None:
@@ -128,5 +135,5 @@ def _check_limits(settings: KubernetesSettings) -> None:
 
 def _wrong(settings: KubernetesSettings, key: str, message: str, fix: str) -> SettingsError:
     return SettingsError(
-        f"target {settings.name}: {key} {message}", where=settings.origin(key), fix=fix
+        f"Target {settings.name}: {key} {message}.", where=settings.origin(key), fix=fix
     )

@@ -27,7 +27,7 @@ def load_prompt(settings: LocalSettings) -> Template:
 
 
 def check_settings(settings: LocalSettings) -> None:
-    """Check what no type can say. Raises SettingsError."""
+    """Check the values that a type can't restrict. Raises SettingsError."""
     name = settings.name
     if not settings.argv or not settings.argv[0]:
         raise SettingsError(
@@ -39,14 +39,14 @@ def check_settings(settings: LocalSettings) -> None:
         raise SettingsError(
             f"Target {name}: slots must be at least 1, but is {settings.slots}.",
             where=settings.origin("slots"),
-            fix=f"Set slots = 1 or more. To stop dispatching, run: dolt_watch pause {name}",
+            fix=f"Set slots = 1 or more. To stop dispatching, run `dolt_watch pause {name}`.",
         )
     for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
         if getattr(settings, key) <= least:
             raise SettingsError(
                 f"Target {name}: {key} must be more than 0.",
                 where=settings.origin(key),
-                fix=f"Leave {key} out for the default.",
+                fix=f"Remove {key} to use the default.",
             )
     try:
         environment.check(settings.env)
@@ -59,7 +59,7 @@ def check_settings(settings: LocalSettings) -> None:
 
 
 def usage_limits_of(settings: LocalSettings) -> UsageLimits:
-    """Return what means a usage limit. Raises SettingsError."""
+    """Return the patterns of a usage limit. Raises SettingsError."""
     try:
         return UsageLimits(settings.rest_on)
     except InvalidPattern as error:

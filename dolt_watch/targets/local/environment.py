@@ -25,15 +25,17 @@ ALLOWED = (
     "TMPDIR",
     "XDG_*",
 )
-"""Names that are passed on if they are set. SSH_AUTH_SOCK is not: it lends the user's keys."""
+"""Names that are passed on if they are set. SSH_AUTH_SOCK is not in the list, since it lends the
+user's keys.
+"""
 OWN = ("BEAD_ID", "BEADS_ACTOR", "BEADS_DIR", TOKEN_VARIABLE, "TERM")
 """Names that dolt_watch sets."""
 FORBIDDEN = ("DOLT_WATCH_*",)
-"""Names that ``env`` may not have: settings and secrets of dolt_watch itself."""
+"""Names that ``env`` may not contain: settings and secrets of dolt_watch itself."""
 
 
 class InvalidEnvironment(ValueError):
-    """An entry of ``env`` that cannot be passed on. The text says why."""
+    """An entry of ``env`` that can't be passed on. The text says why."""
 
 
 def check(entries: Sequence[str]) -> None:
@@ -41,11 +43,13 @@ def check(entries: Sequence[str]) -> None:
     for entry in entries:
         name = entry.partition("=")[0]
         if not name or "\0" in entry:
-            raise InvalidEnvironment(f"{entry!r} is not the name of an environment variable")
+            raise InvalidEnvironment(f"{entry!r} isn't the name of an environment variable")
         if name in OWN:
             raise InvalidEnvironment(f"{name} is set by dolt_watch")
         if any(fnmatchcase(name, pattern) for pattern in FORBIDDEN):
-            raise InvalidEnvironment(f"{name} is a setting of dolt_watch, which no agent gets")
+            raise InvalidEnvironment(
+                f"{name} is a setting of dolt_watch, and agents must not get it"
+            )
 
 
 def build(
@@ -59,8 +63,13 @@ def build(
 ) -> dict[str, str]:
     """Return the agent's whole environment.
 
-    ``environ``: where names are looked up. ``actor``: the bead's assignee, whom bd 1.3 alone lets
-    close it; ``beads_dir``: the tracker's ``.beads``, since a new worktree has an empty copy.
+    Args:
+        entries: ``env`` of the settings.
+        environ: Where names are looked up.
+        bead: The bead's id.
+        actor: The bead's assignee. Since bd 1.3, only the assignee can close a bead.
+        token: The attempt's token.
+        beads_dir: The tracker's ``.beads``, since a new worktree contains an empty copy.
     """
     passed = {
         name: value

@@ -10,13 +10,16 @@ from pathlib import Path
 
 
 class GitFailed(Exception):
-    """A git command failed. The text is its last line of output, or why it could not run."""
+    """A git command failed.
+
+    The text is its last line of output, or the reason why it could not run.
+    """
 
 
 def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
-    """Run git in a folder and return what it printed. Raises GitFailed.
+    """Run git in a folder and return its output. Raises GitFailed.
 
-    The environment's GIT_* variables are left out: in a hook they name another repository.
+    The environment's GIT_* variables are left out, because in a hook they name another repository.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -27,10 +30,10 @@ def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environ,
-            start_new_session=True,  # so that its hooks can be ended with it
+            start_new_session=True,  # So that its hooks can be ended with it.
         )
     except (OSError, ValueError) as error:
-        raise GitFailed(f"git cannot be run: {error}") from None
+        raise GitFailed(f"git can't be run: {error}") from None
     with process:
         try:
             out, errors = process.communicate(timeout=timeout)
@@ -39,7 +42,7 @@ def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
                 os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            raise GitFailed(f"git {arguments[0]} did not end within {timeout:g} s") from None
+            raise GitFailed(f"git {arguments[0]} didn't end within {timeout:g} s") from None
     if process.returncode != 0:
         said = errors.decode("utf-8", "replace").strip().splitlines()
         raise GitFailed(said[-1] if said else f"git {arguments[0]} ended with {process.returncode}")

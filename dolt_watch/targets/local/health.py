@@ -1,4 +1,4 @@
-"""Whether agents can run here: the program, the repository, and how the last runs ended."""
+"""The health of the target: the program, the repository, and the end of the last runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from dolt_watch.targets.local.usage_limits import UsageLimits
 from dolt_watch.targets.local.verdicts import ending
 
 QUICK_FAILURES = 3
-"""So many failures within seconds, on different beads, are the agent's fault and not the beads'."""
+"""Number of failures within seconds, on different beads, for which the agent is at fault and not
+the beads.
+"""
 LOOK_BACK = 12
-"""How many of the last runs are read."""
+"""Number of last runs that are read."""
 FIRST_PAUSE, LAST_PAUSE = 60.0, 1800.0
-"""Seconds before the agent is tried again: doubled with each further quick failure."""
+"""Seconds until the agent is tried again. Doubled with each further quick failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,10 @@ def program_missing(settings: LocalSettings, path: str) -> str:
 
 
 def repository_missing(settings: LocalSettings) -> str:
-    """Return why no worktree can be made. Returns '' if one can, or none is wanted."""
+    """Return why no worktree can be made. Returns '' if one can, or if none is needed."""
     if settings.repo is None:
         place = settings.directory
-        return f"{place} is not a directory" if place is not None and not place.is_dir() else ""
+        return f"{place} isn't a directory" if place is not None and not place.is_dir() else ""
     try:
         worktrees.resolve(worktrees.top_level(settings.repo), settings.base)
     except GitFailed as error:
@@ -61,7 +63,7 @@ def repository_missing(settings: LocalSettings) -> str:
 def failing(store: RunStore, target: str, limits: UsageLimits, local: tzinfo) -> Failing | None:
     """Return whether the last runs of a target all failed within seconds, on different beads.
 
-    Runs that a person stopped, that met a usage limit or were lost say nothing about the agent.
+    Runs that a user stopped, that met a usage limit or that were lost are ignored.
     """
     count, beads, last, why = 0, set(), 0.0, ""
     for run in _latest(store, target):

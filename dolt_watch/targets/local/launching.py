@@ -1,4 +1,4 @@
-"""Starting the runner of a run, and hearing whether it started the agent."""
+"""Start of a run's runner, and its report whether it started the agent."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RUNNER = Path(__file__).with_name("runner.py")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the runner reported.
+    """The runner's report.
 
-    Neither started nor refused: it is silent, and an agent may run.
+    If it has neither started nor refused, it is silent, and an agent may run.
     """
 
     started: bool = False
@@ -31,10 +31,17 @@ class Launch:
 def launch(
     folder: Path, lock: int, environ: Mapping[str, str], seconds: float, runner: Path = RUNNER
 ) -> Launch:
-    """Start a runner and wait for its report, at most ``seconds``.
+    """Start a runner and wait for its report.
 
-    The runner inherits the lock, so that no moment passes in which nobody has it. It runs in a
-    session of its own, without a terminal, and has the agent's environment.
+    The runner inherits the lock, so that the lock is held at every moment. It runs in a session of
+    its own, without a terminal, with the agent's environment.
+
+    Args:
+        folder: The run's folder.
+        lock: Descriptor of the run's lock.
+        environ: The agent's environment.
+        seconds: Longest wait for the report.
+        runner: The program.
     """
     hear, tell = os.pipe()
     try:
@@ -55,9 +62,9 @@ def launch(
         tell = -1
         said = _hear(hear, until)
         try:
-            process.wait(max(until - time.monotonic(), 0.1))  # it forks and ends at once
+            process.wait(max(until - time.monotonic(), 0.1))  # The runner forks and ends at once.
         except subprocess.TimeoutExpired:
-            process.kill()  # stuck before its fork: no runner exists
+            process.kill()  # It hangs before its fork, so no runner exists.
             process.wait()
     except (OSError, ValueError) as error:
         return Launch(refused=True, why=f"the runner could not be started: {error}")
@@ -67,11 +74,11 @@ def launch(
             os.close(tell)
     if said.startswith("refused "):
         return Launch(refused=True, why=said.removeprefix("refused "))
-    return Launch(started=said == "started", why="the runner did not report in time")
+    return Launch(started=said == "started", why="the runner didn't report in time")
 
 
 def _hear(hear: int, until: float) -> str:
-    """Return the runner's line. Returns '' if it ends or is silent."""
+    """Return the runner's line. Returns '' if the runner ends or is silent."""
     said = b""
     while b"\n" not in said:
         left = until - time.monotonic()

@@ -1,4 +1,4 @@
-"""Reading a run's output, while it is written or afterwards."""
+"""Reading of a run's output, during the run or later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG, OLDER_LOG = "log", "log.1"
 
 
 def read_output(folder: Path) -> Iterator[bytes]:
-    """Yield what is kept of a run's output, the oldest first."""
+    """Yield the stored output of a run, the oldest first."""
     for name in (OLDER_LOG, LOG):
         try:
             with (folder / name).open("rb") as file:
@@ -26,9 +26,9 @@ def read_output(folder: Path) -> Iterator[bytes]:
 def follow_output(
     folder: Path, lives: Callable[[], bool], wait: Callable[[], None]
 ) -> Iterator[bytes]:
-    """Yield a run's output until the run ends. ``wait`` pauses while nothing new has come.
+    """Yield a run's output until the run ends. ``wait`` is called while there is nothing new.
 
-    The log is rotated by a rename: what is left in the renamed file is read before the new one.
+    The log is rotated by a rename. The rest of the renamed file is read before the new one.
     """
     older = folder / OLDER_LOG
     if older.exists():
@@ -36,7 +36,7 @@ def follow_output(
     opened = None
     try:
         while True:
-            alive = lives()  # asked before reading: what came last is read after the end
+            alive = lives()  # Asked before reading, so that the last output is read after the end.
             if opened is None and (folder / LOG).exists():
                 opened = (folder / LOG).open("rb")
             got = False
@@ -61,7 +61,7 @@ def _rotated(path: Path, descriptor: int) -> bool:
     try:
         return path.stat().st_ino != os.fstat(descriptor).st_ino
     except FileNotFoundError:
-        return False  # between the rename and the new file
+        return False  # Between the rename and the new file.
 
 
 def exists(folder: Path) -> bool:

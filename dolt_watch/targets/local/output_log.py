@@ -1,6 +1,8 @@
-"""The agent's output on disk: bounded, rotated, and lossy on a full disk rather than blocking.
+"""The agent's output on disk: limited and rotated.
 
-The standard library only: the runner loads this file by its path.
+On a full disk, output is lost and the agent goes on.
+
+Uses the standard library only, because the runner loads this file by its path.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 
 LOG, OLDER_LOG = "log", "log.1"
 TAIL_BYTES = 4000
-"""Bytes of the last output that are kept for ``end.json``."""
+"""Bytes of the last output that are stored in ``end.json``."""
 
 
 class OutputLog:
@@ -27,7 +29,7 @@ class OutputLog:
             self.file = self._open()
 
     def write(self, data: bytes) -> None:
-        """Append output. What cannot be written is dropped and counted."""
+        """Append output. Output that can't be written is dropped and counted."""
         self.received += len(data)
         self.tail += data
         del self.tail[:-TAIL_BYTES]

@@ -1,7 +1,7 @@
 """Processes of a run: their identity, their descendants, and their end.
 
-The standard library only: the runner loads this file by its path, in an isolated interpreter.
-On Linux everything is read from /proc (proc(5)). Other systems have no /proc: there a process is
+Uses the standard library only, because the runner loads this file by its path, in an isolated
+interpreter. On Linux everything is read from /proc (proc(5)). On other systems, a process is
 identified by the start time that `ps` prints, and descendants are not found.
 """
 
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.02
 
 
 def boot_id() -> str:
-    """Return the ID of the running kernel's boot. Returns '' where the system has none."""
+    """Return the ID of the running kernel's boot. Returns '' if the system has none."""
     try:
         return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
@@ -35,9 +35,9 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started, as text that is only compared. Returns '' if none exists.
+    """Return when a process started, as text for comparison. Returns '' if it doesn't exist.
 
-    Linux: clock ticks since boot, field 22 of /proc/PID/stat. A zombie counts as gone.
+    Linux: clock ticks since boot, field 22 of /proc/PID/stat. A zombie counts as ended.
     """
     if (PROC / "self/stat").exists():
         fields = _stat(pid)
@@ -52,7 +52,7 @@ def start_time(pid: int) -> str:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat from the state on. The name may hold any character."""
+    """Return the fields of /proc/PID/stat from the state on. The name may contain any character."""
     try:
         text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
     except OSError:
@@ -85,7 +85,7 @@ def descendants(root: int) -> set[int]:
 
 
 def with_token(token: str) -> set[int]:
-    """Return the living processes whose environment holds this run's token.
+    """Return the living processes whose environment contains this run's token.
 
     A process that replaced its environment is not found.
     """
@@ -99,7 +99,7 @@ def with_token(token: str) -> set[int]:
 
 
 def working_in(folder: Path) -> set[int]:
-    """Return the processes whose working directory is this folder or below it."""
+    """Return the processes that work in this folder or below it."""
     inside, found = str(folder.resolve()), set()
     for pid in _pids():
         with suppress(OSError):
@@ -110,14 +110,17 @@ def working_in(folder: Path) -> set[int]:
 
 
 def send(pids: Iterable[int], number: int) -> None:
-    """Send a signal to each process that still exists and may be signalled."""
+    """Send a signal to each process that still exists and allows it."""
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def kill_all(find: Callable[[], set[int]], seconds: float) -> set[int]:
-    """Kill what ``find`` returns until it returns nothing. Returns what survived ``seconds``."""
+    """Kill the processes that ``find`` returns until it returns none.
+
+    Returns the survivors after ``seconds``.
+    """
     until = time.monotonic() + seconds
     while found := find():
         if time.monotonic() > until:
@@ -141,7 +144,7 @@ _LOADED: list[Any] = []
 
 
 def _libc() -> Any:
-    """Return the C library. Raises ImportError: an interpreter that was built without ctypes."""
+    """Return the C library. Raises ImportError if the interpreter was built without ctypes."""
     if not _LOADED:
         import ctypes
 

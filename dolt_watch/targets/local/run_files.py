@@ -1,15 +1,15 @@
-"""The files of one run, and how each is written so that a crash leaves a readable state.
+"""The files of one run. Each is written in a way that leaves a readable state after a crash.
 
-The standard library only: the runner loads this file by its path.
+Uses the standard library only, because the runner loads this file by its path.
 
-``run.json``        what is to run; written before the folder gets its name
+``run.json``        the run's record; written before the folder gets its name
 ``prompt``          the agent's standard input
 ``lock``            locked (flock) by the dispatcher, then by the runner, while the run lives
 ``started.json``    written by the runner before it starts the agent
 ``agent.json``      the agent's process
 ``stop.json``       a request to stop the run
 ``log``, ``log.1``  the agent's output, rotated
-``end.json``        how the run ended
+``end.json``        the end of the run
 ``abandoned.json``  a tombstone: the agent was never started and never will be
 ``worktree/``       the git worktree, if the target has a repository
 """
@@ -30,7 +30,7 @@ ABANDONED = "abandoned.json"
 RUNNER_LOG = "runner.log"
 WORKTREE = "worktree"
 RESERVED = {STARTED: 4096, AGENT: 4096, STOP: 4096, END: 16384}
-"""File → bytes of disk that are set aside for it, so that it can be written on a full disk."""
+"""File → bytes of disk that are reserved for it, so that it can be written on a full disk."""
 
 _NOT_OFFERED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -51,12 +51,13 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def reserve(folder: Path) -> None:
-    """Set disk space aside for the files that must be written later. Raises OSError."""
+    """Reserve disk space for the files that must be written later. Raises OSError."""
     for name, size in RESERVED.items():
         with (folder / f".{name}").open("wb") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, size)
-            except (AttributeError, OSError) as error:  # macOS has none; musl has it for some disks
+            # macOS lacks it. musl supports it for some file systems.
+            except (AttributeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno not in _NOT_OFFERED:
                     raise
                 file.write(b" " * size)
@@ -65,15 +66,18 @@ def reserve(folder: Path) -> None:
 def write_reserved(folder: Path, name: str, record: dict[str, Any]) -> None:
     """Write a file into its reserved space, then give it its name. Works on a full disk.
 
-    The unused space is filled with blanks, which JSON allows. Raises OSError; ValueError if the
-    record is larger than its reserve.
+    The unused space is filled with spaces, which JSON allows.
+
+    Raises:
+        OSError: The file can't be written.
+        ValueError: The record is larger than its reserve.
     """
     text = json.dumps(record).encode()
     size = RESERVED[name]
     if len(text) > size:
         raise ValueError(f"{name} would have {len(text)} bytes, but {size} are reserved")
     reserved = folder / f".{name}"
-    if not reserved.exists():  # written before: this one replaces it
+    if not reserved.exists():  # The file was written before. The new one replaces it.
         write(folder / name, record)
         return
     with reserved.open("r+b") as file:
@@ -94,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file. Returns None if there is no file or no whole object."""
+    """Return the object in a JSON file. Returns None if there is no file or no complete object."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,10 +1,9 @@
-"""The runner: starts one agent, keeps its output, and records how it ended.
+"""The runner: starts one agent, stores its output, and records its end.
 
-Started by its path in an isolated interpreter (``python -I -S runner.py FOLDER LOCK_FD STATUS_FD``)
-with the agent's environment as its own, in a session without a terminal. It outlives dolt_watch.
-It holds the lock of its folder for as long as a process of the run may live. It reports the start
-on STATUS_FD:
-``started``, or ``refused REASON`` if no agent was started.
+It is started by its path in an isolated interpreter (``python -I -S runner.py FOLDER LOCK_FD
+STATUS_FD``), with the agent's environment as its own, in a session without a terminal. It outlives
+dolt_watch. It keeps the lock of its folder for as long as a process of the run may live. It reports
+the start on STATUS_FD: ``started``, or ``refused REASON`` if no agent was started.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dolt_watch.targets.local import output_log, processes, run_files
-else:  # the isolated interpreter knows no installed package
+else:  # The isolated interpreter finds no installed package.
     sys.path.append(str(Path(__file__).resolve().parent))
     import output_log
     import processes
@@ -31,11 +30,11 @@ else:  # the isolated interpreter knows no installed package
 
 CHUNK = 65536
 DRAIN_SECONDS = 0.5
-"""How long output is still read after the agent's exit, if a child keeps the pipe open."""
+"""Seconds for which output is read after the agent's exit, if a child keeps the pipe open."""
 KILL_SECONDS = 5.0
-"""How long the runner tries to kill what survived SIGTERM."""
+"""Seconds for which the runner tries to kill the survivors of SIGTERM."""
 CHILD_GRACE_SECONDS = 1.0
-"""How long what the agent left behind has to end after SIGTERM."""
+"""Seconds that the agent's remaining processes have after SIGTERM."""
 
 
 class Runner:
@@ -56,7 +55,7 @@ class Runner:
             self._report("refused the attempt was given up before its runner started")
             return
         if not self.run:
-            self._report("refused run.json cannot be read")
+            self._report("refused run.json can't be read")
             return
         processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
         output, child_end = os.pipe()
@@ -85,7 +84,8 @@ class Runner:
             "at": time.time(),
         }
         try:
-            # From here on the agent may run: a runner that dies without started.json started none.
+            # From here on the agent may run. A runner that dies without started.json has started
+            # none.
             run_files.write_reserved(self.folder, run_files.STARTED, started)
             stdin = self.folder / run_files.PROMPT if self.run["stdin"] else Path(os.devnull)
             with stdin.open("rb") as prompt:
@@ -98,7 +98,7 @@ class Runner:
                     # By name: an interpreter in the C locale adds LC_CTYPE to its own (PEP 538).
                     env={name: os.environ[name] for name in self.run["env"] if name in os.environ},
                     process_group=0,
-                    preexec_fn=lambda: _die_with(pid),  # the runner has one thread
+                    preexec_fn=lambda: _die_with(pid),  # The runner has one thread.
                 )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._refuse(f"{self.run['argv'][0]} could not be started: {error}")
@@ -113,12 +113,13 @@ class Runner:
         end = {"refused": reason[:2000], "ended_at": time.time()}
         try:
             run_files.write_reserved(self.folder, run_files.END, end)
-        except (OSError, ValueError):  # no proof that nothing ran can be kept: it counts as lost
+        # There is no proof that nothing ran, so the run counts as lost.
+        except (OSError, ValueError):
             reason = f"{reason} (and this could not be recorded)"
         self._report(f"refused {reason}")
 
     def _report(self, text: str) -> None:
-        with suppress(OSError):  # the dispatcher is gone
+        with suppress(OSError):  # The dispatcher has ended.
             os.write(self.status, text.encode("utf-8", "replace")[:4000] + b"\n")
         with suppress(OSError):
             os.close(self.status)
@@ -140,7 +141,7 @@ class Runner:
                 with suppress(BlockingIOError):
                     os.read(wake, CHUNK)
             if output in ready and not _copy(output, log):
-                reading.remove(output)  # closed by all who had it; the agent goes on
+                reading.remove(output)  # All processes closed it. The agent continues.
             self._collect()
 
     def _collect(self) -> None:
@@ -164,7 +165,7 @@ class Runner:
         """
         assert self.agent is not None
         if self.exit is not None:
-            until = time.monotonic() + DRAIN_SECONDS  # what it wrote before its exit
+            until = time.monotonic() + DRAIN_SECONDS  # For the output before the agent's exit.
             while time.monotonic() < until and _wait_and_copy(output, log):
                 pass
         self._collect()
@@ -190,7 +191,7 @@ class Runner:
     def _signal(self, number: int) -> None:
         assert self.agent is not None
         living = self._living()
-        if self.exit is None:  # not collected yet: the number of its group cannot be reused
+        if self.exit is None:  # Not collected yet, so the number of its group can't be reused.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.agent.pid, number)
         processes.send(living, number)
@@ -223,25 +224,28 @@ class Runner:
 
 
 def _die_with(parent: int) -> None:
-    """In the agent, before it executes: it is killed when its runner dies."""
+    """Run in the agent before it executes: the kernel kills it when its runner dies."""
     processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(127)
 
 
 def _wait_and_copy(output: int, log: output_log.OutputLog) -> bool:
-    """Read what comes within a moment. Returns False at the end of the output."""
+    """Read the available output, waiting a moment. Returns False at the end of the output."""
     ready, _, _ = select.select([output], [], [], processes.POLL_SECONDS)
     if not ready:
         return True
     if _copy(output, log):
         return True
-    time.sleep(processes.POLL_SECONDS)  # at its end it is always ready
+    time.sleep(processes.POLL_SECONDS)  # At its end the output is always ready.
     return False
 
 
 def _copy(output: int, log: output_log.OutputLog, wait: bool = True) -> bool:
-    """Copy one chunk. Returns False at the end of the output; without ``wait`` also if empty."""
+    """Copy one chunk.
+
+    Returns False at the end of the output; without ``wait`` also if there is none.
+    """
     try:
         data = os.read(output, CHUNK)
     except BlockingIOError:
@@ -251,7 +255,7 @@ def _copy(output: int, log: output_log.OutputLog, wait: bool = True) -> bool:
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the dispatcher collects its child at once, and gets no zombie
+    if os.fork() == 0:  # The dispatcher collects its child at once, so no zombie remains.
         Runner(Path(sys.argv[1]), int(sys.argv[3])).main()
         sys.exit(0)
     os._exit(0)

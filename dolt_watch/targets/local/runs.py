@@ -1,4 +1,4 @@
-"""What is known of a run, and the errors of the store that keeps it."""
+"""The facts about a run, and the errors of its store."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 
 class StoreUnavailable(Exception):
-    """The state directory cannot be used now. The text says why."""
+    """The state directory can't be used now. The text says why."""
 
 
 class AlreadyMade(Exception):
-    """A run with this token exists: it is never started again."""
+    """A run with this token exists, so it is never started again."""
 
 
 class NoSlot(Exception):
-    """As many runs live as there are slots."""
+    """All slots are taken by living runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is known of one run.
+    """The facts about one run.
 
-    ``state``: 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end
+    ``state`` is 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end
     was recorded), 'abandoned' (the agent was never started), 'refused' (the agent could not be
-    started), 'unclear' (its processes cannot be ended; ``why``).
+    started) or 'unclear' (its processes can't be ended; ``why``).
     """
 
     token: str
     state: str
     record: dict[str, Any] = field(default_factory=dict)
-    """``run.json``."""
+    """The content of ``run.json``."""
     end: dict[str, Any] = field(default_factory=dict)
     why: str = ""
 

@@ -35,46 +35,61 @@ class LocalSettings(TargetSettings):
     kind: str = "local"
     argv: tuple[str, ...] = ()
     """The agent's program and its arguments. No shell reads them. The prompt is its standard input,
-    or replaces ``{prompt}`` in an argument."""
+    or replaces ``{prompt}`` in an argument. Required.
+    """
     slots: int = 1
-    """How many agents of this target run at once on this machine; at least 1."""
+    """Number of agents of this target that may run at once on this machine, at least 1. Default 1:
+    one bead after the other.
+    """
     repo: Path | None = None
-    """A git repository: each attempt gets a worktree of its own, on branch
-    ``dolt-watch/BEAD/ATTEMPT``. Relative to the settings file."""
+    """A git repository. Each attempt gets a worktree of its own, on the branch
+    ``dolt-watch/BEAD/ATTEMPT``. Relative to the settings file. Default: no worktree.
+    """
     base: str = "HEAD"
-    """The branch, tag or commit that a worktree starts from, resolved at each attempt."""
+    """The branch, tag or commit from which a worktree starts, resolved at each attempt. Default:
+    the commit that is checked out in ``repo``.
+    """
     directory: Path | None = None
     """The agent's working directory if ``repo`` isn't set. Default: the folder that contains the
     tracker's ``.beads``."""
     run_timeout: timedelta = timedelta(minutes=30)
-    """After this, the agent and all its descendants get SIGTERM."""
+    """Time limit of a run. After it, the agent and all its descendants get SIGTERM. Default 30m,
+    the default of ``stale_after``.
+    """
     stop_grace: timedelta = timedelta(seconds=10)
-    """Time between SIGTERM and SIGKILL."""
+    """Time between SIGTERM and SIGKILL. Default 10s, as in Docker."""
     prompt_template: Path | None = None
-    """A Jinja2 template of the prompt, instead of the built-in one. A path relative to the settings
-    file."""
+    """Jinja2 template of the prompt, instead of the built-in prompt. Relative to the settings
+    file.
+    """
     env: tuple[str, ...] = ()
-    """More environment variables: ``NAME`` passes one on, ``NAME=VALUE`` sets one."""
+    """Further environment variables: ``NAME`` passes one on, ``NAME=VALUE`` sets one. Default:
+    none, so that the agent gets no credential by accident.
+    """
     beads_dir: Path | None = None
-    """The tracker's ``.beads``, which the agent gets as BEADS_DIR.
-
-    Default: where the connection was found.
+    """The tracker's ``.beads``, which the agent gets as BEADS_DIR. Default: the folder in which the
+    connection was found.
     """
     rest_on: tuple[str, ...] = ("claude", "codex", "gemini")
-    """What in the last output of a failed run means a usage limit: the name of a preset
-    (``claude``, ``codex``, ``gemini``), ``exit N``, or a regular expression.
+    """Patterns that mean a usage limit in the last output of a failed run: the name of a preset
+    (``claude``, ``codex``, ``gemini``), ``exit N``, or a regular expression. Default: all presets.
     """
     output_is_life: bool = False
-    """Whether new output counts as a sign of life."""
+    """Whether new output counts as a sign of life. Default false: a stuck agent may still print."""
     stop_on_reap: bool = True
-    """Whether a run is stopped when the reaper blocks its bead."""
+    """Whether a run is stopped when the reaper blocks its bead. Default true, so that a blocked
+    bead has no live agent.
+    """
     keep_worktrees: timedelta = timedelta(days=7)
-    """How long the logs of ended runs and merged worktrees are kept. A worktree with uncommitted or
-    unmerged work is never removed."""
+    """How long the logs of ended runs and merged worktrees are kept. Default 7d. A worktree with
+    uncommitted or unmerged work is never removed.
+    """
     log_size: int = 10_000_000
-    """Largest size in bytes of the output kept of one run; the oldest is dropped."""
+    """Maximum size in bytes of the stored output of one run. The oldest output is dropped. Default:
+    10 MB.
+    """
     root: Path | None = None
-    """Folder of the runs. No key itself: made from XDG_STATE_HOME and the tracker's ID."""
+    """Folder of the runs. Not a key: derived from XDG_STATE_HOME and the tracker's ID."""
 
 
 def default_root(tracker: str, environ: Mapping[str, str]) -> Path:

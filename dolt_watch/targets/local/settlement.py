@@ -1,4 +1,4 @@
-"""Settling a run whose lock is free: neither its dispatcher nor its runner exists."""
+"""Settlement of a run whose lock is free: neither its dispatcher nor its runner exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.runs import Run
 
 KILL_SECONDS = 3.0
-"""How long a settlement tries to kill what a dead runner left."""
+"""Seconds for which a settlement tries to kill the processes of a dead runner."""
 
 
 def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
@@ -29,7 +29,7 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
         left = processes.kill_all(lambda: _left(token, folder), KILL_SECONDS)
         if left:
             return Run(
-                token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}"
+                token, "unclear", record, why=f"its processes can't be ended: {sorted(left)}"
             )
     why = "the host was restarted" if rebooted else "its runner was killed"
     end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}

@@ -1,4 +1,4 @@
-"""Starting a run, and finding out what became of a start that was not reported."""
+"""Start of a run, and settlement of a start that was not reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,16 @@ class RunStarter:
     ) -> Answer:
         """Start a run.
 
-        ``began``: of time.monotonic(), when the dispatch began. Raises GitFailed.
+        Args:
+            task: The bead.
+            token: The attempt's token.
+            environ: The agent's environment.
+            record: The content of ``run.json``.
+            prompt: The agent's standard input.
+            began: Start of the dispatch, a value of time.monotonic().
+
+        Raises:
+            GitFailed: The worktree can't be made.
         """
         try:
             return self._start(task, token, environ, record, prompt, began)
@@ -84,13 +93,13 @@ class RunStarter:
             os.close(lock)
         if report.started:
             return Accepted(token, None)
-        if report.refused:  # its own word: it started no agent and ends
+        if report.refused:  # The runner's own report: it started no agent, and ends.
             remove_unused(self.store, Run(token, "refused", {**record}))
             return Refused(sanitize(report.why))
         return self._not_reported(token, report.why)
 
     def _not_reported(self, token: str, why: str) -> Answer:
-        """Find out what became of a runner that did not report a start."""
+        """Return the answer for a runner that did not report a start."""
         try:
             run = self.store.settle(token)
         except StoreUnavailable as error:
@@ -112,7 +121,7 @@ class RunStarter:
         except StoreUnavailable as error:
             return Unknown(sanitize(str(error)))
         if run.state in ("abandoned", "refused"):
-            return Refused("this attempt was given up before it started")
+            return Refused("this attempt was abandoned before it started")
         return Accepted(token, None)
 
     def _directory(self, environ: Mapping[str, str]) -> Path:

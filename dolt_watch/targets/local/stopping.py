@@ -1,4 +1,4 @@
-"""Ending a run from outside."""
+"""The end of a run on request."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.store import RunStore
 
 MARGIN_SECONDS = 8.0
-"""How long a runner may take beyond its agent's grace period before it is killed itself."""
+"""Seconds that a runner may take beyond its agent's grace period before it is killed itself."""
 
 
 def stop(store: RunStore, token: str, by: str, reason: str) -> Run | None:
-    """End a run and wait for its end. Returns what became of it, None if it has no folder here.
+    """End a run and wait for its end. Returns the run, or None if it has no folder here.
 
-    The runner ends the agent and all its descendants. A runner that does not is killed, and its
-    agent with it. Raises StoreUnavailable; ValueError if the token cannot be a name.
+    The runner ends the agent and all its descendants. A runner that doesn't do so is killed, and
+    its agent with it.
+
+    Raises:
+        StoreUnavailable: The state directory can't be used.
+        ValueError: The token is not a valid name.
     """
     folder = store.folder(token)
     run = store.read(token)

@@ -1,8 +1,8 @@
-"""The runs of one tracker on this host: made at most once, counted, and settled.
+"""The runs of one tracker on this host: each started at most once, counted, and settled.
 
-``<root>/runs/TOKEN/`` is one run (``run_files.py``). ``<root>/active/TOKEN`` marks a run that has
-no known end. ``<root>/lock`` serializes all workers of this host while they count, make or settle
-runs, so that a run's own lock is only ever held by its dispatcher or its runner.
+``<root>/runs/TOKEN/`` is one run (``run_files.py``). ``<root>/active/TOKEN`` marks a run without a
+known end. ``<root>/lock`` serializes all workers of this host while they count, make or settle
+runs, so that only its dispatcher or its runner ever holds a run's own lock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RunStore:
         """Runs whose end was found since ``take_ended`` was last called."""
 
     def folder(self, token: str) -> Path:
-        """Return a run's folder. Raises ValueError if the token cannot be a name."""
+        """Return a run's folder. Raises ValueError if the token is not a valid name."""
         if (
             not token
             or not token.isascii()
@@ -90,7 +90,7 @@ class RunStore:
                             f"{self.root} is locked by another process"
                         ) from None
                     time.sleep(processes.POLL_SECONDS)
-                except OSError as error:  # a file system without locks
+                except OSError as error:  # A file system without locks.
                     raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             yield
         finally:
@@ -101,10 +101,17 @@ class RunStore:
     def make(self, token: str, target: str, slots: int, record: dict[str, Any], prompt: str) -> int:
         """Take a slot and make the run's folder, atomically. Returns its lock, which is held.
 
+        Args:
+            token: The attempt's token.
+            target: Name of the target.
+            slots: Number of slots of the target.
+            record: The content of ``run.json``.
+            prompt: The agent's standard input.
+
         Raises:
-            AlreadyMade: the token was used before.
-            NoSlot: all slots of the target are taken.
-            StoreUnavailable: the folder cannot be written; nothing is left of it.
+            AlreadyMade: The token was used before.
+            NoSlot: All slots of the target are taken.
+            StoreUnavailable: The folder can't be written. Nothing of it remains.
         """
         folder = self.folder(token)
         self.prepare()
@@ -133,15 +140,15 @@ class RunStore:
                     os.close(lock)
                 if temporary is not None:
                     shutil.rmtree(temporary, ignore_errors=True)
-                if folder.exists():  # the last step failed: nothing was started yet
+                if folder.exists():  # The last step failed. Nothing was started yet.
                     with suppress(OSError):
                         run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
                 raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             return lock
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable if a run's folder cannot be made now: full, over quota,
-        read-only.
+        """Raise StoreUnavailable if a run's folder can't be made now (full, over quota,
+        read-only).
         """
         self.prepare()
         try:
@@ -200,10 +207,13 @@ class RunStore:
     # -- reading and settling --------------------
 
     def read(self, token: str) -> Run | None:
-        """Return what became of a run. Returns None if it has no folder here.
+        """Return a run. Returns None if it has no folder here.
 
-        A run whose runner is dead is settled: what it left is killed, and the end recorded.
-        Raises StoreUnavailable; ValueError if the token cannot be a name.
+        A run whose runner is dead is settled: its processes are killed, and its end is recorded.
+
+        Raises:
+            StoreUnavailable: The state directory can't be used.
+            ValueError: The token is not a valid name.
         """
         if not self.folder(token).exists():
             self.prepare()
@@ -212,19 +222,20 @@ class RunStore:
             return self._read(token)
 
     def settle(self, token: str) -> Run:
-        """Return what became of an attempt that was claimed here, whether or not it has a folder.
+        """Return the run of an attempt that was claimed here, even if it has no folder.
 
-        Without a folder a tombstone is made: the attempt can never start. Raises as ``read``.
+        Without a folder a tombstone is made, so that the attempt can never start. Raises as
+        ``read``.
         """
         folder = self.folder(token)
         self.prepare()
         with self._locked():
             if not folder.exists():
-                if left := processes.with_token(token):  # its folder was deleted while it ran
+                if left := processes.with_token(token):  # Its folder was deleted during the run.
                     return Run(
                         token,
                         "unclear",
-                        why=f"its folder is gone, but processes run: {sorted(left)}",
+                        why=f"its folder was deleted, but processes run: {sorted(left)}",
                     )
                 try:
                     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
@@ -244,7 +255,7 @@ class RunStore:
         try:
             lock = run_files.open_lock(folder)
         except FileNotFoundError:
-            return self._ended(Run(token, "abandoned", record))  # only its marker was made
+            return self._ended(Run(token, "abandoned", record))  # Only its marker was made.
         except OSError as error:
             raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
         try:

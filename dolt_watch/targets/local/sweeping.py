@@ -1,4 +1,4 @@
-"""Removing what ended runs left: worktrees that hold nothing, then their logs."""
+"""Removal of what ended runs left behind: empty worktrees, then logs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from dolt_watch.targets.local.store import RunStore
 
 INTERVAL_SECONDS = 3600.0
 SWEEP_SECONDS = 10.0
-"""How long one sweep may hold up a tick. The rest is looked at by a later one, in another order."""
+"""Longest time in seconds that one sweep may delay a tick. A later sweep continues, in another
+order.
+"""
 STALE_TEMPORARY_SECONDS = 3600.0
-"""Age after which a folder that no dispatcher finished is deleted."""
+"""Age in seconds after which an unfinished folder of a dispatcher is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A worktree of an ended run. ``why``: why it is not removed by itself."""
+    """A worktree of an ended run. ``why`` says why it is not removed automatically."""
 
     token: str
     bead: str
@@ -46,7 +48,7 @@ def sweep_if_due(store: RunStore, now: float, keep: float) -> None:
 
 
 def sweep(store: RunStore, now: float, keep: float) -> list[str]:
-    """Remove what nobody needs. Returns the tokens whose folders were deleted."""
+    """Remove everything that is no longer needed. Returns the tokens whose folders were deleted."""
     removed: list[str] = []
     until = time.monotonic() + SWEEP_SECONDS
     tokens = store.tokens()
@@ -116,9 +118,9 @@ def _ended_at(store: RunStore, run: Run) -> float:
 
 
 def leftovers(store: RunStore, now: float, keep: float) -> Iterator[Leftover]:
-    """Yield the worktrees that stay although their time is over. Raises StoreUnavailable.
+    """Yield the worktrees that are kept beyond their time. Raises StoreUnavailable.
 
-    ``now``: seconds since the epoch; ``keep``: seconds.
+    ``now``: seconds since the epoch. ``keep``: seconds.
     """
     for token in store.tokens():
         run = store.read(token)

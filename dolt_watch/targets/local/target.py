@@ -1,7 +1,7 @@
 """The target ``local``: runs agents as processes of this machine.
 
-The attempt's token names its run, so a run starts at most once, and whether it started is a fact:
-``settle`` answers it, and prevents a later start.
+The attempt's token names its run, so a run starts at most once. ``settle`` reports whether it
+started, and prevents a later start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROMPT = "{prompt}"
 
 
 class Local:
-    """One kind of agent, on this machine."""
+    """A target that runs one kind of agent on this machine."""
 
     deduplicates = True
 
@@ -45,7 +45,11 @@ class Local:
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``now`` returns seconds since the epoch. Raises SettingsError; nothing is started."""
+        """Check the settings. Nothing is started. ``now`` returns seconds since the epoch.
+
+        Raises:
+            SettingsError: The settings can't work.
+        """
         self.name, self.timeout = settings.name, checked_timeout(settings)
         check_settings(settings)
         self.settings, self._environ, self._now = settings, environ, now
@@ -56,7 +60,7 @@ class Local:
         self.zone: tzinfo = datetime.now().astimezone().tzinfo or UTC
         self._template: Template | None = None
         if settings.prompt_template is not None:
-            self._prompt_template()  # a template that cannot be used is an error before any claim
+            self._prompt_template()  # An invalid template must be an error before any claim.
 
     def _prompt_template(self) -> Template:
         if self._template is None:
@@ -66,7 +70,9 @@ class Local:
     # -- capacity --------------------
 
     def capacity(self) -> Capacity:
-        """Return the free slots. Down: the agent, its repository or the state folder is missing."""
+        """Return the free slots. Down: the agent, its repository or the state directory is
+        missing.
+        """
         try:
             path = environment.build(
                 self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None
@@ -84,12 +90,12 @@ class Local:
         if failing is not None:
             if failing.retry_at > self._now():
                 return Capacity(0, sanitize(failing.why), down=True)
-            free = min(free, 1 if live == 0 else 0)  # one run tells whether it works again
+            free = min(free, 1 if live == 0 else 0)  # One run shows whether the agent works again.
         why = f"{live} of {self.settings.slots} slots are taken"
         return Capacity(free, why, proof="target")
 
     def _tidy(self) -> None:
-        """Remove the worktrees of runs that just ended without work, and at times what is old."""
+        """Remove unused worktrees of runs that just ended, and old ones from time to time."""
         for run in self.store.take_ended():
             self._remove_worktree_if_unused(run)
         keep = self.settings.keep_worktrees.total_seconds()
@@ -129,7 +135,7 @@ class Local:
             "made_at": self._now(),
         }
         if any("\0" in argument for argument in record["argv"]) or "\0" in task.bead:
-            return Refused("the bead has a NUL character, which no argument may hold")
+            return Refused("the bead contains a NUL character, which an argument can't contain")
         try:
             starter = RunStarter(settings, self.store, self.timeout, self.runner)
             return starter.start(task, token, environ, record, prompt, began)
@@ -147,7 +153,10 @@ class Local:
             return ""
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        """Return what became of a run. Without a folder here it is unknown: another host has it."""
+        """Return the state of a run.
+
+        Without a folder here it is unknown, since another host may have it.
+        """
         try:
             run = self.store.read(job)
         except ValueError:
@@ -178,7 +187,8 @@ class Local:
     def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
         """Yield a run's output, the oldest first. ``follow``: until the run ends.
 
-        Raises LookupError if the run has no record on this machine.
+        Raises:
+            LookupError: The run has no record on this machine.
         """
         try:
             folder = self.store.folder(job)
@@ -195,7 +205,7 @@ class Local:
         return run is not None and run.lives
 
     def stop(self, job: str, by: str, reason: str) -> JobReport:
-        """End a run and all its processes, and return what became of it."""
+        """End a run and all its processes, and return its report."""
         try:
             run = stopping.stop(self.store, job, by, reason)
         except (ValueError, StoreUnavailable) as error:
@@ -211,7 +221,17 @@ class Local:
             active = self._last_output(run.token) if self.settings.output_is_life else None
             return JobReport(Verdict.RUNNING, "running", active_at=active)
         self._remove_worktree_if_unused(run)
-        return report_of(ending(run, self.limits, self.zone))
+        report = report_of(ending(run, self.limits, self.zone))
+        if report.failed_at_start:
+            return report._replace(target_failed=self._is_failing())
+        return report
+
+    def _is_failing(self) -> bool:
+        """Return whether the last runs failed at their start, on different beads."""
+        try:
+            return health.failing(self.store, self.name, self.limits, self.zone) is not None
+        except StoreUnavailable:
+            return False
 
     def _last_output(self, token: str) -> datetime | None:
         try:
@@ -227,34 +247,43 @@ class Local:
             sweeping.remove_if_unused(self.store, run)
 
     def leftovers(self) -> Iterator[tuple[str, str]]:
-        """Yield the worktrees kept beyond ``keep_worktrees``, each with how to remove it."""
+        """Yield the worktrees that are kept beyond ``keep_worktrees``, each with the command that
+        removes it.
+        """
         keep = self.settings.keep_worktrees.total_seconds()
         try:
             found = list(sweeping.leftovers(self.store, self._now(), keep))
         except StoreUnavailable:
-            return  # capacity() says so
+            return  # capacity() reports it.
         for left in found:
             says = (
                 f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
             )
             repo = shlex.quote(str(left.repo))
             fix = (
-                f"merge what you need, then: git -C {repo} worktree remove --force"
-                f" {shlex.quote(str(left.folder))} && git -C {repo} branch -D"
-                f" {shlex.quote(left.branch)}"
+                f"Merge the work that you need, then run `git -C {repo} worktree"
+                f" remove --force {shlex.quote(str(left.folder))} && git -C {repo}"
+                f" branch -D {shlex.quote(left.branch)}`."
             )
             yield says, fix
 
     def close(self) -> None:
-        """Nothing is held open between two calls; the runs go on."""
+        """Do nothing: nothing is open between two calls, and the runs continue."""
 
 
 def report_of(end: Ending) -> JobReport:
-    """Return an ending as the protocol has it."""
+    """Return the report for an ending."""
     verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
     error = sanitize(end.error)
     if end.word == "usage limit":
         return JobReport(
             verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
         )
-    return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
+    return JobReport(
+        verdict,
+        end.word,
+        error,
+        dead=end.dead,
+        started=end.word != "not started",
+        failed_at_start=end.failed_quickly,
+    )

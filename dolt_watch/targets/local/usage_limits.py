@@ -1,7 +1,7 @@
-"""Usage limits of agents: recognized by their last output, with the time of the reset. Pure.
+"""Usage limits of agents, recognized by the last output, with the time of the reset. Pure.
 
-The patterns follow messages that the agents print, as their users report them; each agent may
-change its text with any release. ``rest_on`` takes patterns of a user beside them.
+The patterns follow messages of the agents that users reported. Each agent may change its text with
+any release. ``rest_on`` also takes a user's own patterns.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 LONGEST_REST = timedelta(days=1)
-"""A later reset is not believed: the target is tried again after a day."""
+"""Longest time until a reset. A later one is likely misread."""
 LAST_CHARACTERS = 2000
-"""How much of the last output is searched."""
+"""Number of characters of the last output that are searched."""
 AT_ONCE = timedelta(minutes=1)
-"""An agent that reports success is only searched for a limit if it ended within this time."""
+"""An agent that reports success is searched for a limit only if it ended within this time."""
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "claude": (
@@ -37,7 +37,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         r"\bquota will reset\b",
     ),
 }
-"""Name in ``rest_on`` → regular expressions, without regard to case."""
+"""Name in ``rest_on`` → regular expressions, ignoring case."""
 
 _EXIT = re.compile(r"exit (\d{1,3})")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -70,7 +70,7 @@ class UsageLimits:
     """
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """Raises InvalidPattern."""
+        """Compile the entries. Raises InvalidPattern."""
         self.codes: set[int] = set()
         self.patterns: list[re.Pattern[str]] = []
         for entry in entries:
@@ -84,15 +84,18 @@ class UsageLimits:
                 try:
                     self.patterns.append(re.compile(text, re.IGNORECASE))
                 except re.error as error:
-                    raise InvalidPattern(
-                        f"{entry!r} is not a regular expression: {error}"
-                    ) from None
+                    raise InvalidPattern(f"{entry!r} isn't a regular expression: {error}") from None
 
     def match(self, tail: str, code: int | None, lasted: timedelta) -> str:
         """Return the line of the last output that names a limit. Returns '' if there is none.
 
-        ``code``: the exit code; None if a signal ended the agent. An agent that exits with 0 after
-        a longer run may quote such a message in its answer: it is not searched.
+        The output of an agent that exits with 0 after a longer run is not searched, since its
+        answer may quote such a message.
+
+        Args:
+            tail: The last output.
+            code: The exit code. None if a signal ended the agent.
+            lasted: How long the run took.
         """
         if code is None:
             return ""
@@ -110,11 +113,14 @@ class UsageLimits:
 
 
 def reset_time(line: str, now: datetime, local: tzinfo) -> datetime | None:
-    """Return when a limit resets, as a message says it, at most a day from ``now``.
+    """Return when a limit resets according to a message, at most a day from ``now``.
 
-    Understands an epoch (``|1749924000``), an ISO 8601 time, a span (``in 3 hours 4 minutes``) and
-    a time of day (``6pm``, ``18:00``, with a zone in parentheses; without one in ``local``).
-    ``now`` is aware. Returns None if the message has no time, or one that has passed.
+    The message may contain an epoch (``|1749924000``), an ISO 8601 time, a duration (``in 3 hours 4
+    minutes``) or a time of day (``6pm``, ``18:00``). The time of day is in the zone in parentheses,
+    else in ``local``. ``now`` is aware.
+
+    Returns:
+        The time. None if the message has none, or one that has passed.
     """
     found = _absolute(line, local) or _after_span(line, now) or _next_clock(line, now, local)
     if found is None or found <= now:
@@ -162,5 +168,5 @@ def _next_clock(line: str, now: datetime, local: tzinfo) -> datetime | None:
 def _zone(name: str, local: tzinfo) -> tzinfo:
     try:
         return ZoneInfo(name) if name else local
-    except (OSError, ValueError, KeyError):  # no such zone, or no database of zones
+    except (OSError, ValueError, KeyError):  # No such zone, or no database of zones.
         return local

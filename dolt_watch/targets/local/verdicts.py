@@ -1,4 +1,4 @@
-"""What a run's record says of its attempt. Pure."""
+"""The verdict on a run, from its record. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.usage_limits import UsageLimits, reset_time
 
 QUICK = timedelta(seconds=10)
-"""A failure within this time may be the fault of the agent's installation, not of its bead."""
+"""A failure within this time may be caused by the agent's installation and not by its bead."""
 LAST_LINES = 3
-"""How many of the last lines of output a reason quotes."""
+"""Number of last lines of output that a reason quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended.
+    """The end of a run.
 
-    ``word``: 'completed', 'failed', 'killed', 'timeout', 'stopped', 'lost', 'not started',
-    'refused', 'usage limit'. ``dead``: no process of the run is left.
+    ``word`` is 'completed', 'failed', 'killed', 'timeout', 'stopped', 'lost', 'not started',
+    'refused' or 'usage limit'. ``dead``: no process of the run is left.
     """
 
     word: str
@@ -31,18 +31,18 @@ class Ending:
     at: datetime
     lasted: timedelta = timedelta()
     resets_at: datetime | None = None
-    """Usage limit: when it resets, None if the agent did not say."""
+    """When the usage limit resets. None if the agent named no time."""
 
     @property
     def failed_quickly(self) -> bool:
-        """Return whether the agent failed within seconds, by itself."""
+        """Return whether the agent itself failed within seconds."""
         return self.word in ("failed", "killed") and self.lasted <= QUICK
 
 
 def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
-    """Return how a run ended that does not live.
+    """Return the end of a run that no longer lives.
 
-    ``local``: the zone of a reset time that names none.
+    ``local`` is the zone of a reset time without a zone.
     """
     end = run.end
     at = _moment(end.get("ended_at"))
@@ -81,7 +81,7 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
 
 
 def last_lines(tail: str) -> str:
-    """Return the last lines of output that are not blank, joined for one line of text."""
+    """Return the last non-empty lines of output, joined to one line of text."""
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     return " / ".join(lines[-LAST_LINES:])
 

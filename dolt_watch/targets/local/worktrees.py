@@ -1,7 +1,7 @@
 """Git worktrees of attempts: each on a branch of its own, from a freshly resolved base.
 
-A worktree is removed only if nothing is lost with it: no uncommitted change, no commit that no
-other ref reaches, no operation under way, and no process in it.
+A worktree is removed only if nothing is lost: no uncommitted change, no commit that no other ref
+reaches, no operation under way, and no process in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNDER_WAY = (
     "rebase-merge",
     "rebase-apply",
 )
-"""Files in a worktree's git directory while git waits for its user."""
+"""Files in a worktree's git directory while a git operation waits for its user."""
 
 
 def top_level(repo: Path) -> Path:
@@ -45,9 +45,9 @@ def resolve(repo: Path, base: str) -> str:
 
 
 def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:
-    """Return a new branch's name: ``dolt-watch/BEAD/ATTEMPT``. An unusable ID is escaped.
+    """Return the name of a new branch: ``dolt-watch/BEAD/ATTEMPT``. An unusable ID is escaped.
 
-    If the branch exists, the token's beginning is appended: a branch is never reused.
+    If the branch exists, the beginning of the token is appended. A branch is never reused.
     """
     part = bead
     if not re.fullmatch(r"[A-Za-z0-9_]+(?:[.-]?[A-Za-z0-9_]+)*", bead) or bead.endswith(".lock"):
@@ -61,7 +61,7 @@ def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:
 
 
 def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> None:
-    """Make a worktree on a new branch. Raises GitFailed; then nothing of it is left."""
+    """Make a worktree on a new branch. Raises GitFailed if nothing could be made."""
     try:
         git(
             repo,
@@ -80,7 +80,7 @@ def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> N
 
 
 def discard(repo: Path, folder: Path, branch: str, commit: str) -> None:
-    """Remove a worktree in which no agent was ever started, and its branch if it did not move."""
+    """Remove a worktree in which no agent was started, and its branch if it did not move."""
     with suppress(GitFailed):
         git(repo, "worktree", "remove", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +91,7 @@ def discard(repo: Path, folder: Path, branch: str, commit: str) -> None:
 
 
 def kept_because(repo: Path, folder: Path, branch: str) -> str:
-    """Return why a worktree must stay. Returns '' if nothing is lost with it."""
+    """Return why a worktree must stay. Returns '' if nothing would be lost."""
     if not folder.exists():
         return ""
     with suppress(OSError):
@@ -109,7 +109,7 @@ def kept_because(repo: Path, folder: Path, branch: str) -> str:
             return "a git operation is under way in it"
         lost = _only_here(repo, branch, [git(folder, "rev-parse", "HEAD"), *_tip(repo, branch)])
     except GitFailed as error:
-        return f"git cannot tell whether it has changes: {error}"
+        return f"git can't tell whether it has changes: {error}"
     return f"{lost} of its commits are on no other branch" if lost else ""
 
 
@@ -117,11 +117,11 @@ def _tip(repo: Path, branch: str) -> list[str]:
     try:
         return [git(repo, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")]
     except GitFailed:
-        return []  # its user removed or renamed the branch
+        return []  # Its user removed or renamed the branch.
 
 
 def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
-    """Return how many commits no ref but the attempt's own branch reaches."""
+    """Return how many commits are reachable only from the attempt's own branch."""
     found = git(
         repo,
         "rev-list",
@@ -138,10 +138,10 @@ def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
 
 
 def remove(repo: Path, folder: Path, branch: str) -> str:
-    """Remove a worktree and its branch if nothing is lost. Returns why it must stay, else ''.
+    """Remove a worktree and its branch if nothing is lost. Returns why it must stay, or ''.
 
-    git itself checks once more: it refuses to remove a worktree with changes, and to delete a
-    branch that moved meanwhile.
+    git itself checks again: it refuses to remove a worktree with changes, and to delete a branch
+    that moved in the meantime.
     """
     if why := kept_because(repo, folder, branch):
         return why

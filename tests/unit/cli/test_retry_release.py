@@ -64,7 +64,7 @@ def test_a_quarantined_bead_is_due_now_and_goes(cli: Commands) -> None:
     )
     assert phases(cli) == {"bd-0": "waiting"}
     again = cli.run("retry", "bd-0")
-    assert (again.returncode, again.stdout) == (0, "bd-0 waits already: nothing to do\n")
+    assert (again.returncode, again.stdout) == (0, "bd-0 is already waiting: nothing to do\n")
     assert cli.here.kinds("bd-0") == ["claim", "quarantined", "manual-retry"]
     ((actor, detail),) = cli.here.engine.query(
         "SELECT actor, detail FROM watch_decision WHERE kind = 'manual-retry'"
@@ -95,8 +95,8 @@ def test_an_unknown_attempt_needs_a_person_s_word(cli: Commands) -> None:
     stuck(cli, NOT_KNOWN)
     ran = cli.run("retry", "bd-0")
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert "may be at work on it, and a retry starts a second one" in ran.stderr
-    assert "dolt_watch retry bd-0 --not-running" in ran.stderr
+    assert "may be working on it, and a retry would start a second agent" in ran.stderr
+    assert "dolt_watch retry bd-0 --not-running`." in ran.stderr
     assert cli.here.kinds("bd-0") == ["claim", "unknown"]
     assert cli.run("retry", "bd-0", "--not-running").returncode == 0
     assert phases(cli) == {"bd-0": "waiting"}
@@ -118,7 +118,7 @@ def test_a_released_bead_is_a_person_s_own_and_its_slot_is_free(cli: Commands) -
     again = cli.run("release", "bd-0")
     assert (again.returncode, again.stdout) == (
         0,
-        "bd-0 is a person's own already: nothing to do\n",
+        "bd-0 is already a user's own work: nothing to do\n",
     )
     cli.here.tick(timedelta(minutes=1), reap=False)
     assert cli.here.target.sent == ["bd-0", "bd-1"]
@@ -164,7 +164,7 @@ def test_the_state_made_anew_from_history_knows_of_both(cli: Commands) -> None:
         (["release", "bd-O"], 2, "did you mean bd-0"),
         (["release"], 2, "Missing argument"),
         (["retry", "bd-0", "--reason", " "], 2, "say why"),
-        (["release", "bd-0"], 1, "bd-0 is quarantined: it holds no slot"),
+        (["release", "bd-0"], 1, "bd-0 is quarantined and occupies no slot."),
     ],
 )
 def test_what_is_refused_writes_nothing(

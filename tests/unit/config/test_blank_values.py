@@ -102,7 +102,7 @@ def test_within_a_url(url: str, target: str, tmp_path: Path) -> None:
         f"DOLT_WATCH_TARGETS_{target.upper()}_URL": url,
         "DOLT_WATCH_TARGETS_HOOK_SECRET": SECRET,
     }
-    with pytest.raises(SettingsError, match="blank or a line break"):
+    with pytest.raises(SettingsError, match="space or a line break"):
         open_target(load({}, env, tmp_path).targets[target])
 
 

@@ -111,13 +111,15 @@ def test_gone_for_good(here: Light, stub: WebhookStub) -> None:
 
 def test_who_cannot_be_told_stops_nothing(here: Light) -> None:
     def receiver() -> Any:
-        raise SettingsError("target ops has no secret to sign with", where="[targets.ops] secret")
+        raise SettingsError(
+            "Target ops has no secret for the signature.", where="[targets.ops] secret"
+        )
 
     lines: list[str] = []
     with heard(lines.append):
         assert len(Notifier(receiver).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
     assert lines == [
-        "warning: 1 notices wait, nobody can be told: target ops has no secret to sign with"
+        "warning: 1 notices wait, nobody can be told: Target ops has no secret for the signature."
         " ([targets.ops] secret)"
     ]
 

@@ -214,7 +214,7 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     )
     (pause,) = collect_status(loop, here.engine).pauses
     assert pause.startswith("rule agent, ") and pause.endswith(
-        " (holds nothing: there is no rule agent any more)"
+        " (no effect: rule agent does not exist)"
     )
 
 

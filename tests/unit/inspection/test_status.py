@@ -7,16 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dolt_watch.cli.status import _format_text
-from dolt_watch.core.model import Capacity
-from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
-from dolt_watch.inspection.status import collect_status
 from tests.stubs.server import dead_url
-from tests.support.clocks import ShiftedClock
 from tests.support.commands import Commands, commands
-from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
 
 
 @pytest.fixture
@@ -73,19 +66,32 @@ def test_who_waits_for_a_target_that_is_down(cli: Commands) -> None:
     assert status["rules"] == {}
 
 
-def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
-    here = Light(doltlite)
-    here.assign("bd-a", "bd-b")
-    here.tick()
-    loop = build_dry_run(
-        here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None
-    )
-    now = collect_status(
-        loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy")
-    )
-    for width in range(1, 40):
-        lines = _format_text(now, width)
-        assert max(map(len, lines)) <= width
-        assert all(line.strip() for line in lines)
-        text = "".join("".join(lines).split())
-        assert width < 10 or "beadboard,0free:claude-agent-serviceisbusy" in text, width
+def test_only_the_beads_that_are_asked_for(cli: Commands) -> None:
+    cli.here.assign("bd-a", "bd-b")
+
+    def beads(*args: str) -> list[str]:
+        done = cli.run("status", "--format", "json", *args)
+        assert done.returncode == 0, done.stderr
+        return [bead["bead"] for bead in json.loads(done.stdout)["beads"]]
+
+    assert beads() == ["bd-a", "bd-b"]
+    assert beads("bd-b") == ["bd-b"]
+    assert beads("--rule", "agent", "--state", "waiting") == ["bd-a", "bd-b"]
+    assert beads("--state", "running", "--state", "held") == []
+    text = cli.run("status", "bd-b").stdout
+    assert ("bd-b" in text, "bd-a" in text) == (True, False)
+    done = cli.run("status", "bd-bb")
+    assert done.returncode == 2 and "did you mean bd-b" in done.stderr
+    done = cli.run("status", "--rule", "agnt")
+    assert done.returncode == 2 and "did you mean agent?" in done.stderr
+
+
+def test_a_limit_is_for_text(cli: Commands) -> None:
+    cli.here.assign("bd-a", "bd-b", "bd-c")
+    shown = cli.run("status", "--limit", "1").stdout
+    assert "bd-a" in shown and "next: bd-b t, bd-c t (dolt_watch status --all)" in shown
+    assert "next:" not in cli.run("status").stdout, "a pipe gets all beads"
+    for args in (("--all",), ("--limit", "1")):
+        done = cli.run("status", "--format", "json", *args)
+        assert (done.returncode, done.stdout) == (2, "")
+    assert cli.run("status", "--all", "--limit", "2").returncode == 2

@@ -297,7 +297,9 @@ def test_full_notes_are_left_alone_and_the_ledger_carries_the_note(
         assert (here.row("notes"), written.warning) == (f"{full}\n{NOTE}", "")
     else:
         assert (here.row("notes"), written.entry.wrote.note) == (full, "")
-        assert written.warning == f"the notes of bd-1 are full: the ledger alone carries «{NOTE}»"
+        assert (
+            written.warning == f"the notes of bd-1 are full, so only the ledger contains «{NOTE}»"
+        )
 
 
 def test_an_event_that_would_not_fit_says_the_changed_cells_only(here: Here) -> None:

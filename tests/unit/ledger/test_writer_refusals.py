@@ -17,7 +17,7 @@ from tests.unit.ledger.here import CLAIM, FAILED, NOW, PAUSE, REAP, SENT, Here
 
 def test_a_claim_is_refused_where_the_row_says_otherwise(here: Here) -> None:
     here.set("owner = 'nobody'")
-    here.refuses(CLAIM, "^bd-1 no longer matches$")
+    here.refuses(CLAIM, "^bd-1 no longer matches.$")
 
 
 def test_a_claim_asks_again_whether_the_bead_is_ready_where_its_rule_does(here: Here) -> None:
@@ -44,13 +44,13 @@ def test_deferred_is_reckoned_by_the_clock_that_is_decided_by(here: Here) -> Non
 
 @pytest.mark.parametrize("kind", [EntryKind.REAP, EntryKind.REQUEUE])
 def test_nobody_is_reaped_who_is_not_in_progress(here: Here, kind: EntryKind) -> None:
-    here.refuses(REAP._replace(kind=kind), "^bd-1 is no longer in progress$")
+    here.refuses(REAP._replace(kind=kind), "^bd-1 is no longer in progress.$")
 
 
 def test_a_decision_rests_on_head_and_the_fence(here: Here) -> None:
     head, fence = here.head(), here.fence()
     here.set("title = 'changed'")
-    with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
+    with pytest.raises(Conflict, match=r"^History changed since this was decided.$"):
         here.ledger.append_decision(here.context(head, fence), CLAIM)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
         here.ledger.append_decision(here.context(fence="another"), CLAIM)
@@ -63,7 +63,7 @@ def test_a_decision_rests_on_head_and_the_fence(here: Here) -> None:
 def test_a_bead_that_is_gone(here: Here) -> None:
     here.decide(CLAIM)
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
-    with pytest.raises(Conflict, match=r"^the bead was deleted in the same instant$"):
+    with pytest.raises(Conflict, match=r"^The bead was deleted at the same moment.$"):
         here.decide(REAP)
     sent = here.report(SENT._replace(status="open"))
     restored = here.decide(SENT._replace(kind=EntryKind.RESTORE, status="in_progress"))
@@ -86,7 +86,7 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     restore = SENT._replace(kind=EntryKind.RESTORE, status="in_progress")
     head, fence = here.head(), here.fence()
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
-    with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
+    with pytest.raises(Conflict, match=r"^History changed since this was decided.$"):
         here.ledger.append_decision(here.context(head, fence), restore)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
         here.ledger.append_decision(here.context(fence="another"), restore)
@@ -138,19 +138,21 @@ def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
     assert here.entries() == []
     assert timedelta(seconds=60) <= here.clock.moment - NOW < timedelta(seconds=62)
     error = caught.value
-    assert error.message == "bd-1: dispatched (job j7) could not be recorded in 60 s: overtaken"
+    assert error.message == (
+        'Could not record "dispatched (job j7)" for bd-1 within 60 s: overtaken'
+    )
     assert error.where == "attempt 1, token t"
     assert (
         error.fix
-        == "mend that, and note it by hand: bd note bd-1 'dispatched (job j7)'; do not set it open"
-        " while that job runs"
+        == "Fix the database error, then add the note manually: `bd note bd-1 'dispatched (job"
+        " j7)'`. Don't reopen the bead while that job is running."
     )
 
 
 def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
     Overtaken(here, 1000)
     with pytest.raises(
-        OutcomeNotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"
+        OutcomeNotRecorded, match=r'^Could not record "failed" for bd-1 within 60 s: overtaken'
     ):
         here.report(FAILED)
 

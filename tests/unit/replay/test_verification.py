@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dolt_watch.beads.readiness import Readiness
 from dolt_watch.core.decisions import reap_policy
 from dolt_watch.core.decisions.settlement import encode_answer
-from dolt_watch.core.model import Capacity, Decision
+from dolt_watch.core.model import Capacity, Decision, EntryEffects, EntryKind, LedgerEntry
+from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.ledger.writer import LedgerWriter
-from dolt_watch.replay.verification import VerificationResult, verify
+from dolt_watch.replay.verification import VerificationResult, _compare, verify
 from tests.support.embedded_tracker import Light, gone_wrong
 
 HOUR = timedelta(hours=1)
@@ -38,6 +40,44 @@ def test_an_honest_day(day: Light) -> None:
     assert (out.differences, out.unverifiable.total(), out.planned_not_made) == ([], 0, [])
     assert out.same == sum(len(day.kinds(bead)) for bead in ("bd-a", "bd-b", "bd-c")) >= 10
     assert day.target.sent[0] == "bd-b"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "computed"),
+    [
+        ({"sign": {"what": "notes", "who": "somebody", "commit": "c"}}, {"who": UNKNOWN_WRITER}),
+        ({"why": "its row was freed, and nobody said so"}, {"why": "its row was freed"}),
+    ],
+)
+def test_words_of_earlier_releases_still_verify(
+    recorded: dict[str, Any], computed: dict[str, Any]
+) -> None:
+    made = Decision(EntryKind.RENAMED, "a", "agent", 1, "c", detail=recorded)
+    entry = LedgerEntry(
+        bead="a",
+        version=1,
+        kind=made.kind,
+        attempt=1,
+        rule="agent",
+        token="",
+        cause="c",
+        observed="c",
+        at=datetime(2026, 4, 18, tzinfo=UTC),
+        job="",
+        reason="",
+        bead_hash="",
+        settings_hash="",
+        actor="dolt-watch",
+        detail=recorded,
+        wrote=EntryEffects(),
+    )
+    if "sign" in recorded:
+        computed = {"sign": {**recorded["sign"], **computed}}
+    assert list(_compare(entry, made._replace(detail=computed))) == []
+    nothing = {name: None for name in computed}
+    assert [one.field for one in _compare(entry, made._replace(detail=nothing))] == [
+        f"detail.{name}" for name in computed
+    ]
 
 
 def test_nothing_to_verify(doltlite: Engine) -> None:

@@ -216,7 +216,7 @@ def test_numbers_that_make_no_sense_are_not_believed(key: str, value: Any) -> No
     }
     told = interpret_health(HttpResult(200, {}, json.dumps(health).encode()))
     assert (told.slots, told.idle, told.down) == (0, False, True)
-    assert "make no sense" in told.why
+    assert "impossible numbers" in told.why
 
 
 def test_half_of_the_numbers_is_none() -> None:

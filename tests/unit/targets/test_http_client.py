@@ -108,7 +108,7 @@ def test_after_its_time_nothing_is_sent_any_more(
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     assert dispatch(stub.url, 0.05) == Refused(
-        f"no connection in time (127.0.0.1:{stub.port})", unreachable="target"
+        f"connection timed out (127.0.0.1:{stub.port})", unreachable="target"
     )
     assert stub.requests == []
 

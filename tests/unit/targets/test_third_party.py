@@ -109,7 +109,11 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
         ("kind = 'acme'\nurl = 5", "text", "quotes"),
         ("kind = 'acme'\ntoken = 'x'", "no place", "DOLT_WATCH_TARGETS_X_TOKEN"),
         ("kind = 'acne'", "acme", "did you mean acme?"),
-        ("kind = 'broken'", "cannot be imported: ModuleNotFoundError", "pip install"),
+        (
+            "kind = 'broken'",
+            "Can't import the kind of target 'broken': ModuleNotFoundError",
+            "pip install",
+        ),
         ("kind = 'plain'\nurl = 'http://h'", "url", "kind, timeout"),
         ("kind = 'wrong'\nsize = 1", "a type that settings cannot hold: complex", "timedelta"),
     ],

@@ -136,7 +136,7 @@ def test_nor_is_a_long_fold(watched: Watched, monkeypatch: pytest.MonkeyPatch) -
 
     from dolt_watch.core.projection.event_deriver import derive_events
 
-    monkeypatch.setattr("dolt_watch.controller.state_tracker.derive_events", slow)
+    monkeypatch.setattr("dolt_watch.history.reader.derive_events", slow)
     watched.service.step()
     assert len(seen) >= 5 and set(seen) == {200}
 

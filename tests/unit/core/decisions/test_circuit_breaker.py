@@ -145,7 +145,10 @@ def test_the_reason_in_short(why: str, short: str) -> None:
 
 def test_a_held_bead_says_since_when_why_and_when_the_next_try_is() -> None:
     outage = SERVICE._replace(next_at=NOW + 5 * MINUTE)
-    said = "target beadboard is unreachable since 22:30 (HTTP 502 fetch failed); next try at 22:40"
+    said = (
+        "target beadboard has been unreachable since 22:30 (HTTP 502 fetch failed);"
+        " next try at 22:40"
+    )
     made = planned(bead("a"), bead("b"), outage=outage)
     assert {(hold.gate, hold.why) for hold in made.holds.values()} == {("outage", said)} and len(
         made.holds

@@ -49,7 +49,7 @@ def due(*beads: Bead, rule: Rule = AGENT, **more: Any) -> datetime | None:
 
 
 STOPPED = (
-    "its target does not take our credential, or is gone (the log says which); mend it, then"
+    "its target rejected the credential or is gone (see the log); fix it, then run"
     " `dolt_watch resume`"
 )
 OURS = [bead(name, Phase.RUNNING, token="t") for name in ("b", "c", "d", "e")]
@@ -77,7 +77,7 @@ LIMITED = Rule("agent", max_per_hour=2)
         (
             "resting",
             [],
-            "target beadboard asked to be left alone until 2026-04-18T22:35:47Z",
+            "target beadboard is cooling down until 2026-04-18T22:35:47Z",
             AGENT,
             {"cooldowns": {"beadboard": NOW + SECOND}},
         ),
@@ -92,7 +92,7 @@ LIMITED = Rule("agent", max_per_hour=2)
         (
             "max_per_hour",
             [],
-            "2 claims in the last hour, the ceiling is 2",
+            "2 claims in the last hour, max_per_hour is 2",
             LIMITED,
             {"claims": {"agent": (NOW - HOUR, NOW - MINUTE, NOW)}},
         ),
@@ -135,10 +135,10 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"),
         ("stopped", "not stopped"),
-        ("outage", "no outage of its target"),
-        ("resting", "not asked to be left alone"),
+        ("outage", "no outage of the target"),
+        ("resting", "the target is not cooling down"),
         ("max_in_flight", "0 of 1 in flight"),
-        ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
+        ("max_per_hour", "0 claims in the last hour, max_per_hour is 3"),
     ]
     assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][
         -1
@@ -163,13 +163,15 @@ def test_no_settings_stop_nothing() -> None:
         (
             {"age": 1.5},
             HoldReason(
-                "settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z"
+                "settle",
+                "changed at 2026-04-18T22:35:44Z; settles at 2026-04-18T22:35:46Z",
             ),
         ),
         (
             {"age": -2},
             HoldReason(
-                "settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z"
+                "settle",
+                "changed at 2026-04-18T22:35:48Z; settles at 2026-04-18T22:35:50Z",
             ),
         ),
         ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
@@ -177,18 +179,22 @@ def test_no_settings_stop_nothing() -> None:
         (
             {"age": 60, "matched_at": NOW},
             HoldReason(
-                "settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"
+                "settle",
+                "changed at 2026-04-18T22:35:46Z; settles at 2026-04-18T22:35:48Z",
             ),
         ),
         (
             {"age": 1, "matched_at": None},
             HoldReason(
-                "settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"
+                "settle",
+                "changed at 2026-04-18T22:35:45Z; settles at 2026-04-18T22:35:47Z",
             ),
         ),
         (
             {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
-            HoldReason("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
+            HoldReason(
+                "backoff", "attempt 2 failed (HTTP 500); next attempt at 2026-04-18T22:36:46Z"
+            ),
         ),
         ({"age": 2}, None),
         ({"phase": Phase.BACKOFF, "retry_at": NOW}, None),
@@ -216,7 +222,7 @@ def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
     clock = NextDue()
     [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
     assert check == GateResult(
-        "settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong"
+        "settle", True, "changed at 2026-04-18T22:36:46Z, which is in the future: a clock is wrong"
     )
     assert clock.due["dispatch"] is None
 
@@ -288,14 +294,14 @@ def test_a_claim_says_what_it_rests_on() -> None:
 @pytest.mark.parametrize(
     ("outside", "claimed", "holds"),
     [
-        (Observations(), ["a", "b"], {"c": HoldReason("max_in_flight", "2 may go now")}),
+        (Observations(), ["a", "b"], {"c": HoldReason("max_in_flight", "2 slots are free")}),
         (Observations({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
         (
             Observations({"beadboard": Capacity(1)}),
             ["a"],
             {
-                "b": HoldReason("capacity", "target beadboard takes 1 more"),
-                "c": HoldReason("capacity", "target beadboard takes 1 more"),
+                "b": HoldReason("capacity", "target beadboard accepts 1 more"),
+                "c": HoldReason("capacity", "target beadboard accepts 1 more"),
             },
         ),
         (
@@ -337,7 +343,7 @@ def test_two_rules_share_what_their_target_has_free() -> None:
         state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)})
     )
     assert kinds(made) == [(EntryKind.CLAIM, "a"), (EntryKind.CLAIM, "c")]
-    assert made.holds == {"b": HoldReason("capacity", "target beadboard takes 1 more")}
+    assert made.holds == {"b": HoldReason("capacity", "target beadboard accepts 1 more")}
 
 
 def test_each_claim_takes_what_its_target_has_free() -> None:
@@ -350,7 +356,7 @@ def test_each_claim_takes_what_its_target_has_free() -> None:
         outside=Observations({"beadboard": Capacity(3)}),
     )
     assert [one.detail["slots_used"] for one in made.decisions] == [0, 1, 2]
-    assert made.holds == {"d": HoldReason("capacity", "target beadboard takes 3 more")}
+    assert made.holds == {"d": HoldReason("capacity", "target beadboard accepts 3 more")}
 
 
 def test_slots_are_held_by_our_own_attempts_of_the_same_rule() -> None:
@@ -373,7 +379,7 @@ def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_ha
         2,
         "c",
         note="dispatched: job=j",
-        reason="a note of ours was overwritten",
+        reason="a note of dolt_watch was overwritten",
         detail={},
         reason_code=ReasonCode.NOTE_OVERWRITTEN,
     )
@@ -398,7 +404,7 @@ def test_a_silent_claim_becomes_unknown() -> None:
     made = plan(
         bead("b", Phase.CLAIMED), bead("a", Phase.CLAIMED, attempt=1, token="t", deadline=NOW)
     ).decisions
-    why = "no word from its worker by the deadline"
+    why = "its worker recorded no outcome before the deadline"
     assert [one._replace(detail={"deadline": one.detail["deadline"]}) for one in made] == [
         Decision(
             EntryKind.OVERDUE,

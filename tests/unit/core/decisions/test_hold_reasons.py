@@ -17,7 +17,7 @@ DISPATCH = Scope(dispatch=True)
 LATER = NOW + timedelta(minutes=5)
 RUNNING = bead("r", Phase.RUNNING, token="t")
 FAILED = bead("f", Phase.BACKOFF, retry_at=LATER, attempt=1, reason="HTTP 500")
-BACKOFF = "attempt 1 failed (HTTP 500); again at 2026-04-18T22:40:46Z"
+BACKOFF = "attempt 1 failed (HTTP 500); next attempt at 2026-04-18T22:40:46Z"
 BLOCKED = HoldReason("ready", "blocked by x, which is not closed")
 
 
@@ -40,7 +40,7 @@ def told(reasons: Reasons) -> dict[str, str]:
     ("more", "whole"),
     [
         ({"pauses": {"": Pause("", "lunch", NOW, "tess")}}, "paused by tess: lunch"),
-        ({"cooldowns": {"beadboard": LATER}}, "target beadboard asked to be left alone until"),
+        ({"cooldowns": {"beadboard": LATER}}, "target beadboard is cooling down until"),
         ({"outside": Observations({"beadboard": Capacity(0, "busy")})}, "busy"),
         ({"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}}, "1 claims in"),
     ],
@@ -53,7 +53,7 @@ def test_a_bead_s_own_reason_comes_before_its_rule_s(more: dict[str, Any], whole
         "a": "place 1 of 2 in the queue",
         "b": "place 2 of 2 in the queue",
         "f": BACKOFF,
-        "n": "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z",
+        "n": "changed at 2026-04-18T22:35:45Z; settles at 2026-04-18T22:35:47Z",
     }
     assert here.beads["f"].own is not None and here.beads["a"].own is None
     assert not any(one.goes for one in here.beads.values())
@@ -81,7 +81,7 @@ def test_each_bead_behind_the_free_slots_has_a_place_of_its_own() -> None:
         name: f"place {number} of 5 in the queue" for number, name in enumerate("abcde", 1)
     }
     assert [name for name, one in here.beads.items() if one.goes] == ["a", "b"]
-    assert here.rules == {"agent": HoldReason("max_in_flight", "2 may go now")}
+    assert here.rules == {"agent": HoldReason("max_in_flight", "2 slots are free")}
 
 
 def test_what_a_command_attempted_already_waits_for_its_turn() -> None:

@@ -74,20 +74,20 @@ OVERDUE = CLAIMED._replace(deadline=NOW)
 UNKNOWN = bead("a", Phase.UNKNOWN, token="t")
 RUNNING = bead("a", Phase.RUNNING, token="t", job="j7")
 OWN = bead("a", Phase.RUNNING)
-SENDING = ("refused", "a is claimed: until 2026-04-18T22:36:46Z its worker may be sending it")
+SENDING = ("refused", "a is claimed. Its worker may be sending it until 2026-04-18T22:36:46Z.")
 
 
 @pytest.mark.parametrize(
     ("here", "said"),
     [
-        (found(bead("a")), ("nothing", "a waits already")),
+        (found(bead("a")), ("nothing", "a is already waiting")),
         (found(bead("a", Phase.QUARANTINED)), ("manual-retry", "", "", "quarantined", "open")),
         (found(bead("a", Phase.BACKOFF)), ("manual-retry", "", "", "backoff", "open")),
         (found(bead("a", Phase.HELD)), ("manual-retry", "", "", "held", "open")),
         (found(CLAIMED, "in_progress"), SENDING),
         (
             found(OWN, "in_progress"),
-            ("refused", "a is in progress, and not by a dispatch of dolt_watch"),
+            ("refused", "a is in progress, but dolt_watch did not dispatch it."),
         ),
         (
             found(None, "blocked", EntryKind.REAP),
@@ -99,12 +99,12 @@ SENDING = ("refused", "a is claimed: until 2026-04-18T22:36:46Z its worker may b
         ),
         (
             found(None, "blocked", EntryKind.DISPATCHED),
-            ("refused", "a was blocked by somebody else"),
+            ("refused", "a was not blocked by dolt_watch."),
         ),
-        (found(None, "blocked"), ("refused", "a was blocked by somebody else")),
-        (found(None, "closed", EntryKind.REAP), ("refused", "a is closed")),
-        (found(None, "open"), ("refused", "a matches no rule")),
-        (found(None, None, EntryKind.REAP), ("refused", "a was deleted")),
+        (found(None, "blocked"), ("refused", "a was not blocked by dolt_watch.")),
+        (found(None, "closed", EntryKind.REAP), ("refused", "a is closed.")),
+        (found(None, "open"), ("refused", "a matches no rule.")),
+        (found(None, None, EntryKind.REAP), ("refused", "a was deleted.")),
     ],
 )
 def test_retry(here: Found, said: tuple[str, ...]) -> None:
@@ -117,8 +117,8 @@ def test_an_agent_may_be_at_work_so_a_person_s_word_is_needed(one: Bead) -> None
     here = found(one, "in_progress")
     refused = retry(here, "tess", "why", False)
     assert isinstance(refused, Refusal)
-    assert "may be at work on it, and a retry starts a second one" in refused.why
-    assert refused.fix == "once you know that none is: dolt_watch retry a --not-running"
+    assert "may be working on it, and a retry would start a second agent" in refused.why
+    assert refused.fix == "When you know that none is, run `dolt_watch retry a --not-running`."
     assert ("job j7" in refused.why) is bool(one.job)
     made = retry(here, "tess", "why", True)
     assert shape(made) == ("manual-retry", "t", "open", one.phase.value, "in_progress")
@@ -133,12 +133,15 @@ def test_an_agent_may_be_at_work_so_a_person_s_word_is_needed(one: Bead) -> None
         (found(CLAIMED, "in_progress"), SENDING),
         (
             found(RUNNING, "open"),
-            ("refused", "the row of a went back to open while its attempt is under way"),
+            ("refused", "The row of a was set to open while its attempt is under way."),
         ),
-        (found(OWN, "in_progress"), ("nothing", "a is a person's own already")),
-        (found(None, "closed"), ("nothing", "a is not with dolt_watch")),
-        (found(bead("a")), ("refused", "a is waiting: it holds no slot")),
-        (found(bead("a", Phase.QUARANTINED)), ("refused", "a is quarantined: it holds no slot")),
+        (found(OWN, "in_progress"), ("nothing", "a is already a user's own work")),
+        (found(None, "closed"), ("nothing", "a is not tracked by dolt_watch")),
+        (found(bead("a")), ("refused", "a is waiting and occupies no slot.")),
+        (
+            found(bead("a", Phase.QUARANTINED)),
+            ("refused", "a is quarantined and occupies no slot."),
+        ),
     ],
 )
 def test_release(here: Found, said: tuple[str, ...]) -> None:
@@ -184,6 +187,8 @@ def test_what_the_entry_says() -> None:
     released = release(found(RUNNING, "in_progress"), "tess", "mine")
     assert isinstance(released, Decision)
     assert is_ours(released.note) and released.job == "j7"
+    stopped = stop(found(RUNNING, "in_progress"), "tess", "wrong files")
+    assert isinstance(stopped, Decision) and is_ours(stopped.note)
 
 
 def folded(before: Bead | None, kind: EntryKind, facts: RuleMatch, **more: Any) -> Bead | None:

@@ -293,9 +293,10 @@ def test_one_that_may_not_go_yet_keeps_no_other_back() -> None:
     asked = select_candidates(State(beads={one.id: one for one in beads}), policy, NOW, BOTH, {"a"})
     assert [one.id for one in asked.queues["agent"]] == ["d"]
     assert asked.held == {
-        "a": HoldReason("attempted", "attempted by this command already"),
+        "a": HoldReason("attempted", "already attempted by this command"),
         "b": HoldReason(
-            "settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"
+            "settle",
+            "changed at 2026-04-18T22:35:45Z; settles at 2026-04-18T22:35:47Z",
         ),
     }
 

@@ -221,6 +221,61 @@ def test_a_requeue_is_open_again_at_once() -> None:
     assert "retry_at" not in last.detail
 
 
+AT_START = JobReport(Verdict.FINISHED, "failed", "no config", dead=True, failed_at_start=True)
+
+
+@pytest.mark.parametrize("on_stale", ["block", "requeue"])
+@pytest.mark.parametrize(("attempt", "pause"), [(1, 2), (2, 4), (4, 16)])
+def test_a_failure_at_the_start_is_tried_again_after_a_growing_pause(
+    on_stale: str, attempt: int, pause: int
+) -> None:
+    (made,) = plan(
+        bead("a", Phase.RUNNING, age=30, token="t", job="j", attempt=attempt),
+        rule=Rule("agent", on_stale=on_stale),
+        outside=Observations(FREE, {}, {"a": AT_START}),
+        scope=TO_REAP,
+    ).decisions
+    note = "reaper: job j ended failed: no config — requeued"
+    assert (made.kind, made.status, made.note) == (EntryKind.REQUEUE, "open", note)
+    assert made.detail["retry_at"] == (NOW + pause * MINUTE).isoformat()
+    assert "uncounted" not in made.detail
+
+
+def test_a_failure_at_the_start_blocks_the_bead_after_max_attempts() -> None:
+    (made,) = plan(
+        bead("a", Phase.RUNNING, age=30, token="t", job="j", attempt=5),
+        outside=Observations(FREE, {}, {"a": AT_START}),
+        scope=TO_REAP,
+    ).decisions
+    note = "reaper: job j ended failed: no config — blocking"
+    assert (made.kind, made.status, made.note) == (EntryKind.REAP, "blocked", note)
+
+
+def test_a_failure_at_the_start_with_living_processes_begins_no_second_run() -> None:
+    report = AT_START._replace(status_text="error", dead=False)
+    (made,) = plan(
+        bead("a", Phase.RUNNING, age=30, token="t", job="j", attempt=1),
+        outside=Observations(FREE, {}, {"a": report}),
+        scope=TO_REAP,
+    ).decisions
+    assert (made.kind, made.status) == (EntryKind.REAP, "blocked")
+
+
+@pytest.mark.parametrize("attempt", [1, 5, 9])
+def test_a_failure_of_the_target_counts_against_no_bead(attempt: int) -> None:
+    tried = bead("a", Phase.RUNNING, age=30, token="t", job="j", attempt=attempt)
+    tried = tried._replace(sent_at=NOW - MINUTE)
+    (made,) = plan(
+        tried,
+        rule=Rule("agent", max_attempts=5),
+        outside=Observations(FREE, {}, {"a": AT_START._replace(target_failed=True)}),
+        scope=TO_REAP,
+    ).decisions
+    assert (made.kind, made.status, made.note) == (EntryKind.REQUEUE, "open", "")
+    assert made.detail["uncounted"] is True and "retry_at" not in made.detail
+    assert made.detail["uncounted_claim"] == (NOW - MINUTE).isoformat()
+
+
 def test_one_that_is_spared_keeps_no_other_alive() -> None:
     beads = [bead("a", Phase.RUNNING, age=5000), bead("z", Phase.RUNNING, age=4000)]
     made = plan(
@@ -235,8 +290,8 @@ def test_one_that_is_spared_keeps_no_other_alive() -> None:
 @pytest.mark.parametrize(
     ("age", "verdict", "why"),
     [
-        (3599, JobReport(Verdict.RUNNING, "queued"), "the target says that its job j is queued"),
-        (3599, JobReport(Verdict.RUNNING), "the target says that its job j is running"),
+        (3599, JobReport(Verdict.RUNNING, "queued"), "the target reports that its job j is queued"),
+        (3599, JobReport(Verdict.RUNNING), "the target reports that its job j is running"),
         (3600, JobReport(Verdict.RUNNING, "running"), None),
         (3599, JobReport(Verdict.FINISHED, "success"), None),
         (3599, JobReport(Verdict.UNKNOWN), None),
@@ -449,9 +504,7 @@ def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) ->
     assert kinds(made) == ([] if spared else [(EntryKind.REAP, "a")])
     if spared and held is not None:
         at = held.heartbeat.strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert made.holds == {
-            "a": HoldReason("lease", f"agent has a lease with a heartbeat of {at}")
-        }
+        assert made.holds == {"a": HoldReason("lease", f"agent has a lease, last heartbeat {at}")}
 
 
 @pytest.mark.parametrize("idle", [True, False])

@@ -122,6 +122,9 @@ def test_an_entry_that_names_no_readiness_rule_is_of_the_first(written: Any, rea
 def test_what_only_some_targets_know_of_a_job_comes_back() -> None:
     verdicts = {
         "bd-1": JobReport(Verdict.LOST, "not started", "", dead=True, started=False),
+        "bd-7": JobReport(
+            Verdict.FINISHED, "failed", "", dead=True, failed_at_start=True, target_failed=True
+        ),
         "bd-2": JobReport(
             Verdict.FINISHED, "usage limit", "6pm", dead=True, limited=True, resets_at=NOW
         ),

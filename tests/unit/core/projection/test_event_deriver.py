@@ -265,7 +265,7 @@ def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
     found = list(
         derive_events(CommitChanges("c1", AT, "dolt-watch", (row("title", {}, {}, RUNS),)), RULES)
     )
-    assert [event.sign and event.sign.who for event in found] == ["somebody"]
+    assert [event.sign and event.sign.who for event in found] == ["an unknown writer"]
 
 
 @pytest.mark.parametrize(
@@ -394,6 +394,9 @@ def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
         "dispatch outcome unknown (x): not sent again until it is known",
         "dispatch outcome still unknown after 15m — blocking; set it open to try again",
         "dispatch quarantined after 5 attempts: x; edit the bead to try again",
+        "dispatch retried by tess: it is back",
+        "dispatch released by tess: mine",
+        "dispatch stopped by tess: wrong files",
         "dispatch restored: job=j",
         "dispatch restored: attempt 2",
         "reaper: job j7 ended failed: boom — blocking",
@@ -406,7 +409,14 @@ def test_a_note_of_ours_is_told_by_its_whole_line(line: str) -> None:
     assert is_ours(line)
     assert not is_ours(f"> {line}")
     assert is_ours(f"{line}!") is line.startswith(
-        ("dispatched: ", "dispatch failed ", "dispatch restored: ")
+        (
+            "dispatched: ",
+            "dispatch failed ",
+            "dispatch restored: ",
+            "dispatch retried by ",
+            "dispatch released by ",
+            "dispatch stopped by ",
+        )
     ), "what ends with others' words"
 
 

@@ -167,7 +167,7 @@ def test_history_says_so_once() -> None:
         decision.status,
     )
     assert said == (EntryKind.RENAMED, "bd-9", 1, "t", "j", "", "")
-    assert decision.reason == "renamed from bd-1: what was begun under that id goes on"
+    assert decision.reason == "renamed from bd-1; its attempts continue under the new id"
     detail = {name: value for name, value in decision.detail.items() if name != "given"}
     assert detail == {
         "since": AT.isoformat(),

@@ -7,50 +7,59 @@ import pytest
 from dolt_watch.errors import RuleError
 from tests.unit.core.rules.test_compiled_rule import COLUMNS, compiled, refused
 
-ALL = f"issues has: {', '.join(sorted(COLUMNS))}"
+ALL = f"The columns of issues are: {', '.join(sorted(COLUMNS))}"
 FUNCTIONS = (
-    "these can be used: ABS, CHAR_LENGTH, COALESCE, CONCAT, IF, IFNULL, LEFT, LENGTH, LOWER, MOD,"
+    "Use one of: ABS, CHAR_LENGTH, COALESCE, CONCAT, IF, IFNULL, LEFT, LENGTH, LOWER, MOD,"
     " NULLIF, REPLACE, RIGHT, SUBSTRING, TRIM, UPPER"
 )
-ROW_ONLY = "cannot be used: a rule may only ask of the bead's own row"
-EMPTY = ("the expression is empty", "write a condition over the columns of issues, or leave it out")
+ROW_ONLY = "can't be used: a rule may only depend on the bead's own row."
+EMPTY = (
+    "The expression is empty.",
+    "Write a condition over the columns of issues, or remove the key.",
+)
 UNEXPECTED = (
-    "not understood: Invalid expression / Unexpected token",
-    "write one boolean SQL expression",
+    "Syntax error: Invalid expression / Unexpected token.",
+    "Write one boolean SQL expression.",
 )
 OPENED = (
-    "something opened here is never closed",
-    "close the quote, or double a quote within text: 'it''s'",
+    "A quote or parenthesis that is opened here is never closed.",
+    "Close the quote, or double a quote within text: 'it''s'",
 )
-NUL = ("there is a NUL character here", "leave it out")
+NUL = ("The expression contains a NUL character.", "Remove it.")
 SUBQUERY = (
-    "a rule is one expression over the bead's own row: no subqueries",
-    "ask of columns of issues only",
+    "A rule is one expression over the bead's own row. Subqueries aren't allowed.",
+    "Use only columns of issues.",
 )
 VALUE = (
-    "this is a value, where a condition is needed",
-    "compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`",
+    "Expected a condition, but found a value.",
+    "Compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`",
 )
-TWO = ("two comparisons in a row", "put AND between them, or one of them in parentheses")
-DEEP = ("nested too deeply", "leave out needless parentheses")
-LONG = "the expression is too long or nested too deeply"
+TWO = (
+    "Two comparisons follow each other.",
+    "Put AND between them, or put one of them in parentheses.",
+)
+DEEP = ("The expression is nested too deeply.", "Remove unnecessary parentheses.")
+LONG = "The expression is too long or nested too deeply."
 
 
 def missing(what: str) -> tuple[str, str]:
-    return f"not understood: Required keyword: '{what}' missing", UNEXPECTED[1]
+    return f"Syntax error: Required keyword: '{what}' missing.", UNEXPECTED[1]
 
 
 def unknown(what: str) -> tuple[str, str]:
-    return f"{what} cannot be used in a rule", "a rule compares columns of issues with values"
+    return f"{what} can't be used in a rule.", "Compare columns of issues with values."
 
 
 def clock(what: str) -> tuple[str, str]:
-    no_function = f"{what} is no function of the row: its answer changes while the bead does not"
-    return no_function, "compare with a fixed date: '2026-01-31'"
+    no_function = f"{what} is not a function of the row: its result changes while the bead doesn't."
+    return no_function, "Compare with a fixed date: '2026-01-31'"
 
 
 def unfilled(what: str) -> tuple[str, str]:
-    return f"{what} is a placeholder or a variable: nothing fills it in", "write the value itself"
+    return (
+        f"{what} is a placeholder or a variable, and no value is supplied for it.",
+        "Write the value itself.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,8 +67,8 @@ def unfilled(what: str) -> tuple[str, str]:
     [
         ("", 0, EMPTY),
         ("/* nothing */", 0, EMPTY),
-        ("+", 0, ("not understood", UNEXPECTED[1])),
-        ("ELSE title", 0, ("not understood", UNEXPECTED[1])),
+        ("+", 0, ("Syntax error.", UNEXPECTED[1])),
+        ("ELSE title", 0, ("Syntax error.", UNEXPECTED[1])),
         ("title = 1 2", 10, UNEXPECTED),
         ("title =", 6, missing("expression")),
         ("pinned\n  AND assignee titled", 22, UNEXPECTED),
@@ -68,7 +77,7 @@ def unfilled(what: str) -> tuple[str, str]:
         ("pinned)", 6, UNEXPECTED),
         ("pinned AND ()", 0, unknown("TUPLE")),
         ("'x'(1) = title", 3, UNEXPECTED),
-        ("CASE END", 5, ("not understood: Expected END after CASE", UNEXPECTED[1])),
+        ("CASE END", 5, ("Syntax error: Expected END after CASE.", UNEXPECTED[1])),
         ("pinned AND title = 'x", 19, OPENED),
         ("'a' = title AND title = \"x", 24, OPENED),
         ("title = 'it''s' AND title = `x", 28, OPENED),
@@ -80,8 +89,8 @@ def unfilled(what: str) -> tuple[str, str]:
             "pinned; DELETE FROM issues",
             6,
             (
-                "a rule is one expression, not several statements",
-                "leave out the semicolon; join conditions by AND",
+                "A rule is one expression, not several statements.",
+                "Remove the semicolon. Join conditions with AND.",
             ),
         ),
         ("id IN (SELECT 1)", 7, SUBQUERY),
@@ -90,14 +99,14 @@ def unfilled(what: str) -> tuple[str, str]:
         (
             "pinned AND assigne = 'x'",
             11,
-            ("issues has no column assigne", "did you mean assignee?"),
+            ("The table issues has no column assigne.", "Did you mean assignee?"),
         ),
-        ("ASSIGNE = 'x'", 0, ("issues has no column ASSIGNE", "did you mean assignee?")),
-        ("Qqqqqq = 1", 0, ("issues has no column Qqqqqq", ALL)),
+        ("ASSIGNE = 'x'", 0, ("The table issues has no column ASSIGNE.", "Did you mean assignee?")),
+        ("Qqqqqq = 1", 0, ("The table issues has no column Qqqqqq.", ALL)),
         (
             "pinned AND issues.title = 'x'",
             11,
-            ("a column is written without its table", "leave out the name and the dot"),
+            ("A column must be written without its table.", "Remove the name and the dot."),
         ),
         ("updated_at < NOW()", 13, (f"NOW() {ROW_ONLY}", FUNCTIONS)),
         ("updated_at < UTC_TIMESTAMP()", 13, (f"UTC_TIMESTAMP() {ROW_ONLY}", FUNCTIONS)),
@@ -106,16 +115,24 @@ def unfilled(what: str) -> tuple[str, str]:
         ("updated_at < CURRENT_TIME", 13, clock("CURRENT_TIME")),
         ("id = CURRENT_USER", 5, clock("CURRENT_USER")),
         ("'é' = title AND RAND() < 1", 16, (f"RAND() {ROW_ONLY}", FUNCTIONS)),
-        ("COUNT(*) > 1", 0, (f"COUNT() {ROW_ONLY}", "did you mean CONCAT?")),
-        ("LOWR(title) = 'x'", 0, (f"LOWR() {ROW_ONLY}", "did you mean LOWER?")),
-        ("`LOWER`(title) = 'x'", 0, (f"LOWER() {ROW_ONLY}", "did you mean LOWER?")),
+        ("COUNT(*) > 1", 0, (f"COUNT() {ROW_ONLY}", "Did you mean CONCAT?")),
+        ("LOWR(title) = 'x'", 0, (f"LOWR() {ROW_ONLY}", "Did you mean LOWER?")),
+        ("`LOWER`(title) = 'x'", 0, (f"LOWER() {ROW_ONLY}", "Did you mean LOWER?")),
         ("1 < MAX(priority) OVER ()", 4, (f"MAX() {ROW_ONLY}", FUNCTIONS)),
         ("pinned = @x", 9, unfilled("@x")),
         ("pinned = @@x", 9, unfilled("@@x")),
         ("title = ?", 8, unfilled("?")),
         ("title = :x", 8, unfilled(":x")),
-        ("title = %s", 8, ("%s is a placeholder: nothing fills it in", "write the value itself")),
-        ("title = %d", 8, ("%d is a placeholder: nothing fills it in", "write the value itself")),
+        (
+            "title = %s",
+            8,
+            ("%s is a placeholder, and no value is supplied for it.", "Write the value itself."),
+        ),
+        (
+            "title = %d",
+            8,
+            ("%d is a placeholder, and no value is supplied for it.", "Write the value itself."),
+        ),
         ("pinned AND priority", 11, VALUE),
         ("42", 0, VALUE),
         ("'yes'", 0, VALUE),
@@ -129,20 +146,24 @@ def unfilled(what: str) -> tuple[str, str]:
         ("CASE WHEN pinned THEN pinned ELSE title END", 10, VALUE),
         ("COALESCE(pinned, title)", 0, VALUE),
         ("COALESCE(title, pinned)", 0, VALUE),
-        ("IF(pinned, pinned)", 3, ("IF takes three arguments", "write IF(condition, then, else)")),
+        (
+            "IF(pinned, pinned)",
+            3,
+            ("IF requires three arguments.", "Write IF(condition, then, else)."),
+        ),
         ("priority = priority = 1", 0, TWO),
         ("priority = 1 IN (2)", 11, TWO),
         ("title = title LIKE 'x'", 8, TWO),
-        ("title IN ()", 0, ("IN needs a list of values", "write IN ('a', 'b')")),
-        ("title IS id", 9, ("IS is followed by NULL, TRUE or FALSE", "write = or <=>")),
-        ("title LIKE 'x' ESCAPE 'ab'", 22, ("ESCAPE takes one character", "write ESCAPE '|'")),
+        ("title IN ()", 0, ("IN requires a list of values.", "Write IN ('a', 'b').")),
+        ("title IS id", 9, ("IS must be followed by NULL, TRUE or FALSE.", "write = or <=>")),
+        ("title LIKE 'x' ESCAPE 'ab'", 22, ("ESCAPE requires one character.", "Write ESCAPE '|'.")),
         ("COALESCE(pinned, title)", 0, VALUE),
-        ("title LIKE 'x' ESCAPE NULL", 0, ("ESCAPE takes one character", "write ESCAPE '|'")),
+        ("title LIKE 'x' ESCAPE NULL", 0, ("ESCAPE requires one character.", "Write ESCAPE '|'.")),
         ("title = 'x' ESCAPE '|'", 12, UNEXPECTED),
         (
             "SUBSTRING(title) = 'x'",
             10,
-            ("SUBSTRING takes two or three arguments", "write SUBSTRING(column, 1, 3)"),
+            ("SUBSTRING requires two or three arguments.", "Write SUBSTRING(column, 1, 3)."),
         ),
         ("CONCAT() = 'x'", 7, missing("expressions")),
         ("title REGEXP 'x'", 6, unknown("REGEXP")),
@@ -155,12 +176,12 @@ def unfilled(what: str) -> tuple[str, str]:
         (
             " OR ".join(["title = 'x'"] * 399),
             0,
-            (LONG, "write a chain of OR as: column IN ('a', 'b')"),
+            (LONG, "Write a chain of OR as: column IN ('a', 'b')"),
         ),
         (
             " OR ".join(["pinned"] * 2001),
             20000,
-            ("the expression is too long", "mark these beads in one column, and ask for that"),
+            ("The expression is too long.", "Mark these beads in one column, and use that column."),
         ),
     ],
 )
@@ -170,10 +191,10 @@ def test_refused_with_a_caret_and_what_mends_it(when: str, at: int, told: tuple[
 
 
 KEY = (
-    "a key of order_by is missing",
-    "write columns with commas between them: priority, updated_at DESC",
+    "A key of order_by is missing.",
+    "Separate columns with commas: priority, updated_at DESC",
 )
-SAME = ("this key is the same for every bead", "order by a column, not by a number or text")
+SAME = ("This key is the same for every bead.", "Order by a column, not by a number or text.")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +207,11 @@ SAME = ("this key is the same for every bead", "order by a column, not by a numb
         ("IF(pinned, 1, 2), 'x' DESC", 18, SAME),
         ("priority, NULL", 10, SAME),
         ("priority, RAND()", 10, (f"RAND() {ROW_ONLY}", FUNCTIONS)),
-        ("priority DESC, titel DESC", 15, ("issues has no column titel", "did you mean title?")),
+        (
+            "priority DESC, titel DESC",
+            15,
+            ("The table issues has no column titel.", "Did you mean title?"),
+        ),
         ("priority ASC DESC", 9, UNEXPECTED),
         ("id)", 2, UNEXPECTED),
     ],
@@ -212,7 +237,7 @@ def test_as_much_as_may_be() -> None:
     compiled(" OR ".join(["pinned"] * 300))
     compiled(f"NOT title IN ({', '.join(['1'] * 1998)})")
     assert (
-        refused(f"title IN ({', '.join(['1'] * 1999)})")[0].message == "the expression is too long"
+        refused(f"title IN ({', '.join(['1'] * 1999)})")[0].message == "The expression is too long."
     )
 
 
@@ -222,4 +247,6 @@ def test_too_deep_for_the_parser(when: str) -> None:
         compiled(when)
     error = caught.value
     assert (error.message, error.where) == (LONG, "rules.r")
-    assert error.fix == "write a chain of OR as `column IN (…)`, and leave out needless parentheses"
+    assert (
+        error.fix == "Write a chain of OR as `column IN (…)`, and remove unnecessary parentheses."
+    )

@@ -263,7 +263,7 @@ def test_a_table_without_status() -> None:
     with pytest.raises(RuleError) as caught:
         compile_rule(Rule("r", when="a = 1", order_by="a"), {"a": "int"}, "mysql")
     error = caught.value
-    assert error.message == "table issues has no column status, so what runs cannot be derived"
+    assert error.message == 'The table issues has no column status, so "running" can\'t be derived.'
     assert (error.where, error.fix) == ("rules.r.running", "set `running` in [rules.r]")
     said = compile_rule(
         Rule("r", when="a = 1", running="a = 2", order_by="a"), {"a": "int"}, "mysql"
@@ -272,7 +272,7 @@ def test_a_table_without_status() -> None:
 
 
 def test_a_dialect_that_nobody_speaks() -> None:
-    with pytest.raises(ValueError, match="no such dialect: 'oracle'"):
+    with pytest.raises(ValueError, match="Unknown dialect: 'oracle'"):
         compiled("pinned", "oracle")
 
 

@@ -33,14 +33,14 @@ def test_each_missing_right_is_named(make_target: MakeTarget, namespace: Namespa
     namespace.revoke()
     [rights, job] = make_target().check()
     listed = "create jobs, get jobs, list jobs, delete jobs, list pods, list events, get pods/log"
-    assert rights[0] == f"not allowed in the namespace {namespace.name}: {listed}"
+    assert rights[0] == f"Not allowed in the namespace {namespace.name}: {listed}"
     assert "cronjobs/components/agents" in rights[1]
     assert "cannot create resource" in job[0]
 
 
 def test_a_job_that_would_be_refused_is_named(make_target: MakeTarget) -> None:
     [[message, fix]] = make_target(requests={"cpu": "2"}, limits={"cpu": "1"}).check()
-    assert message.startswith("a Job would not be accepted: HTTP 422") and "requests" in message
+    assert message.startswith("A Job would not be accepted: HTTP 422") and "requests" in message
     assert fix
 
 
@@ -58,7 +58,7 @@ def test_a_pod_that_would_be_refused_is_named(
         token.write_text(strict.token(), "utf-8")
         there = {"namespace": strict.name, "token_file": token}
         [[message, fix]] = make_target(job_template=template, image="", command=(), **there).check()
-        assert message.startswith("its pod would be refused: would violate PodSecurity")
+        assert message.startswith("The pod would be refused: would violate PodSecurity")
         assert "runAsNonRoot" in message and "securityContext" in fix
         assert make_target(**there).check() == []
 

@@ -143,21 +143,21 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("refusal", "pods", "age", "report"),
     [
-        (HOPELESS, PodState(False), 0, (Verdict.FINISHED, "error", f"it cannot start: {HOPELESS}")),
+        (HOPELESS, PodState(False), 0, (Verdict.FINISHED, "error", f"it can't start: {HOPELESS}")),
         (QUOTA, PodState(False), 0, (Verdict.RUNNING, "pending", QUOTA)),
-        (QUOTA, PodState(False), 1, (Verdict.FINISHED, "error", f"it cannot start: {QUOTA}")),
+        (QUOTA, PodState(False), 1, (Verdict.FINISHED, "error", f"it can't start: {QUOTA}")),
         ("", PodState(True, waits_for="Pull"), 0, (Verdict.RUNNING, "pending", "Pull")),
         (
             "",
             PodState(True, waits_for="Pull"),
             1,
-            (Verdict.FINISHED, "error", "it cannot start: Pull"),
+            (Verdict.FINISHED, "error", "it can't start: Pull"),
         ),
         (
             "",
             PodState(False),
             1,
-            (Verdict.FINISHED, "error", "it cannot start: no pod runs after 60 s"),
+            (Verdict.FINISHED, "error", "it can't start: no pod is running after 60 s"),
         ),
     ],
 )

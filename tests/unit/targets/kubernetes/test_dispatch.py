@@ -102,7 +102,7 @@ def test_nothing_is_decided_while_the_server_does_not_answer(
     proxy.fail("GET", Fault.DROP)
     target = make_target(server=proxy.url)
     answer = target.dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Unknown) and "connection broken after sending" in answer.why
+    assert isinstance(answer, Unknown) and "the connection broke after sending" in answer.why
     report = target.settle(TOKEN)
     assert report.job == NAME and report.started, "later it is known"
 
@@ -232,7 +232,7 @@ def test_a_missing_token_file_means_that_nothing_was_sent(
     target = make_target(token_file=tmp_path / "missing")
     answer = target.dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.halts_rule
-    assert "missing cannot be read: No such file" in answer.why
+    assert "missing can't be read: No such file" in answer.why
     assert target.capacity().down
 
 

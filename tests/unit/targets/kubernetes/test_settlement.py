@@ -171,7 +171,7 @@ def test_a_job_that_cannot_start_is_reaped_at_once_and_deleted(
     status, notes = tracker.row("bd-1", "status", "notes")
     assert status == "blocked"
     last = notes.splitlines()[-1]
-    assert last.startswith(f"reaper: job {job['metadata']['name']} ended error: it cannot start: ")
+    assert last.startswith(f"reaper: job {job['metadata']['name']} ended error: it can't start: ")
     assert "exceeded quota" in last and last.endswith(" — blocking")
     assert namespace.list_jobs() == [], "a blocked bead has no agent that may still start"
     assert_verifies(tracker)

@@ -155,7 +155,7 @@ def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Names
         report = final(target)
         assert (report.verdict, report.status_text) == (Verdict.FINISHED, "error")
         assert (
-            report.error.startswith("it cannot start: ") and "violates PodSecurity" in report.error
+            report.error.startswith("it can't start: ") and "violates PodSecurity" in report.error
         )
         assert not report.has_ended, "it may start later, as long as it exists"
         allowed = make_target(**there)

@@ -45,6 +45,18 @@ def test_three_beads_in_a_row_open_the_breaker(tmp_path: Path) -> None:
     assert (good.capacity().down, good.capacity().slots) == (False, 2)
 
 
+def test_a_report_says_whose_fault_a_failure_at_the_start_is(tmp_path: Path) -> None:
+    target = local(tmp_path, "exit 1")
+    for number, at_fault in enumerate([False, False, True]):
+        report = run(target, f"{target.token}{number}", f"bd-{number}")
+        assert report.failed_at_start and report.target_failed is at_fault
+    first = target.verdict(f"{target.token}0", None)
+    assert first.target_failed, "a later report on the first run says the same"
+    ended_well = run(local(tmp_path, "exit 0"), f"{target.token}9")
+    assert not ended_well.failed_at_start and not ended_well.target_failed
+    assert not target.verdict(f"{target.token}0", None).target_failed
+
+
 def test_one_bead_that_fails_is_its_own_fault(tmp_path: Path) -> None:
     target = local(tmp_path, "exit 1")
     for number in range(5):

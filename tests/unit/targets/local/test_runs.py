@@ -252,7 +252,7 @@ def test_a_deleted_folder_is_no_proof_while_a_process_runs(tmp_path: Path) -> No
     report = target.settle(target.token)
     assert (
         report.verdict is Verdict.UNKNOWN
-        and "its folder is gone, but processes run" in report.error
+        and "its folder was deleted, but processes run" in report.error
     )
     assert not report.has_ended and not report.dead
     processes.kill_all(lambda: alive(target.token), 5.0)

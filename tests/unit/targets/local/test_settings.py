@@ -27,9 +27,9 @@ from tests.unit.targets.local.agents import local, output, run
         ({"run_timeout": timedelta(0)}, "Target me: run_timeout must be more than 0."),
         ({"env": ("BEADS_ACTOR",)}, "BEADS_ACTOR is set by dolt_watch"),
         ({"env": ("DOLT_WATCH_PASSWORD",)}, "DOLT_WATCH_PASSWORD is a setting of dolt_watch"),
-        ({"env": ("=x",)}, "is not the name of an environment variable"),
-        ({"rest_on": ("(",)}, "is not a regular expression"),
-        ({"prompt_template": Path("/no/such/file.j2")}, "cannot be read"),
+        ({"env": ("=x",)}, "isn't the name of an environment variable"),
+        ({"rest_on": ("(",)}, "isn't a regular expression"),
+        ({"prompt_template": Path("/no/such/file.j2")}, "Can't read the template"),
     ],
 )
 def test_bad_settings(tmp_path: Path, settings: dict[str, Any], says: str) -> None:

@@ -272,14 +272,14 @@ def test_a_checkout_that_takes_too_long_is_refused(repo: Path) -> None:
     hook.chmod(0o755)
     target = agent(repo, "echo x > ran", timeout=timedelta(seconds=1))
     answer = target.dispatch(make_task(), target.token)
-    assert isinstance(answer, Refused) and "did not end within" in answer.why
+    assert isinstance(answer, Refused) and "didn't end within" in answer.why
     hook.unlink()
     assert not worktree(target).exists() and branches(repo) == ["main"]
 
 
 def test_no_git_is_an_error_with_its_name(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(GitFailed, match="git cannot be run"):
+    with pytest.raises(GitFailed, match="git can't be run"):
         worktrees.top_level(repo)
 
 

@@ -1,0 +1,228 @@
+"""The text of ``dolt_watch status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from dolt_watch.core.model import Phase
+from dolt_watch.inspection.screen import Cell, Column, Screen
+from dolt_watch.inspection.status import BeadStatus, Need, Status
+from dolt_watch.timestamps import format_span
+
+GROUP_LIMIT = 20
+"""Beads of a group that are printed by default."""
+LEAST_ROWS = 3
+"""Rows that a group has even on a terminal with too few lines."""
+NEXT_NAMED = 3
+"""Beads that the line 'next: …' names."""
+LABEL = 10
+INDENT = 14
+
+_NEEDS = (
+    Column(),
+    Column(),
+    Column(least=16),
+    Column(drop=1),
+    Column(right=True),
+)
+_UNDER_WAY = (
+    Column(),
+    Column(),
+    Column(least=20),
+    Column(least=24, drop=1),
+    Column(drop=2),
+    Column(drop=3),
+    Column(right=True),
+)
+_QUEUE = (
+    Column(right=True),
+    Column(),
+    Column(drop=2),
+    Column(least=16),
+    Column(least=34),
+    Column(drop=1),
+    Column(right=True),
+)
+
+
+def show_status(
+    now: Status, screen: Screen, limit: int | None = None, clock: str = ""
+) -> list[Text]:
+    """Return the lines of ``status``.
+
+    Args:
+        limit: beads of each group; 0: all; None: as many as fit on the screen, up to GROUP_LIMIT.
+        clock: what the first line shows after the time, for a view that is refreshed.
+    """
+    if limit is not None or not screen.terminal:
+        return _lines(now, screen, limit or 0, clock)
+    lines: list[Text] = []
+    for most in range(GROUP_LIMIT, LEAST_ROWS - 1, -1):
+        lines = _lines(now, screen, most, clock)
+        if len(lines) < screen.height:
+            break
+    return lines
+
+
+def _lines(now: Status, screen: Screen, limit: int, clock: str) -> list[Text]:
+    lines = list(_header(now, screen))
+    if clock:
+        time = f"{screen.moment(now.now, now.now)}  {clock}"
+        lines[0] = screen.split(lines[0], time)
+    for section in (_needs(now, screen, limit), _under_way(now, screen, limit)):
+        lines += [Text(), *section] if section else []
+    queue = _queue(now, screen, limit)
+    lines += [Text(), *queue] if queue else []
+    if not now.beads:
+        lines += [Text(), Text("No bead is waiting, running or held.")]
+    return lines
+
+
+def _header(now: Status, screen: Screen) -> Iterator[Text]:
+    def labelled(label: str, text: str, style: str = "") -> list[Text]:
+        return screen.prose(text, LABEL, style, f"{label}:")
+
+    worker = now.worker
+    if worker is not None:
+        yield from labelled("worker", worker.words, "red" if worker.late else "")
+    for name, capacity in now.targets.items():
+        free = "capacity not known" if capacity.slots is None else f"{capacity.slots} free"
+        state = "unreachable" if capacity.down else free
+        why = f": {capacity.why}" if capacity.why else ""
+        yield from labelled("target", f"{name}, {state}{why}", "red" if capacity.down else "")
+    if now.folded_at is None:
+        yield from labelled("history", "nothing is applied yet")
+    elif now.head != now.folded:
+        ago = format_span(now.now - now.folded_at)
+        yield from labelled("history", f"applied up to {now.folded[:8]}, {ago} ago; HEAD is newer")
+    last = now.last
+    if last is None:
+        yield from labelled("decided", "nothing yet")
+    else:
+        what = f"{last.kind} {last.bead}".rstrip()
+        yield from labelled("decided", f"{what}, {format_span(now.now - last.at)} ago")
+    if now.beads:
+        counts = (f"{number} {phase}" for phase, number in now.counts.items())
+        yield from labelled("beads", ", ".join(counts))
+    for reason in now.pauses:
+        yield from labelled("paused", reason, "yellow")
+
+
+# -- what needs a person --------------------
+
+
+def _needs(now: Status, screen: Screen, limit: int) -> list[Text]:
+    needs = now.needs
+    if not needs:
+        return []
+    count = sum(max(1, len(need.beads)) for need in needs)
+    beads = {one.bead: one for one in now.beads}
+    lines = [screen.heading(f"NEEDS YOU ({count})")]
+    for need in needs:
+        named = need.beads[:limit] if limit else need.beads
+        rows = [_need_row(need, beads[bead], now, screen) for bead in named if bead in beads]
+        first = "" if rows else screen.state(need.kind).text
+        lines += screen.rows(_NEEDS, rows)
+        if len(named) < len(need.beads):
+            lines += screen.prose(f"{len(need.beads) - len(named)} more", INDENT)
+        name = f"{need.target}: " if need.target else ""
+        lines += screen.prose(f"{name}{need.why}", INDENT, first=first)
+        lines += screen.prose(f"fix: {need.fix}", INDENT, "bold")
+    return lines
+
+
+def _need_row(need: Need, one: BeadStatus, now: Status, screen: Screen) -> tuple[Cell, ...]:
+    state = screen.state(need.kind)
+    return (
+        Cell(state.text.ljust(INDENT - 2), state.style),
+        Cell(one.bead),
+        Cell(one.title),
+        Cell(one.rule, "dim"),
+        Cell(format_span(now.now - one.since), "dim"),
+    )
+
+
+# -- under way --------------------
+
+
+def _under_way(now: Status, screen: Screen, limit: int) -> list[Text]:
+    beads = now.under_way
+    if not beads:
+        return []
+    shown = beads[:limit] if limit else beads
+    rows = [
+        (
+            screen.state(one.state(now.now)),
+            Cell(one.bead),
+            Cell(one.title),
+            Cell(_work(one, now, screen)),
+            Cell(one.rule, "dim"),
+            Cell(f"attempt {one.attempt}" if one.attempt else "", "dim"),
+            Cell(format_span(now.now - one.since), "dim"),
+        )
+        for one in shown
+    ]
+    lines = [screen.heading(f"RUNNING ({len(beads)})"), *screen.rows(_UNDER_WAY, rows)]
+    return lines + _more(len(beads) - len(shown), screen)
+
+
+def _work(one: BeadStatus, now: Status, screen: Screen) -> str:
+    """Return the job, and when the bead is reaped without a further sign of life."""
+    if one.phase == Phase.CLAIMED:
+        return one.why or "the request is being sent"
+    job = f"job {one.job}" if one.job else one.why
+    if one.silent_at is None:
+        return job
+    at = screen.moment(one.silent_at, now.now)
+    silence = f"silent since {at}" if one.silent_at <= now.now else f"reaped at {at} if silent"
+    return f"{job}, {silence}" if job else silence
+
+
+# -- the queue --------------------
+
+
+def _queue(now: Status, screen: Screen, limit: int) -> list[Text]:
+    beads = now.queue
+    if not beads and not now.held_rules:
+        return []
+    shown = beads[:limit] if limit else beads
+    rows = [
+        (
+            Cell(str(one.place) if one.place and not one.gate else "-"),
+            Cell(one.bead),
+            Cell(f"P{one.priority}" if one.priority is not None else "", "dim"),
+            Cell(one.title),
+            *_wait(one),
+            Cell(one.rule, "dim"),
+            Cell(format_span(now.now - one.since), "dim"),
+        )
+        for one in shown
+    ]
+    lines = [screen.heading(f"QUEUE ({len(beads)})")]
+    for words in now.held_rules:
+        lines += screen.prose(f"held: {words}", 4, "yellow")
+    lines += screen.rows(_QUEUE, rows, indent=2)
+    rest = beads[len(shown) :]
+    if not rest:
+        return lines
+    return lines + screen.prose(_next(rest), INDENT)
+
+
+def _wait(one: BeadStatus) -> Sequence[Cell]:
+    """Return the bead's own reason. A bead without one waits for its turn."""
+    if one.gate or not one.place:
+        return (Cell(one.why, "yellow"),)
+    return (Cell("next", "green") if one.next else Cell(""),)
+
+
+def _next(rest: Sequence[BeadStatus]) -> str:
+    named = ", ".join(f"{one.bead} {one.title}".rstrip() for one in rest[:NEXT_NAMED])
+    more = len(rest) - NEXT_NAMED
+    count = f"; {more} more" if more > 0 else ""
+    return f"next: {named}{count} (dolt_watch status --all)"
+
+
+def _more(number: int, screen: Screen) -> list[Text]:
+    return screen.prose(f"{number} more: dolt_watch status --all", INDENT) if number > 0 else []

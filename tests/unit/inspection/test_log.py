@@ -1,0 +1,168 @@
+"""The ledger as attempts: what came of each claim, and what ``log`` prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from rich.cells import cell_len
+
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.clock import server_time
+from dolt_watch.inspection.attempts import Attempt, attempts_of, read_rows
+from dolt_watch.inspection.log_view import attempt_lines, entry_lines
+from dolt_watch.inspection.screen import Screen
+from dolt_watch.ledger.reader import read_entries
+from tests.support.commands import Commands, commands
+from tests.support.embedded_tracker import Light
+
+
+def attempts(here: Light) -> list[Attempt]:
+    entries = read_entries(here.engine)
+    rows = read_rows(here.engine, {entry.bead for entry in entries if entry.bead})
+    return attempts_of(entries, rows, server_time(here.engine) + timedelta(hours=9))
+
+
+def outcomes(here: Light, bead: str) -> list[str]:
+    return [one.outcome for one in attempts(here) if one.bead == bead][::-1]
+
+
+def test_one_line_an_attempt(doltlite: Engine) -> None:
+    here = Light(doltlite, max_attempts=2)
+    here.assign("bd-a")
+    here.target.answers.extend([Busy("HTTP 409: {}", 409), Refused("HTTP 500: boom", 500)])
+    here.tick()
+    here.tick(timedelta(minutes=9))
+    here.tick(timedelta(minutes=30))
+    assert outcomes(here, "bd-a") == ["busy", "failed", "running"]
+    newest, failed, busy = attempts(here)
+    assert (newest.job, newest.attempt, newest.rule, newest.title) == ("job3", 2, "agent", "t")
+    assert [entry.kind.value for entry in newest.entries] == ["claim", "dispatched"]
+    assert (failed.reason, busy.job) == ("HTTP 500: boom", "")
+    assert newest.took is not None and newest.took > timedelta(hours=8), "it still runs"
+    assert failed.took is not None and failed.took < timedelta(minutes=1)
+    here.tick(timedelta(hours=2))
+    assert outcomes(here, "bd-a")[-1] == "reaped"
+
+
+@pytest.mark.parametrize(
+    ("row", "outcome", "timed"),
+    [
+        ("status = 'closed', closed_at = NOW()", "done", True),
+        ("status = 'closed'", "done", False),
+        ("status = 'open', assignee = 'ann'", "ended", False),
+        ("status = 'blocked'", "ended", False),
+        ("priority = 1", "running", True),
+    ],
+)
+def test_the_end_of_a_run_is_in_the_row(
+    doltlite: Engine, row: str, outcome: str, timed: bool
+) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.sql(f"UPDATE issues SET {row.replace('NOW()', repr(str(server_time(doltlite))[:19]))}")
+    (one,) = attempts(here)
+    assert (one.outcome, one.took is not None) == (outcome, timed)
+
+
+def test_what_the_row_says_is_of_the_last_attempt_only(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.sql("UPDATE issues SET status = 'open' WHERE id = 'bd-a'")
+    here.tick(timedelta(minutes=9))
+    assert outcomes(here, "bd-a") == ["ended", "running"]
+    here.sql("UPDATE issues SET status = 'closed', closed_at = '2026-04-18 12:00:00'")
+    assert outcomes(here, "bd-a") == ["ended", "done"]
+
+
+def test_an_unknown_outcome_and_a_deleted_bead(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.target.answers.append(Unknown("no answer"))
+    here.tick()
+    here.sql("DELETE FROM issues WHERE id = 'bd-a'")
+    (one,) = attempts(here)
+    assert (one.outcome, one.title, one.reason) == ("unknown", "", "no answer")
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
+def test_lines_fit_a_terminal(doltlite: Engine, width: int) -> None:
+    here = Light(doltlite)
+    here.goes_wrong()
+    here.sql("UPDATE issues SET title = '" + "漢字 " * 40 + "'")
+    now = server_time(doltlite)
+    shown = Screen(True, width, 40, color=False, unicode=True)
+    lines = attempt_lines(attempts(here), now, shown)
+    lines += entry_lines(read_entries(here.engine), now, shown)
+    assert max(cell_len(line.plain) for line in lines) <= width
+    plain = Screen(False, 0, 0, color=False, unicode=False)
+    assert "漢字 " * 39 in attempt_lines(attempts(here), now, plain)[1].plain
+
+
+@pytest.fixture
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
+    with commands(doltlite_path) as made:
+        yield made
+
+
+def test_what_is_selected(cli: Commands) -> None:
+    assert cli.run("log").stdout == "No decisions yet.\n"
+    cli.here.goes_wrong()
+
+    def told(*args: str) -> tuple[set[str], set[str]]:
+        done = cli.run("log", "--format", "json", *args)
+        assert done.returncode == 0, done.stderr
+        facts = json.loads(done.stdout)
+        return (
+            {one["bead"] for one in facts["entries"]},
+            {one["outcome"] for one in facts["attempts"]},
+        )
+
+    assert told("--bead", "bd-b")[0] == {"bd-b"}
+    assert {"running", "blocked"} <= told()[1]
+    beads, found = told("--kind", "give-up")
+    assert (len(beads), found) == (1, {"blocked"}), "the whole attempt, by one of its entries"
+    assert told("--rule", "nope") == (set(), set())
+    assert told("--until", "2020-01-01T00:00:00Z") == (set(), set())
+    assert told("--since", "2020-01-01T00:00:00Z") == told()
+    assert cli.run("log", "--rule", "nope").stdout == "No decisions match.\n"
+    entries = cli.run("log", "--entries").stdout.splitlines()
+    assert len(entries) == 1 + cli.decisions()
+    assert entries[0].split() == ["TIME", "BEAD", "VERSION", "ENTRY", "ATTEMPT", "RULE", "REASON"]
+    assert len(cli.run("log", "--limit", "1").stdout.splitlines()) == 2
+    facts = json.loads(cli.run("log", "--entries", "--format", "json").stdout)
+    assert "attempts" not in facts and len(facts["entries"]) == cli.decisions()
+    done = cli.run("log", "--bead", "bd-aa")
+    assert done.returncode == 2 and "did you mean bd-a" in done.stderr
+    assert cli.run("log", "--follow", "--limit", "1").returncode == 2
+
+
+def test_log_and_status_agree_on_what_runs(cli: Commands) -> None:
+    cli.here.goes_wrong()
+    facts = json.loads(cli.run("log", "--format", "json").stdout)
+    status = json.loads(cli.run("status", "--format", "json").stdout)
+    runs = {one["bead"] for one in facts["attempts"] if one["outcome"] == "running"}
+    assert runs == {one["bead"] for one in status["beads"] if one["phase"] == "running"}
+
+
+def test_follow_prints_what_is_committed(cli: Commands) -> None:
+    command = [sys.executable, "-m", "dolt_watch", "log", "--follow", "--since", "1h", "--format"]
+    cli.run("pause", "--reason", "lunch")
+    with subprocess.Popen(
+        [*command, "json"], env=cli.env, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline())["kind"] == "pause"
+        cli.run("resume")
+        assert json.loads(follower.stdout.readline())["kind"] == "resume"
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(60) == 0
