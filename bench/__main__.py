@@ -29,7 +29,7 @@ from tests.stubs.beadboard import BeadBoardStub
 
 @dataclass(frozen=True)
 class Scale:
-    """How often, and of what size."""
+    """Numbers of repetitions, and sizes of databases."""
 
     idle: int = 40
     dispatches: int = 20

@@ -1,7 +1,7 @@
 """The floor of a tick: a Python process that imports pymysql, connects, and asks one query.
 
-Arguments: host, port, user, database; then 'bare' to leave out the TLS set-up that pymysql does
-by default, as we do; and 'held' to print the KB that it held.
+Arguments: host, port, user, database. Then 'bare' to leave out the TLS setup that pymysql does by
+default, as dolt_watch does, and 'held' to print the process' maximum memory in KB.
 """
 
 import sys

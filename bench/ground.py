@@ -1,6 +1,4 @@
-"""What is measured on: bd workspaces, and databases of a given size, all on one Dolt server of
-our own.
-"""
+"""The databases of the bench: bd workspaces, and trackers of a given size, on one Dolt server."""
 
 from __future__ import annotations
 
@@ -117,7 +115,7 @@ def _row(bead: str, assignee: str = "", acceptance: str = "") -> str:
 
 
 def place(server: Server, folder: Path, board: str) -> Place:
-    """A real bd workspace with ten beads that nobody is to dispatch."""
+    """A real bd workspace with ten beads that no rule matches."""
     folder.mkdir()
     made = beads.workspace(server, folder)
     env = {**made.env, "BEADBOARD_URL": board}
@@ -169,8 +167,9 @@ def sized(
 
 @contextlib.contextmanager
 def own_server(folder: Path) -> Iterator[Server]:
-    """``dolt`` on PATH, its own server, data in ``folder``; never a server that somebody named:
-    its disk is measured too.
+    """Start ``dolt`` from PATH with its data in ``folder``.
+
+    A server that a variable names isn't used, because the bench also measures the disk.
     """
     import shutil
 

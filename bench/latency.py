@@ -1,5 +1,7 @@
-"""From the commit of an assignment to the POST: of ``run`` as it is, of CronJobs by their
-schedule and what their processes take to get there.
+"""The time from the commit of an assignment to the POST.
+
+``run`` is measured. For CronJobs it is computed from their schedule and the measured time of their
+processes.
 """
 
 from __future__ import annotations

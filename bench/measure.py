@@ -39,7 +39,7 @@ def alternate(runs: int, *each: Callable[[int], float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Process:
-    """What a process is run with."""
+    """The folder and the environment of a process."""
 
     cwd: Path
     env: Mapping[str, str]
@@ -113,8 +113,9 @@ def ticked(settings: Settings, expect: str = "") -> float:
 
 
 def size(folder: Path) -> int:
-    """Bytes of a database's files, without ``.dolt/stats``: there Dolt's own background job
-    writes when it likes, whoever is at work.
+    """Return the bytes of a database's files without ``.dolt/stats``.
+
+    Dolt's background job writes there at its own times.
     """
     return sum(
         file.stat().st_size

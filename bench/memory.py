@@ -1,4 +1,4 @@
-"""What `dolt_watch run` holds, and the most that commands hold while they read a long history."""
+"""The memory of `dolt_watch run`, and the maximum of commands that read a long history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stubs.beadboard import BeadBoardStub
 from tests.support.servers import Server
 
 MB = 1_000_000 / 1024
-"""What the kernel calls KB, in one."""
+"""The kernel's KB in a megabyte."""
 PEAK = (sys.executable, str(Path(__file__).with_name("peak.py")))
 COMMANDS = {"replay --verify": ("replay", "--verify"), "replay": ("replay",), "events": ("events",)}
 EACH = 200
@@ -27,7 +27,7 @@ EACH = 200
 def memory(
     server: Server, folder: Path, board: BeadBoardStub, commits: tuple[int, int], dispatches: int
 ) -> Iterator[Figure]:
-    """``commits``: of a short history and of the long one that goes on from it."""
+    """``commits``: of a short history, and of the long one that continues it."""
     short, long = commits
     here = sized(server, folder / "memory", 10, 10, board.url)
     least = subprocess.run(

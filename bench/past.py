@@ -1,4 +1,4 @@
-"""What it costs to ask about the past, on one long history."""
+"""The cost of commands that explain the past, on one long history."""
 
 from __future__ import annotations
 

@@ -123,16 +123,16 @@ def _svg(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
     return HEAD.format(height=y - 20) + "\n".join(parts) + "\n</svg>\n"
 
 
-SERIES: Mapping[str, str] = {"dolt_watch": "ours", "original": "original", "floor": "floor"}
+SERIES: Mapping[str, str] = {"dolt_watch": "own", "original": "original", "floor": "floor"}
 HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {height}" role="img" \
 aria-labelledby="t" font-family="system-ui, sans-serif" font-size="13">
   <title id="t">Milliseconds of one command: dolt_watch, the original, and the floor</title>
   <style>
     text {{ fill: #1c2733 }} .title {{ font-size: 15px; font-weight: 600 }}
-    .ours {{ fill: #2f6fb0 }} .original {{ fill: #b9783a }} .floor {{ fill: #8a97a3 }}
+    .own {{ fill: #2f6fb0 }} .original {{ fill: #b9783a }} .floor {{ fill: #8a97a3 }}
     @media (prefers-color-scheme: dark) {{
       text {{ fill: #e6edf3 }}
-      .ours {{ fill: #6aa8e8 }} .original {{ fill: #d9a066 }} .floor {{ fill: #7d8a96 }}
+      .own {{ fill: #6aa8e8 }} .original {{ fill: #d9a066 }} .floor {{ fill: #7d8a96 }}
     }}
   </style>
 """

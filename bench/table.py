@@ -12,7 +12,7 @@ HEAD = ("what", "at", "dolt_watch", "floor", "×", "original", "×", "bar", "")
 
 
 class Figure(NamedTuple):
-    """What was measured for the line of that name, in its unit. ``at``: at which size."""
+    """The measured value of the line of that name, in its unit. ``at`` is the size."""
 
     name: str
     ours: float
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     figure: Figure
 
     def ratio(self, of: str) -> float | None:
-        """Ours by what stands beside it."""
+        """Return the value divided by the floor or the original."""
         beside = {FLOOR: self.figure.floor, ORIGINAL: self.figure.original}[of]
         return self.figure.ours / beside if beside else None
 

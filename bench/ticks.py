@@ -1,5 +1,5 @@
-"""Ticks as processes: with nothing to do, after a change that concerns nobody, and with a bead
-to dispatch.
+"""Ticks as processes: with nothing to do, after a change that affects no rule, and with a bead to
+dispatch.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""dolt_watch: an event-sourced watcher for beads, on Dolt's own commit diffs."""
+"""dolt_watch: an event-sourced dispatcher for beads, based on Dolt's commit diffs."""
 
 __version__ = "0.1.0"

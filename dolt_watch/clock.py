@@ -1,4 +1,4 @@
-"""Clocks: the database server's, a fixed one, and the process's own."""
+"""Clocks: the clock of the database server, a fixed clock, and the clock of the process."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What the loop knows of time."""
+    """The clock of the loop."""
 
     def now(self, database: datetime) -> datetime:
-        """The moment to decide by, given the database's clock."""
+        """Return the moment to decide by, given the database server's time."""
         ...
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
 
 
 class DatabaseClock:
-    """The database's own clock: what every real run uses."""
+    """The clock of the database server, which all live commands use."""
 
     def now(self, database: datetime) -> datetime:
         return database
@@ -31,7 +33,7 @@ class DatabaseClock:
 
 
 class FixedClock:
-    """``--now``: stands still; only for runs that write nothing."""
+    """A clock that only ``sleep`` moves, for ``--now`` and for dry runs."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -44,9 +46,10 @@ class FixedClock:
 
 
 class MonotonicClock:
-    """The process's own time, for pauses only: decisions go by the database's clock."""
+    """The clock of the process, for pauses only. Decisions use the database server's time."""
 
     def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment."""
         return time.monotonic()
 
     def wait(self, stop: threading.Event, seconds: float) -> None:

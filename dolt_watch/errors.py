@@ -1,17 +1,13 @@
-"""Everything that can go wrong, with what mends it.
+"""All errors, with their exit codes.
 
-An error says what was wrong (its message), where (``where``), and what mends it (``fix``: a
-command or a line to change). Its class carries the exit code of the command that it ends, so
-that a CronJob's log and its colour agree:
+An error has a message (what is wrong), ``where`` (the place) and ``fix`` (a command or a change).
+Its class defines the exit code of the command that it ends:
 
-====
-=======================================================================================================
-code  meaning ====
-=======================================================================================================
-1     a dispatch failed or is unknown, the target is down while beads wait, a check did not hold
-2     usage, settings, an expression, metadata.json, another project's id 3     the database:
-unreachable, wrong password, missing, no beads database, not migrated, a newer schema ====
-=======================================================================================================
+1. A dispatch failed or its outcome is unknown, the target is down while beads wait, or a check
+   failed.
+2. Usage, settings, a rule's expression, metadata.json, or a project ID mismatch.
+3. The database: unreachable, wrong password, missing, not a beads database, not migrated, or
+   migrated by a newer version.
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ from typing import Self
 
 
 class DoltWatchError(Exception):
-    """dolt_watch cannot go on."""
+    """dolt_watch can't continue."""
 
     exit_code = 1
 
@@ -33,7 +29,7 @@ class DoltWatchError(Exception):
         super().__init__(self.message)
 
     def with_detail(self, text: str) -> Self:
-        """Append ``text`` to the message, and return the error."""
+        """Append a text to the message, and return the error."""
         self.message += text
         return self
 
@@ -61,19 +57,17 @@ class SettingsError(DoltWatchError):
 
 
 class RuleError(SettingsError):
-    """A rule's expression is not usable."""
+    """A rule's expression is invalid."""
 
 
 class NoSuchCommit(SettingsError):
-    """History has no commit of this name.
-
-    ``whole``: a full hash was named, not the beginning of one.
-    """
+    """History has no such commit."""
 
     def __init__(
         self, message: str, *, whole: bool, where: str | None = None, fix: str | None = None
     ) -> None:
         self.whole = whole
+        """Whether a full hash was specified, and not the beginning of one."""
         super().__init__(message, where=where, fix=fix)
 
 
@@ -81,13 +75,13 @@ class NoSuchCommit(SettingsError):
 
 
 class OutcomeNotRecorded(DoltWatchError):
-    """A target answered, and that could not be written."""
+    """The answer of a target could not be recorded."""
 
 
 class MissingRule(DoltWatchError):
-    """The rule that guards a claim or a reap is missing: an error in dolt_watch itself.
+    """The rule that guards a claim or a reap is missing. Nothing is written.
 
-    Nothing is written.
+    This is an error in dolt_watch itself.
     """
 
 
@@ -95,13 +89,13 @@ class MissingRule(DoltWatchError):
 
 
 class DatabaseError(DoltWatchError):
-    """The database cannot be used."""
+    """The database can't be used."""
 
     exit_code = 3
 
 
 class Unreachable(DatabaseError):
-    """The database server cannot be reached."""
+    """Can't reach the database server."""
 
 
 class AccessDenied(DatabaseError):
@@ -109,7 +103,7 @@ class AccessDenied(DatabaseError):
 
 
 class BranchDenied(AccessDenied):
-    """The user may not write to this branch."""
+    """The database user has no permission to write to this branch."""
 
 
 class ReadOnly(AccessDenied):
@@ -121,9 +115,9 @@ class NoSuchDatabase(DatabaseError):
 
 
 class OlderDolt(DatabaseError):
-    """This Dolt server is older than the one that wrote its data:
+    """This Dolt server is older than the server that wrote its data.
 
-    Dolt 2 writes tables that Dolt 1 cannot open.
+    Dolt 2 writes tables that Dolt 1 can't open.
     """
 
 
@@ -132,18 +126,19 @@ class NotABeadsDatabase(DatabaseError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this database has no table 'issues': it is not a beads database",
+            "This database has no table 'issues', so it is not a beads database.",
             fix=(
-                "name the database that bd uses: `bd init` makes one, .beads/metadata.json names it"
+                "Specify the database that bd uses. `bd init` creates it, and .beads/metadata.json"
+                " contains its name."
             ),
         )
 
 
 class NotMigrated(DatabaseError):
-    """The tables of dolt_watch are not there yet."""
+    """The tables of dolt_watch don't exist yet."""
 
-    mended_by = "dolt_watch init, which on Kubernetes is the Job dolt-watch-init"
-    """The Job's name is that in cronjobs/."""
+    FIX = "Run `dolt_watch init`. On Kubernetes, run the Job dolt-watch-init."
+    """The fix. The Job is defined in cronjobs/."""
 
 
 class NewerSchema(DatabaseError):
@@ -151,11 +146,11 @@ class NewerSchema(DatabaseError):
 
 
 class NoSuchTable(DatabaseError):
-    """A table does not exist; ``table`` names it."""
+    """A table doesn't exist."""
 
     def __init__(self, table: str, **more: str | None) -> None:
         self.table = table
-        super().__init__(f"table {table} does not exist", **more)
+        super().__init__(f"The table {table} does not exist.", **more)
 
 
 class ServerPanic(DatabaseError):
@@ -163,49 +158,53 @@ class ServerPanic(DatabaseError):
 
 
 class SchemaChanged(DatabaseError):
-    """A column that a rule uses is gone from the beads schema."""
+    """The beads schema no longer contains a column that a rule uses."""
 
 
 class UnsupportedSchema(DatabaseError):
-    """A table or column of beads that dolt_watch needs does not exist in this tracker."""
+    """A table or column that dolt_watch requires doesn't exist in this tracker."""
 
 
-# -- inside the loop: caught there, never shown --------------------
+# -- inside the loop: caught there, never printed --------------------
 
 
 class Conflict(DoltWatchError):
-    """Somebody else wrote first: the transaction is rolled back; look again and decide anew.
+    """Another transaction committed first. The transaction is rolled back; poll and decide again.
 
-    Dolt: 1213, duplicate key (1062) on an insert of ours, 1105 'constraint violations' or
-    'optimistic lock failed'. DoltLite: a UNIQUE constraint, SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
+    Dolt reports 1213, 1062 (duplicate key of the inserted entry), or 1105 with 'constraint
+    violations' or 'optimistic lock failed'. DoltLite reports a UNIQUE constraint, SQLITE_BUSY or
+    SQLITE_BUSY_SNAPSHOT.
     """
 
 
 class Unexplained(DatabaseError):
-    """The rows that a diff shows do not account for what changed: the table's schema changed on
-    the way.
+    """The rows of a diff don't explain the new hash of a table.
+
+    The schema of the table changed between the two commits.
     """
 
 
 class MigrationInProgress(Conflict):
-    """bd's schema migration is not committed; run `bd dolt commit`"""
+    """bd's schema migration is not committed. Run `bd dolt commit`."""
 
 
 class MergeInProgress(Conflict):
-    """Somebody's merge, conflicts or constraint violations stand unfinished in this database:
-    nothing is written until they are resolved.
+    """The database has an unfinished merge, conflicts or constraint violations.
+
+    Nothing is written until they are resolved.
     """
 
 
 class UnknownCommit(DoltWatchError):
-    """A commit hash that this database's history does not hold (any more)."""
+    """History doesn't contain this commit, or no longer does."""
 
 
 class NothingToCommit(DoltWatchError):
-    """DOLT_COMMIT had nothing to say; the SQL transaction stands committed all the same."""
+    """DOLT_COMMIT found no changes. The SQL transaction is committed anyway."""
 
 
 class BeadNotFound(DoltWatchError):
-    """The bead's row is gone, so a row that refers to it cannot be written (1452, or 1105 on a
-    foreign key).
+    """The bead was deleted, so no row that refers to it can be written.
+
+    Dolt reports 1452, or 1105 on a foreign key.
     """

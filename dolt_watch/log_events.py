@@ -1,6 +1,6 @@
-"""The events of the log: each line of ``run --log json`` names one of these in its ``event`` key.
+"""The events of the log. The key ``event`` of each line of ``run --log json`` is one of these.
 
-The keys are an interface, like the names of metrics: they stay when a message is reworded.
+The names are an interface, like the names of metrics: they stay the same if a message changes.
 """
 
 from __future__ import annotations
@@ -12,98 +12,92 @@ from enum import StrEnum
 from typing import Any
 
 LOGGER = "dolt_watch"
-"""The logger above all others of this package.
-
-Nothing is printed unless its user adds a handler.
-"""
+"""Name of the package's top logger. Nothing is printed unless a program adds a handler."""
 
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 
 
 class LogEvent(StrEnum):
-    """What a line of the log is about."""
+    """The event of a log line."""
 
     WATCHING = "watching"
-    """`run` begins."""
+    """`run` started."""
     STOPPED = "stopped"
-    """`run` ends after SIGTERM or SIGINT."""
+    """`run` ended after SIGTERM or SIGINT."""
     UNRECORDED = "unrecorded"
-    """`run` ends before the answer of a target came; a later tick settles that attempt."""
+    """`run` ended before a target answered. A later tick settles the attempt."""
     SERVING = "serving"
-    """The address of /metrics, the health checks and the live report."""
+    """The address of /metrics, the health checks and the live page."""
     LEADING = "leading"
-    """This process took the lock: it dispatches and reaps."""
+    """This process acquired the lock. It dispatches and reaps."""
     STANDING_BY = "standing-by"
-    """Another process holds the lock."""
+    """Another process has the lock. This process waits for it."""
     ERROR = "error"
-    """A tick broke off. `error` names the class of the error."""
+    """A tick failed. `error` is the class of the error."""
     RECOVERED = "recovered"
-    """The first good tick after an error."""
+    """The first successful tick after an error."""
     IDLE = "idle"
-    """A poll found nothing new."""
+    """A poll found no changes."""
     NONE_ELIGIBLE = "none-eligible"
     """A tick found no eligible bead."""
     MERGING = "merging"
-    """An unfinished merge: the tick is skipped."""
+    """The database has an unfinished merge. The tick is skipped."""
     MIGRATING = "migrating"
-    """bd's schema migration is not committed: nothing is adopted, and decisions that would
-    commit a part of it wait.
+    """bd's schema migration is not committed. Until it is, nothing is adopted, and decisions that
+    would commit a part of the migration wait.
     """
     OVERTAKEN = "overtaken"
-    """Other workers were faster too many times in a row: the tick ends."""
+    """Too many consecutive transactions conflicted with other workers. The tick ends."""
     DECISION = "decision"
-    """An entry of the ledger was written.
+    """An entry was appended to the ledger.
 
-    `kind`, `bead`, `version`, `rule` and `commit` name it.
+    `kind`, `bead`, `version`, `rule` and `commit` identify the entry.
     """
     RULE_HELD = "rule-held"
-    """Something holds all beads of `rule` in its queue; `gate` names it."""
+    """The gate `gate` holds all waiting beads of `rule`."""
     HOLDING = "holding"
-    """`bead` does not go now for a reason of its own; `gate` names it."""
+    """The gate `gate` holds `bead`."""
     TARGET_BUSY = "target-busy"
-    """The target takes no bead now."""
+    """The target accepts no bead at the moment."""
     KEEPING = "keeping"
-    """`bead` runs and is not reaped now."""
+    """`bead` is running, and is not reaped."""
     ALSO_MATCHES = "also-matches"
-    """`bead` matches a second rule, and goes by the first."""
+    """`bead` matches several rules. The first one applies."""
     NOT_STOPPED = "not-stopped"
-    """The run of `bead` could not be stopped after its attempt had ended."""
+    """The run of `bead` could not be stopped after its attempt ended."""
     ADOPTED = "adopted"
-    """Rows that others left uncommitted were committed."""
+    """Changes that other programs left uncommitted were committed."""
     RESTORING = "restoring"
-    """History lost a live attempt of `bead`: it is written again."""
+    """History no longer contains the current attempt of `bead`. The attempt is recorded again."""
     RESYNC = "resync"
-    """The state was made anew."""
+    """The state was rebuilt."""
     REPROCESS = "reprocess"
-    """History after a commit is folded again."""
+    """History after a commit is reprocessed."""
     CLOCK = "clock"
-    """A clock or a time zone is wrong somewhere."""
+    """A clock or a time zone is wrong."""
     NO_SUCH_RULE = "no-such-rule"
-    """A rule is paused that the settings do not have."""
+    """A pause names a rule that the settings don't contain."""
     IGNORED_TABLE = "ignored-table"
-    """`dolt_ignore` keeps a watched table out of history."""
+    """`dolt_ignore` excludes a watched table from history."""
     NOTES_FULL = "notes-full"
-    """The notes of a bead have no room: only the ledger carries the note."""
+    """The notes of a bead are full. Only the ledger contains the note."""
     NOTICE = "notice"
-    """The receiver of notifications did not take one."""
+    """The receiver of notifications refused one, or could not be reached."""
     PROCESS = "process"
-    """What Python or a library would write to stderr: an error in a thread, a warning.
-
-    `logger` names the library.
-    """
+    """An error in a thread, or a warning of Python or a library. `logger` names the library."""
     DRY_RUN = "dry-run"
-    """What a tick would do."""
+    """A decision that a live tick would make."""
 
 
 def event_fields(event: LogEvent, *, steady: str | None = None, **fields: Any) -> dict[str, Any]:
-    """Return the ``extra`` of a log call: attributes that its record gets.
+    """Return the ``extra`` of a log call: attributes of its record.
 
     Args:
-        event: What the line is about.
-        steady: For a condition that lasts, the part of the line that counts as news. None: it
-            happens once.
-        fields: The facts of the line. ``bead``, ``rule``, ``target`` or ``sign`` name the subject
-            of a condition that lasts.
+        event: The event of the line.
+        steady: For a lasting condition, the part of the line whose change makes the condition new.
+            None for an event that happens once.
+        fields: The values of the line. ``bead``, ``rule``, ``target`` or ``sign`` identify the
+            subject of a lasting condition.
     """
     return {"event": event, "steady": steady, "fields": fields}
 
@@ -111,13 +105,13 @@ def event_fields(event: LogEvent, *, steady: str | None = None, **fields: Any) -
 def log_condition(
     logger: logging.Logger, level: int, message: str, event: LogEvent, **fields: Any
 ) -> None:
-    """Log a condition that lasts, and is news whenever its line changes."""
+    """Log a lasting condition, which is new whenever its message changes."""
     logger.log(level, message, extra=event_fields(event, steady=message, **fields))
 
 
 @contextlib.contextmanager
 def handling(handler: logging.Handler) -> Iterator[None]:
-    """Log this package's records from INFO on to ``handler`` until the block ends."""
+    """Send records of at least INFO to a handler until the block ends."""
     own = logging.getLogger(LOGGER)
     level = own.level
     own.addHandler(handler)

@@ -1,27 +1,28 @@
-"""Text that others wrote, made safe to print in a note, a commit message or a terminal."""
+"""Make text of other programs safe for notes, commit messages and terminals."""
 
 from __future__ import annotations
 
 import unicodedata
 
 LIMIT = 500
-"""Bodies from outside are cut to so many characters."""
+"""Maximum number of characters of a text from outside."""
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# Cc: control; Cf: bidi overrides and what else is invisible; Cs: lone surrogates, which no UTF-8
-# can hold; Zl, Zp: line breaks by another name.
+# Cc: control characters. Cf: bidi overrides and other invisible characters. Cs: lone surrogates,
+# which UTF-8 can't encode. Zl, Zp: line and paragraph separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Joiners are invisible too, but emoji and several scripts cannot be written without them, and
-# they reorder nothing.
+# Joiners are invisible too, but emoji and several scripts need them, and they reorder nothing.
 _JOINERS = frozenset({"\u200c", "\u200d"})
 
 
 def sanitize(text: str, limit: int = LIMIT) -> str:
-    """``text`` with what cannot be seen shown escaped, in at most ``limit`` characters: what is
-    cut off is told by '…'.
+    """Return a text with invisible characters escaped, as one line.
 
-    An escape is never cut in two. A backslash stays as it is, so that JSON reads as it was
-    received.
+    Escapes are never split. Backslashes aren't escaped, so that JSON stays readable.
+
+    Args:
+        text: The text.
+        limit: Maximum number of characters. A longer text is cut, and ends with "…".
     """
     if limit < 1:
         return ""

@@ -1,4 +1,4 @@
-"""Statistics of plain values: durations, and the depth of the queue over time."""
+"""Statistics of durations, and the depth of the queue over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class DurationStats(NamedTuple):
-    """A number of durations in figures: None where there are none."""
+    """Statistics of durations. The figures are None if there are no durations."""
 
     number: int
     median: timedelta | None = None
@@ -20,6 +20,7 @@ class DurationStats(NamedTuple):
 
     @classmethod
     def of(cls, durations: Iterable[timedelta]) -> DurationStats:
+        """Return the statistics of durations."""
         ordered = sorted(durations)
         if not ordered:
             return cls(0)
@@ -29,7 +30,7 @@ class DurationStats(NamedTuple):
 
 
 class QueueDepth(NamedTuple):
-    """How many beads were where after a change."""
+    """Number of beads in each state after a change."""
 
     at: datetime
     waiting: int
@@ -40,18 +41,17 @@ class QueueDepth(NamedTuple):
 
 
 class QueueDepthSeries:
-    """The depths in the order in which they were added, each only if it differs from the one
-    before.
-    """
+    """A series of depths, in the order in which they were added. Repeats are skipped."""
 
     def __init__(self, waiting: int | None = None, under_way: int = 0, held: int = 0) -> None:
-        """The depth before the first change; without one, the first that is added is kept."""
+        """Begin with a depth, or without one, in which case the first added depth is kept."""
         self._first = None if waiting is None else (waiting, under_way, held)
         self._last = self._first
-        # packed: 32 bytes a change, of which a long history has many
+        # Packed arrays: 32 bytes for each change. A long history has many changes.
         self._at, self._counts = array("d"), array("L")
 
     def add(self, at: datetime, waiting: int, under_way: int, held: int = 0) -> None:
+        """Append a depth, unless it equals the last one."""
         counts = (waiting, under_way, held)
         if counts != self._last:
             self._at.append(at.timestamp())
@@ -65,15 +65,16 @@ class QueueDepthSeries:
             )
 
     def since(self, begins: datetime) -> tuple[QueueDepth, ...]:
-        """The depth before the first change, at ``begins``, then all changes in the order of
-        time. Clocks differ: a change of an earlier date counts from ``begins``.
+        """Return the initial depth, dated ``begins``, and all changes in the order of time.
+
+        Clocks differ between machines: an earlier change is dated ``begins``.
         """
         first = () if self._first is None else (QueueDepth(begins, *self._first),)
         changes = (one._replace(at=max(begins, one.at)) for one in self)
         return (*first, *sorted(changes, key=lambda one: one.at))
 
     def forget(self, before: datetime) -> None:
-        """Drop what is older, but for the last of it."""
+        """Remove the depths before a moment, except for the last of them."""
         old = max(0, sum(at < before.timestamp() for at in self._at) - 1)
         del self._at[:old]
         del self._counts[: 3 * old]

@@ -1,4 +1,4 @@
-"""Tables in plain text."""
+"""Tables as plain text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dolt_watch.sanitize import sanitize
 
 LONGEST_CELL = 4000
-"""Characters of a table's cell: as many as of a line."""
+"""Maximum number of characters of a cell, as of a line."""
 
 
 def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns; the last may run on.
+    """Return the lines of a table with aligned columns. The last column isn't padded.
 
-    What others wrote may stand in a cell: it is escaped here, since an escape takes more room.
+    Cells are escaped before they are measured, because an escape is wider than its character.
     """
     rows = [[sanitize(cell, LONGEST_CELL) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]

@@ -1,8 +1,8 @@
-"""Time: one clock, injected, and the few ways in which times are read and written.
+"""Read and write times.
 
-Every time inside dolt_watch is an aware datetime in UTC. ``datetime.now`` is called nowhere: the
-clock is the database's, as the look brings it, so that workers on several machines agree, and a
-test or ``--now`` moves it.
+All times inside dolt_watch are aware datetimes in UTC. ``datetime.now`` is never called: the clock
+is that of the database server, as each poll returns it. So workers on several machines agree, and
+tests and ``--now`` can set the time.
 """
 
 from __future__ import annotations
@@ -12,26 +12,31 @@ from typing import Any
 
 
 def to_utc(value: Any) -> datetime | None:
-    """A database's date and time (datetime, or text as DoltLite and JSON give it) as aware UTC;
-    None for NULL and ''.
+    """Return a database value as aware UTC, or None for NULL and ''.
+
+    Args:
+        value: A datetime, or the text that DoltLite and JSON contain.
+
+    Raises:
+        ValueError: The value is not a date and time.
     """
     if value is None or value == "":
         return None
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
-        raise ValueError(f"not a date and time: {value!r}")
+        raise ValueError(f"{value!r} is not a date and time.")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 MAX_YEAR = 9000
-"""From this year on a time is nobody's: sums with it would pass the last one that there is."""
+"""First year of times that are never intended. Adding to them could overflow."""
 
 
 def parse_any(value: Any) -> datetime | None:
-    """A time that somebody else wrote, however far it is: only to be compared with.
+    """Return the time that another program wrote, or None if the value is not a time.
 
-    None where it is none.
+    Only compare the result: arithmetic with a time near the maximum overflows.
     """
     try:
         return to_utc(value)
@@ -40,36 +45,32 @@ def parse_any(value: Any) -> datetime | None:
 
 
 def parse_foreign(value: Any) -> datetime | None:
-    """A time that somebody else wrote, in a row or in an import:
-
-    None where it is none, or one that nobody can mean.
-    """
+    """Return the time that another program wrote, or None if it is no time or after MAX_YEAR."""
     moment = parse_any(value)
     return moment if moment is not None and moment.year < MAX_YEAR else None
 
 
 LATEST = datetime(MAX_YEAR, 1, 1, tzinfo=UTC)
+"""Latest date that a commit counts as."""
 
 
 def clamp_commit_date(moment: datetime) -> datetime:
-    """The date of a commit, which whoever makes it may choose: never later than sums with it can
-    be.
-    """
+    """Return the date of a commit, at most LATEST. The author of a commit can choose its date."""
     return moment if moment.year < MAX_YEAR else LATEST
 
 
 def iso(moment: datetime) -> str:
-    """2026-04-18T22:35:46Z: whole seconds, the form of the original's notes."""
+    """Return a time as 2026-04-18T22:35:46Z: whole seconds, as in the original's notes."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def whole_minutes(span: timedelta) -> int:
-    """Whole minutes, rounded down, never negative: the <N> of the reaper's notes."""
+    """Return whole minutes, rounded down and never negative, as in the reaper's notes."""
     return max(0, int(span.total_seconds() // 60))
 
 
 def format_span(span: timedelta) -> str:
-    """A span for people: '45s', '12m', '3h 5m', '2d 4h'."""
+    """Return a duration for people: '45s', '12m', '3h 5m' or '2d 4h'."""
     seconds = max(0, int(span.total_seconds()))
     if seconds < 60:
         return f"{seconds}s"
@@ -81,7 +82,7 @@ def format_span(span: timedelta) -> str:
 
 
 def exact(span: timedelta) -> str:
-    """A span to the second up to an hour ('12s', '5m12s', '6m'), else as ``ago`` has it."""
+    """Return a duration to the second up to one hour ('12s', '5m12s'), then like format_span()."""
     seconds = max(0, int(span.total_seconds()))
     if seconds < 60 or seconds >= 3600:
         return format_span(span)

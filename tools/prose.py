@@ -25,7 +25,7 @@ PENDING = ROOT / "tests/docs/prose_pending.txt"
 
 RULES: dict[str, str] = {
     r"\bmend(s|ed|ing)?\b": "fix, repair",
-    r"\b(stands|stood)\b|\bstand\b(?![- ](in|by)\b)": "exist, be active, be in",
+    r"\bst(ands|ood)\b|\bstand\b(?![-\s](in|by)\b)": "exist, be active, be in",
     r"\btold\b|\btells? (of|nothing)\b": "report, tell whom what",
     r"\b(ours|theirs)\b": "name the owner",
     r"\b(we|us|our)\b": "dolt_watch, or 'you' for the reader",

@@ -1,5 +1,6 @@
-"""``make release VERSION=1.2.3``: the one version of ``dolt_watch/__init__.py`` in every place
-that must name it, and in the changelog. Nothing is published.
+"""``make release VERSION=1.2.3``: set the version in all files that contain it.
+
+The changelog gets a heading. Nothing is published.
 """
 
 from __future__ import annotations
@@ -23,33 +24,37 @@ NAMED: Mapping[str, str] = {
     "docs/recipes/kubernetes.md": rf'newTag: "{VERSION}"',
     "docs/quickstart.md": rf"(?m)^dolt_watch {VERSION}$",
 }
-"""File → how the version stands there: images are tagged with it, pages print it."""
+"""File → pattern of the version in it."""
 
 UNRELEASED = "## [Unreleased]\n"
 
 
 class Refused(Exception):
-    """Said to whoever releases; nothing was written."""
+    """The release is refused. Nothing is written."""
 
 
 def named(root: Path = ROOT) -> Iterator[tuple[str, str]]:
-    """Each file and version that it names, as often as it does."""
+    """Yield each file with each version that it contains."""
     for name, pattern in NAMED.items():
         for version in re.findall(pattern, (root / name).read_text("utf-8")):
             yield name, version
 
 
 def released(root: Path, version: str, today: date) -> Iterator[tuple[Path, str]]:
-    """The files as they will be. Raises Refused."""
+    """Yield the new text of each file.
+
+    Raises:
+        Refused: The version is invalid, or there is nothing to release.
+    """
     if not re.fullmatch(VERSION, version):
-        raise Refused(f"{version!r} is no version: write VERSION=1.2.3")
+        raise Refused(f"{version!r} is not a version. Use for example VERSION=1.2.3.")
     now = next(found for name, found in named(root) if name == SOURCE)
     if _numbers(version) <= _numbers(now):
-        raise Refused(f"{version} is not newer than {now}, which {SOURCE} names")
+        raise Refused(f"{version} is not newer than {now}, the version in {SOURCE}.")
     changelog = root / "CHANGELOG.md"
     before, heading, after = changelog.read_text("utf-8").partition(UNRELEASED)
     if not heading or not after.split("\n## ")[0].strip():
-        raise Refused("CHANGELOG.md has nothing under [Unreleased]")
+        raise Refused("CHANGELOG.md has no entries under [Unreleased].")
     yield changelog, f"{before}{heading}\n## [{version}] - {today:%Y-%m-%d}\n{after}"
     for name, pattern in NAMED.items():
         text = (root / name).read_text("utf-8")
@@ -61,6 +66,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Set the version, and return the exit code."""
     version = arguments[0] if arguments else ""
     try:
         files = list(released(root, version, datetime.now(UTC).date()))
@@ -71,8 +77,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         path.write_text(text, "utf-8")
         sys.stdout.write(f"written: {path.relative_to(root)}\n")
     sys.stdout.write(
-        f"now: make test check, then git commit -am 'Release {version}' && git tag -a v{version} -m"
-        f" {version}\n"
+        f"Next: make test check, then git commit -am 'Release {version}'"
+        f" && git tag -a v{version} -m {version}\n"
     )
     return 0
 

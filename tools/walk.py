@@ -1,11 +1,11 @@
 """The walk of one dispatch: ``python -m tools.walk``.
 
-Prints the functions of dolt_watch that run between ``dolt_watch dispatch`` and its end, in the
-order of their first call, and counts what a reader who follows them has to go through: functions,
-files, and returns to a file already left. One new bead waits in a tracker on DoltLite, its target
-answers over HTTP, and the state of the tick before is saved.
+Print the functions that ``dolt_watch dispatch`` calls, in the order of their first call. Count the
+functions, their files, and the returns to an earlier file, which a reader has to follow. One new
+bead waits in a tracker on DoltLite, its target answers over HTTP, and the state of the previous
+tick is saved.
 
-Left out is what a reader takes for granted: settings, engines, HTTP, and small helpers.
+Settings, engines, HTTP and small helpers are left out, because readers know them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Hop(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What one dispatch runs through."""
+    """The functions of one dispatch."""
 
     hops: list[Hop]
     """Each function once, in the order of first calls."""

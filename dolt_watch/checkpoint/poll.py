@@ -185,7 +185,7 @@ def _not_migrated() -> NotMigrated:
     return NotMigrated(
         "the tables of dolt_watch are not in this database (or not on this branch)",
         fix=(
-            f"{NotMigrated.mended_by}   (as a user who may create tables; `dolt_watch init"
+            f"{NotMigrated.FIX}   (as a user who may create tables; `dolt_watch init"
             " --print-sql` shows what it does)"
         ),
     )

@@ -1,6 +1,6 @@
 """The command line.
 
-A command's module is imported when it is run, and not before: --help and --version import none.
+The module of a command is imported when the command runs. --help and --version import none.
 """
 
 from __future__ import annotations
@@ -16,36 +16,52 @@ import click
 from dolt_watch import __version__
 from dolt_watch.errors import DoltWatchError
 
-COMMANDS = {
-    "init": "Make the tables of dolt_watch in a beads database.",
-    "dispatch": "Hand waiting beads to their target.",
-    "reap": "Block beads whose agent has fallen silent.",
-    "tick": "Dispatch and reap, until nothing is left to do.",
-    "run": "Stay up: dispatch and reap as things happen.",
-    "why": "What became of a bead, and why it goes or does not.",
-    "events": "What history's commits meant for the beads, as JSON lines.",
-    "replay": "What other settings would have decided.",
-    "log": "The decisions, newest first.",
-    "status": "What waits, runs and is held, and why.",
-    "report": "One page of what happened, to open in a browser.",
-    "pause": "Stop handing out beads; audited in history.",
-    "resume": "Hand out beads again.",
-    "retry": "Try beads again now: quarantined, held, unknown, or blocked by dolt_watch.",
-    "release": "Take a running bead over: its slot is free.",
-    "stop": "End a bead's run, and block the bead.",
-    "logs": "Show the output of a bead's agent.",
-    "doctor": "Is everything as it must be, and what mends it.",
-    "config": "The effective settings, and where each came from.",
-    "demo": "See it work, in a temporary folder, in ten seconds.",
+GROUPS = {
+    "Run": {
+        "dispatch": "Send waiting beads to their targets, once.",
+        "reap": "Block beads whose agents show no activity, once.",
+        "tick": "Dispatch and reap, once.",
+        "run": "Dispatch and reap continuously.",
+    },
+    "Inspect": {
+        "status": "Show waiting, running and held beads, and why.",
+        "why": "Explain a bead's history and why it is or isn't dispatched.",
+        "log": "List the decisions, newest first.",
+        "logs": "Show the output of a bead's agent.",
+        "events": "Print the events of history as JSON lines.",
+        "report": "Write an HTML page about recent activity.",
+        "replay": "Compare recorded decisions with those of other settings.",
+    },
+    "Control": {
+        "pause": "Stop dispatching. Running agents continue.",
+        "resume": "Start dispatching again.",
+        "retry": "Try beads again now.",
+        "release": "Take over a running bead by hand.",
+        "stop": "Stop the agent of a bead, and block the bead.",
+    },
+    "Set up": {
+        "init": "Create dolt_watch's tables in a beads database.",
+        "doctor": "Check the setup and suggest fixes.",
+        "config": "Show the settings in force and where each value came from.",
+        "demo": "See dolt_watch at work in a temporary folder.",
+    },
 }
-"""Name → its line in --help.
+"""Heading in --help → name of a command → its line there."""
 
-The module ``dolt_watch.cli.<name>`` holds the command as ``command``.
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
+"""Name → line of each command.
+
+The module ``dolt_watch.cli.<name>`` contains the command as ``command``.
 """
+
+COMPLETE = "_DOLT_WATCH_COMPLETE"
+"""Environment variable by which a shell asks for completion (click's convention)."""
+EXAMPLE = "Example: "
+"""Start of the last paragraph of each command's docstring."""
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name, and imports one when it is run."""
+    """A group that knows its commands by name, and imports a command when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,35 +70,58 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"dolt_watch.cli.{cmd_name}").command
+        text, marker, example = (command.help or "").partition(EXAMPLE)
+        if marker:
+            # "\b" keeps click from wrapping the example: a wrapped command can't be copied.
+            command.help = text.rstrip()
+            command.epilog = f"\b\nExample:\n  {' '.join(example.split())}"
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            # Late: only a wrong name needs suggestions.
+            from dolt_watch.errors import SettingsError
+            from dolt_watch.sanitize import sanitize
             from dolt_watch.suggestions import suggest
 
-            ctx.fail(f"No such command {args[0]!r}: {suggest(args[0], COMMANDS)}")
+            raise SettingsError(
+                f"There is no command {sanitize(args[0], 80)!r}.", fix=suggest(args[0], COMMANDS)
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="Run `dolt_watch COMMAND --help` for the options and an example of a command.",
+)
 @click.version_option(__version__, prog_name="dolt_watch", message="%(prog)s %(version)s")
 @click.option(
-    "--debug", is_flag=True, help="Show the traceback of an error (or DOLT_WATCH_DEBUG=1)."
+    "--debug", is_flag=True, help="Show the traceback of an error (or set DOLT_WATCH_DEBUG=1)."
 )
 def group(**_debug: bool) -> None:
-    """Hands beads to AI agents, and says so in Dolt's own history."""
+    """Send beads to AI agents, and record each decision in Dolt's history."""
 
 
 def main() -> None:
-    """Run, and end the process with the exit code that ``errors`` says."""
-    # Read here and not by click: an error while it parses has a traceback too, and who is told
-    # to add --debug adds it at the end.
+    """Run a command, and end the process with the exit code that ``errors`` defines."""
+    instruction = os.environ.get(COMPLETE, "")
+    if instruction.endswith("_source"):
+        # Late: only a shell's completion needs it.
+        from dolt_watch.cli.completion import scripts
+
+        click.echo(scripts(group, instruction, COMPLETE))
+        sys.exit(0)
+    # Parsed here and not by click: an error of click's own parser has a traceback too, and users
+    # who are asked to add --debug add it at the end.
     args = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in (
         "",
@@ -92,29 +131,28 @@ def main() -> None:
     _configure_streams()
     try:
         code = group.main(args, prog_name="dolt_watch", standalone_mode=False)
-        # What stands in the buffer would meet a closed pipe after this function, where nobody
-        # catches it.
+        # A closed pipe must raise here: after this function, no handler would catch the error.
         sys.stdout.flush()
         sys.exit(code or 0)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        if debug:
+            _traceback()
+        _fail(error)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except BrokenPipeError:
-        # `dolt_watch log | head`: the reader has enough. 1 is click's code for it.
+        # `dolt_watch log | head`: the reader has enough. click uses exit code 1 for it.
         _detach_stdout()
         sys.exit(1)
     except DoltWatchError as error:
         if debug:
             _traceback()
-        from dolt_watch.cli.options import exit_with_error
-
-        exit_with_error(error)
+        _fail(error)
     except Exception as error:
         if debug:
             _traceback()
         else:
+            # Late: only an unexpected error needs it.
             from dolt_watch.sanitize import sanitize
 
             said = sanitize(f"{type(error).__name__}: {error}")
@@ -124,12 +162,20 @@ def main() -> None:
         sys.exit(1)
 
 
-def _configure_streams() -> None:
-    """What a terminal or a pipe cannot show, or that there is none, must end no command.
+def _fail(error: DoltWatchError | click.ClickException) -> None:
+    """Print an error, and end the process with its exit code."""
+    # Late: --help imports no module of a command.
+    from dolt_watch.cli.options import exit_with_error, usage_error
 
-    What the encoding lacks is escaped as JSON does it, which people can read as well; the
-    handler "backslashreplace" would write escapes that JSON does not have. Where the descriptor
-    is closed (``>&-``) Python has no stream at all, and the first socket would get its number.
+    exit_with_error(error if isinstance(error, DoltWatchError) else usage_error(error))
+
+
+def _configure_streams() -> None:
+    """Make stdout and stderr accept any text, and replace them if they are closed.
+
+    Characters that the encoding lacks are escaped as in JSON, which people can read as well. The
+    error handler "backslashreplace" would write escapes that JSON doesn't have. If a descriptor is
+    closed (``>&-``), Python has no stream at all, and the first socket would get its number.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -150,7 +196,10 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _detach_stdout() -> None:
-    """Python would complain once more while it closes stdout, and change the exit code."""
+    """Point stdout at /dev/null if it is broken.
+
+    Otherwise Python reports the error again while it closes stdout, and changes the exit code.
+    """
     try:
         sys.stdout.flush()
     except OSError:
@@ -158,6 +207,6 @@ def _detach_stdout() -> None:
 
 
 def _traceback() -> None:
-    import traceback
+    import traceback  # Late: few errors print one.
 
     traceback.print_exc()

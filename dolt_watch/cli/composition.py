@@ -1,4 +1,4 @@
-"""Puts the parts together for a command: engine, targets, ledger, loop."""
+"""Construct the parts of a command: engine, targets, ledger, loop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 
 class TargetPool:
-    """Targets by name, opened when first asked for.
+    """Targets by name, each opened at its first use.
 
-    ``on_progress``: called each time, for one tick may ask a target of many beads.
+    Args:
+        settings: The settings.
+        on_progress: Called at each use, so that the liveness probe doesn't fail during a tick that
+            asks a target about many beads.
     """
 
     def __init__(self, settings: Settings, on_progress: Callable[[], None] = lambda: None) -> None:
@@ -35,6 +38,7 @@ class TargetPool:
     def __call__(self, name: str) -> Target:
         self.on_progress()
         if name not in self._open:
+            # Late: a tick that sends nothing needs no HTTP client.
             from dolt_watch.targets.registry import open_target
 
             self._open[name] = open_target(self.settings.targets[name])
@@ -46,6 +50,7 @@ class TargetPool:
 
 
 def identity(settings: Settings) -> WriterIdentity:
+    """Return the identity of this process in the entries that it writes."""
     return WriterIdentity(
         socket.gethostname(),
         settings.actor_dispatch,
@@ -56,12 +61,17 @@ def identity(settings: Settings) -> WriterIdentity:
 
 
 def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> LedgerWriter:
+    """Return the writer of the ledger."""
     return LedgerWriter(engine, identity(settings), clock or DatabaseClock())
 
 
 def policy(settings: Settings, *, settles: bool = False) -> Policy:
-    """``settles``: targets that deduplicate are asked what became of a token. That may prevent a
-    later start, so only a loop that acts asks it.
+    """Return the policy of the settings.
+
+    Args:
+        settings: The settings.
+        settles: Whether to ask targets that deduplicate for the outcome of a token. That may
+            prevent a later start, so only a live loop asks.
     """
     named = settings.targets.items()
     return Policy(
@@ -84,7 +94,18 @@ def build(
     worker: Mapping[str, Any] = EMPTY,
     on_progress: Callable[[], None] = lambda: None,
 ) -> ControlLoop:
-    """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
+    """Return the live loop.
+
+    Args:
+        engine: The tracker's database.
+        settings: The settings.
+        targets: Returns a target by name.
+        clock: The clock to decide by.
+        patient: Whether to wait for beads to settle, as commands that run once do.
+        looker: The poller that already polled, if any.
+        worker: Host and command of this process, for the liveness of workers.
+        on_progress: Called whenever the loop made progress.
+    """
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
@@ -119,14 +140,14 @@ def build_dry_run(
     *,
     looker: Poller | None = None,
 ) -> ControlLoop:
-    """Return the same loop with an actor that only logs what it would do. It never waits."""
+    """Return a loop that only logs its decisions, and never waits."""
     return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
 
 
 def build_reader(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock
 ) -> ControlLoop:
-    """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
+    """Return the loop of a read-only command, which logs, writes and sends nothing."""
     return _passive(engine, settings, targets, clock, Reading(), None)
 
 

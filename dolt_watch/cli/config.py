@@ -1,7 +1,9 @@
-"""``dolt_watch config``: the effective settings, and where each came from."""
+"""``dolt_watch config``."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from typing import Any
 
@@ -10,22 +12,32 @@ import orjson
 
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.config import SettingLine, describe
+from dolt_watch.config.template import settings_as_toml
 
-_WIDTH = 80
-_GAP = 2
+_GAP = "  "
+_NARROWEST = 16
+"""Minimum width of the column of values. In a narrower terminal, lines aren't wrapped."""
 
 
 @click.command()
 @settings_options
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "toml"]),
+    default="text",
+    help="Form of the output. toml prints a complete, commented dolt_watch.toml.",
 )
 def command(form: str, **kwargs: Any) -> None:
-    """The effective settings, and where each came from. Secrets are hidden.
+    """Show the settings in force and where each value came from. Secrets are hidden.
 
-    Example: dolt_watch config
+    Example: dolt_watch config --format toml
     """
-    lines = describe(load_settings(kwargs))
+    settings = load_settings(kwargs)
+    if form == "toml":
+        click.echo(settings_as_toml(settings), nl=False)
+        return
+    lines = describe(settings)
     if form == "json":
         tree = {
             line.key: {"value": line.value, "origin": line.origin, "secret": line.secret}
@@ -33,33 +45,29 @@ def command(form: str, **kwargs: Any) -> None:
         }
         click.echo(orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode())
         return
-    for text in table(lines):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for text in table(lines, width):
         click.echo(text)
 
 
-def table(lines: list[SettingLine]) -> list[str]:
-    """Key, value and origin in columns of at most 80 characters; what is too long goes on below."""
+def table(lines: list[SettingLine], width: int = 0) -> list[str]:
+    """Return the settings in columns: key, value, origin.
 
-    key_width = min(max((len(line.key) for line in lines), default=0), 32)
-    origin_width = min(max((len(line.origin) for line in lines), default=0), 22)
-    value_width = _WIDTH - key_width - origin_width - 2 * _GAP
-    gap = " " * _GAP
+    Args:
+        lines: The settings.
+        width: Columns of the terminal, at which values are wrapped. With 0, nothing is wrapped, so
+            that each setting is one line for grep.
+    """
+    key = max((len(line.key) for line in lines), default=0)
+    origin = max((len(line.origin) for line in lines), default=0)
+    room = width - key - origin - 2 * len(_GAP)
+    longest = max((len(line.value) for line in lines), default=0)
+    value = min(longest, room) if room >= _NARROWEST else longest
     rows = []
     for line in lines:
-        widths = (key_width, value_width, origin_width)
-        columns = [
-            textwrap.wrap(cell, width) or [""]
-            for cell, width in zip(_cells(line), widths, strict=True)
-        ]
-        for number in range(max(map(len, columns))):
-            cells = [column[number] if number < len(column) else "" for column in columns]
-            rows.append(
-                gap.join(
-                    cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
-                ).rstrip()
-            )
+        first, *more = textwrap.wrap(line.value, value, break_on_hyphens=False) or [""]
+        if value == longest:
+            first, more = line.value, []
+        rows.append(_GAP.join((line.key.ljust(key), first.ljust(value), line.origin)).rstrip())
+        rows += [f"{'':{key}}{_GAP}{part}" for part in more]
     return rows
-
-
-def _cells(line: SettingLine) -> tuple[str, str, str]:
-    return line.key, line.value, line.origin

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from dolt_watch.cli.tick_runner import tick_command
 
-command = tick_command("dispatch", summary="Hand waiting beads to their target.")
+command = tick_command("dispatch", summary="Send waiting beads to their targets, once.")

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 @settings_options
 @click.option("--quiet", is_flag=True, help="Print problems only.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(quiet: bool, form: str, **kwargs: Any) -> int:
     """Check the setup and suggest fixes: problems first, then the checks that passed.

@@ -12,13 +12,16 @@ from urllib.parse import quote
 import click
 import orjson
 
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.options import bead_option, load_settings, settings_options
+from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import first_commit, is_cut
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
+from dolt_watch.inspection.bead_ids import require_bead, resolve_bead_id
 from dolt_watch.inspection.event_export import event_records, to_cloudevent
 from dolt_watch.inspection.event_stream import Follower, read_events
 from dolt_watch.ledger.schema import check_project
@@ -37,18 +40,23 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "since",
-    metavar="COMMIT|TIME",
-    help="Only what came after it. Default: all that history holds; with --follow, from now on.",
+    metavar="TIME",
+    help=(
+        "Print only events after TIME: a timestamp, a duration back from now (2h), 'yesterday', or"
+        " a commit. Default: all of history, or with --follow, from now on."
+    ),
 )
-@click.option("--to", "until", metavar="COMMIT|TIME", help="Up to it. Default: HEAD.")
-@click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
-@click.option("--bead", metavar="ID", help="Only of this bead.")
+@click.option("--to", "until", metavar="TIME", help="Print only events up to TIME. Default: HEAD.")
+@click.option(
+    "--follow", is_flag=True, help="Keep running, and print new events as they are committed."
+)
+@bead_option("Print only events of this bead.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["json", "cloudevents"]),
     default="json",
-    show_default=True,
+    help="Form of each line.",
 )
 def command(
     since: str | None,
@@ -58,19 +66,29 @@ def command(
     form: str,
     **kwargs: Any,
 ) -> int:
-    """What history's commits meant for the beads, one JSON line an event, oldest first.
+    """Print the events of history as JSON lines, oldest first.
 
-    By the rules as they are set now. Writes nothing to the database; nothing else is printed on
-    stdout.
+    An event is what a commit means for a bead, by the current rules. The command writes nothing to
+    the database. Warnings go to stderr, so stdout contains only events.
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
-
     if follow and until is not None:
-        raise click.UsageError("--follow goes on for ever: it has no --to")
+        raise SettingsError(
+            "--to can't be combined with --follow, which has no end.",
+            where="--to",
+            fix="Omit one of the two options.",
+        )
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
+        check_project(engine, settings.project_id)
+        if bead is not None:  # With --follow, the bead may be created later.
+            find = resolve_bead_id if follow else require_bead
+            bead = find(engine, bead, "--bead")
+        now = server_time(engine)
+        since = absolute(since, now, "--from") if since is not None else None
+        until = absolute(until, now, "--to") if until is not None else None
         _stream(engine, settings, since, until, follow, _Writer(settings, bead, form))
     finally:
         engine.close()
@@ -85,8 +103,7 @@ def _stream(
     follow: bool,
     write: _Writer,
 ) -> None:
-
-    check_project(engine, settings.project_id)
+    """Write the events between two revisions, or with ``follow`` all that come."""
     head = head_commit(engine)
     end = resolve_revision(engine, until, head, "--to").hash if until is not None else head
     begin = end if follow and since is None else _begin(engine, since, end, head)
@@ -97,7 +114,7 @@ def _stream(
         for passed in read_events(engine, begin, end, settings.rules):
             write(passed)
         if write.bead is not None and not write.written:
-            _warn(f"warning: no event of bead {write.bead}")
+            _warn(f"warning: bead {write.bead} has no events in this range")
         return
     with _Termination(DatabaseClock()) as termination:
         for each in Follower(engine, settings.rules, termination, _warn).follow(begin):
@@ -108,12 +125,12 @@ def _stream(
 
 def _backwards() -> SettingsError:
     return SettingsError(
-        "--from comes after --to", where="--from", fix="change the two: the older comes first"
+        "--from is later than --to.", where="--from", fix="Exchange the values of --from and --to."
     )
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
-
+    """Return whether a revision exists in the history of ``head``."""
     try:
         resolve_revision(engine, commit, head)
     except SettingsError:
@@ -122,13 +139,19 @@ def _known(engine: Engine, commit: str, head: str) -> bool:
 
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
+    """Return the commit after which the events begin.
 
+    If history no longer contains it, the events begin with history, and a warning is printed.
+
+    Raises:
+        SettingsError: The revision doesn't exist, or comes after ``end``.
+    """
     if since is None:
         first = first_commit(engine, end)
-        cut = " with a shallow clone" if is_cut(engine, first) else ""
+        cut = " (the boundary of a shallow clone)" if is_cut(engine, first) else ""
         _warn(
-            f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no"
-            " event"
+            f"history begins at {first.hash}{cut}, {iso(first.date)}: there are no events for the"
+            " beads that this commit already contains"
         )
         return first.hash
     try:
@@ -141,13 +164,9 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
         gone = len(since.strip()) == len(end) if moment is None else moment < first.date
         if not gone:
             raise
-        what = (
-            f"history no longer holds {since.strip()}: it begins"
-            if moment is None
-            else "history begins"
-        )
-        what += " with a shallow clone" if is_cut(engine, first) else ""
-        _warn(f"{what} at {first.hash}, {iso(first.date)}; events from there on")
+        lost = f"history no longer contains {since.strip()}: it" if moment is None else "history"
+        cut = " (the boundary of a shallow clone)" if is_cut(engine, first) else ""
+        _warn(f"{lost} begins at {first.hash}{cut}, {iso(first.date)}; printing later events")
         return first.hash
 
 
@@ -156,12 +175,12 @@ def _warn(line: str) -> None:
 
 
 class _Writer:
-    """One line an event; the lines of one commit go out together, so that a reader never waits
-    for a buffer.
+    """A writer of one line for each event.
+
+    The lines of one commit are flushed together: a reader never waits for a buffer to fill.
     """
 
     def __init__(self, settings: Settings, bead: str | None, form: str) -> None:
-
         address = settings.address
         name = address.database if isinstance(address, ServerAddress) else address.path
         self.bead, self.rules = bead, settings.rules
@@ -176,21 +195,20 @@ class _Writer:
             sys.stdout.buffer.flush()
 
     def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
-
-        for told in event_records(passed.commit, passed.events, self.rules):
-            if self.bead is None or told["bead"] == self.bead:
+        for record in event_records(passed.commit, passed.events, self.rules):
+            if self.bead is None or record["bead"] == self.bead:
                 yield orjson.dumps(
-                    to_cloudevent(told, self.source) if self.source else told,
+                    to_cloudevent(record, self.source) if self.source else record,
                     option=orjson.OPT_APPEND_NEWLINE,
                 )
 
 
 class _Interrupted(Exception):
-    """SIGTERM arrived."""
+    """Raised when SIGTERM arrived."""
 
 
 class _Termination:
-    """Ends the stream on SIGTERM: during a sleep or between two commits, never within a line."""
+    """A clock that ends the stream on SIGTERM: during a sleep or between commits, not in a line."""
 
     def __init__(self, clock: Clock) -> None:
         self.now, self._clock = clock.now, clock
@@ -210,12 +228,12 @@ class _Termination:
             raise _Interrupted
 
     def check(self) -> None:
-        """Raise _Interrupted if SIGTERM arrived."""
+        """Raise _Interrupted if SIGTERM has arrived."""
         if self._requested:
             raise _Interrupted
 
     def sleep(self, seconds: float) -> None:
-        """Sleep as the clock does; SIGTERM ends the sleep at once."""
+        """Sleep, and raise _Interrupted as soon as SIGTERM arrives."""
         self._sleeping = True
         try:
             self.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,32 +13,49 @@ from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.cli.output import console
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.config.template import settings_as_toml
+from dolt_watch.config.toml_file import FILE
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import Phase
+from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import SettingsError
 from dolt_watch.ledger.privileges import grant_statements
 from dolt_watch.ledger.schema import check_database, local_sql, migrate, migrations
+
+NEXT = """
+Next:
+  Check the setup:           dolt_watch doctor
+  Assign a bead to an agent: bd create "Say hello" --acceptance "hello.txt exists" --assignee agent
+  Preview the decisions:     dolt_watch tick --dry-run
+  Start dispatching:         dolt_watch run   (or `dolt_watch tick` every two minutes from cron)"""
 
 
 @click.command()
 @settings_options
-@click.option("--print-sql", is_flag=True, help="Print the SQL that would be run, and do nothing.")
+@click.option(
+    "--write-config",
+    is_flag=True,
+    help=(
+        f"Write {FILE}, with each setting and its explanation. An existing file is never"
+        " overwritten."
+    ),
+)
+@click.option("--print-sql", is_flag=True, help="Print the SQL of `init`, and execute nothing.")
 @click.option(
     "--print-grants",
     metavar="USER",
-    help="Print the least privileges that USER ('name' or 'name@host') needs.",
+    help="Print the GRANT statements that USER ('name' or 'name@host') needs at least.",
 )
-def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
-    """Make the tables of dolt_watch in a beads database.
+def command(write_config: bool, print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
+    """Create dolt_watch's tables in a beads database.
 
-    Idempotent; each migration is one Dolt commit.
+    You can run `init` again at any time. Each migration is one Dolt commit. Only `init` needs a
+    user who may create tables. All other commands run with the privileges that --print-grants
+    shows.
 
-    Needs a user who may create tables; everything else runs with the privileges that
-    --print-grants shows.
-
-    Example: dolt_watch init --print-sql
+    Example: dolt_watch init --write-config
     """
-
     if print_sql:
         for migration in migrations():
             click.echo(
@@ -51,16 +69,22 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
         for line in grant_statements(getattr(settings.address, "database", "beads"), print_grants):
             click.echo(line)
         return 0
-    return _init(settings)
+    file = _new_file() if write_config else None
+    _init(settings)
+    if file is not None:
+        _write(file, settings)
+        click.echo(f"wrote {file}")
+    click.echo(NEXT)
+    return 0
 
 
-def _init(settings: Settings) -> int:
-
+def _init(settings: Settings) -> None:
+    """Create or migrate the tables, and print what the first tick would do."""
     engine = open_engine(settings.address)
     try:
         done = [migration.name for migration in migrate(engine, identity(settings).author)]
         check_database(engine, settings.project_id)
-        _take_over(engine)
+        _adopt_rules(engine)
         with console() as out:
             state, now = build_dry_run(
                 engine, settings, TargetPool(settings), DatabaseClock()
@@ -79,15 +103,13 @@ def _init(settings: Settings) -> int:
     click.echo(f"silent, to be reaped:     {stale}   (dolt_watch reap --dry-run shows them)")
     if settings.adopt:
         click.echo(
-            "uncommitted rows in beads' tables will be adopted: committed once they stood still for"
-            " `settle`"
+            "Uncommitted changes in beads tables are committed automatically after they are"
+            " unchanged for `settle`."
         )
-    return 0
 
 
-def _take_over(engine: Any) -> None:
-    """Whoever runs init says which rules count: forget those that others ran."""
-
+def _adopt_rules(engine: Engine) -> None:
+    """Make the rules of this process the current ones: forget those that other processes ran."""
     with engine.transaction() as tx:
         rules = tx.query("SELECT rules FROM watch_cursor WHERE id = 1")[0][0]
         if rules and orjson.loads(rules).get("was"):
@@ -96,3 +118,34 @@ def _take_over(engine: Any) -> None:
                 "UPDATE watch_cursor SET rules = ? WHERE id = 1", (orjson.dumps(kept).decode(),)
             )
             tx.commit()
+
+
+def _new_file() -> Path:
+    """Return the path of the new settings file: next to ``.beads/``, or in this folder.
+
+    Raises:
+        SettingsError: There is a file already, or it can't be written.
+    """
+    here = Path.cwd()
+    folder = next((up for up in (here, *here.parents) if (up / ".beads").is_dir()), here)
+    file = folder / FILE
+    if file.exists() or file.is_symlink():
+        raise SettingsError(
+            f"{file} exists, and is never overwritten.",
+            where="--write-config",
+            fix="Run `dolt_watch config --format toml` to print the settings instead.",
+        )
+    return file
+
+
+def _write(file: Path, settings: Settings) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(settings_as_toml(settings))
+    except OSError as error:
+        raise SettingsError(
+            f"Can't write {file}: {error.strerror}.",
+            where="--write-config",
+            fix=f"Run `dolt_watch config --format toml > {FILE}` in a folder that you can write"
+            " to.",
+        ) from None

@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
-from dolt_watch.cli.options import load_settings, parse_moment, settings_options
+from dolt_watch.cli.options import (
+    bead_option,
+    load_settings,
+    rule_option,
+    settings_options,
+)
 from dolt_watch.cli.output import show
+from dolt_watch.cli.times import resolve_time
 from dolt_watch.core.model import EntryKind
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import chunks
-from dolt_watch.history.revisions import head_commit
 from dolt_watch.inspection.attempts import attempts_of, read_rows
+from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.log_view import attempt_lines, entry_lines
 from dolt_watch.inspection.screen import Screen
-from dolt_watch.inspection.why.explanation import no_such_bead
 from dolt_watch.ledger.reader import entry_to_dict, read_entries
 from dolt_watch.ledger.schema import check_project
 
@@ -63,30 +68,41 @@ class _Selection(NamedTuple):
 
 @click.command()
 @settings_options
-@click.option("--bead", metavar="BEAD_ID", help="Only this bead.")
-@click.option("--rule", metavar="RULE", help="Only this rule.")
+@bead_option("Show only this bead.")
+@rule_option("Show only this rule.")
 @click.option(
     "--kind",
     "kinds",
     metavar="KIND",
     type=click.Choice([kind.value for kind in EntryKind]),
     multiple=True,
-    help="Only attempts with an entry of this kind, for example reap. Repeatable.",
+    help="Show only attempts with an entry of this kind, for example reap. Repeatable.",
 )
-@click.option("--since", metavar="TIME", help="Only what was decided since this time.")
-@click.option("--until", metavar="TIME", help="Only what was decided before this time.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help=(
+        "Show only decisions since TIME: a timestamp (2026-04-18T22:35:46Z), a duration back from"
+        " now (2h), 'yesterday', or a commit."
+    ),
+)
+@click.option("--until", metavar="TIME", help="Show only decisions before TIME.")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
-    help=f"The newest N. Default: {ON_A_TERMINAL} on a terminal, else all.",
+    help=f"Show the newest N. Default: {ON_A_TERMINAL} on a terminal, all otherwise.",
 )
-@click.option("--entries", "raw", is_flag=True, help="Print the entries of the ledger.")
+@click.option("--entries", "raw", is_flag=True, help="Show the entries of the ledger.")
 @click.option(
     "--follow", is_flag=True, help="Print new entries as they are committed, until Ctrl-C."
 )
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(
     bead: str | None,
@@ -115,11 +131,11 @@ def command(
         check_project(engine, settings.project_id)
         now = server_time(engine)
         chosen = _Selection(
-            bead,
+            require_bead(engine, bead, "--bead") if bead is not None else None,
             rule,
             frozenset(kinds),
-            parse_moment(since, now) if since is not None else None,
-            parse_moment(until, now, "--until") if until is not None else None,
+            resolve_time(engine, since, now, "--since") if since is not None else None,
+            resolve_time(engine, until, now, "--until") if until is not None else None,
         )
         if follow:
             return _follow(engine, chosen, screen, form)
@@ -142,7 +158,6 @@ def _print_text(
 ) -> None:
     found = chosen.read(engine)
     if not found:
-        _check_bead(engine, chosen.bead)
         click.echo("No decisions match." if any(chosen) else "No decisions yet.")
         return
     if raw:
@@ -183,14 +198,6 @@ def _whole(engine: Engine, found: list[LedgerEntry]) -> list[LedgerEntry]:
         for entry in read_entries(engine, tokens=part):
             known.setdefault((entry.bead, entry.version), entry)
     return list(known.values())
-
-
-def _check_bead(engine: Engine, bead: str | None) -> None:
-    """Raise SettingsError if no bead has this ID."""
-    if bead is not None and not engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
-        if read_entries(engine, bead=bead, limit=1):
-            return
-        raise no_such_bead(engine, bead, head_commit(engine))
 
 
 def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> int:

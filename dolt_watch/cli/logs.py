@@ -10,9 +10,10 @@ import click
 import orjson
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
 
@@ -21,37 +22,37 @@ if TYPE_CHECKING:
 
 
 LONGEST_LINE = 1_000_000
-"""Characters of one line of output that are shown."""
+"""Maximum number of characters of a line of output."""
 
 
 @click.command()
-@click.argument("bead", metavar="BEAD")
+@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead)
 @settings_options
 @click.option(
     "--attempt",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Number of the attempt. [default: the last]",
+    help="Number of the attempt. Default: the last.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Show new output until the run ends.")
 @click.option(
     "--raw",
     is_flag=True,
-    help="Write the output's bytes as they are, without escaping control characters.",
+    help="Write the bytes unchanged, without escaping control characters.",
 )
 def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: Any) -> int:
     """Show the output of a bead's agent.
 
-    Works for targets that keep the output of their runs. The kind `local` keeps it on the machine
-    that runs the agent; the kind `kubernetes` reads the pod's log.
+    Works for targets that keep the output of their runs. For the kind `local`, run the command on
+    the machine that runs the agent. For the kind `kubernetes`, the log of the pod is read.
 
     Example: dolt_watch logs bd-12
     """
-
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_project(engine, settings.project_id)
+        bead = require_bead(engine, bead)
         run = _find_run(engine, bead, attempt)
         if run is None:
             say(f"{bead} has no attempt yet")
@@ -63,7 +64,7 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
         read = getattr(target, "logs", None)
         if read is None:
             raise _no_output(
-                f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs."
+                f"The target of rule {rule!r} keeps no output.", "Read the target's own logs."
             )
         try:
             _write(read(job, follow), raw)
@@ -81,11 +82,16 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
 
 
 def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str, str] | None:
-    """Return the job, the rule and the host of a bead's attempt. Returns None if it has none.
+    """Return the job, the rule and the host of an attempt, or None if the bead has no attempts.
 
-    Raises SettingsError: no such attempt.
+    Args:
+        engine: The tracker's database.
+        bead: ID of the bead.
+        attempt: Number of the attempt, or None for the last.
+
+    Raises:
+        SettingsError: The bead has no such attempt.
     """
-
     rows = engine.query(
         "SELECT attempt, token, job_id, rule, detail FROM watch_decision"
         " WHERE bead_id = ? AND token <> '' ORDER BY version DESC",
@@ -106,8 +112,7 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
     return job, str(found[0][3]), host
 
 
-def _no_output(message: str, fix: str) -> Exception:
-
+def _no_output(message: str, fix: str) -> SettingsError:
     return SettingsError(message, where="logs", fix=fix)
 
 
@@ -122,6 +127,7 @@ def _write(output: Iterable[bytes], raw: bool) -> None:
 
 
 def _lines(output: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a stream of bytes, the last one even without a newline."""
     rest = b""
     for data in output:
         *lines, rest = (rest + data).split(b"\n")

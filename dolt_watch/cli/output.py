@@ -1,4 +1,4 @@
-"""The log of a one-shot command: its lines on stdout, as they are."""
+"""The log of commands that run once: its messages as lines on stdout."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def show(screen: Screen, lines: Iterable[Text]) -> None:
 
 
 class Console(logging.Handler):
-    """Prints the message of each record on stdout.
+    """A handler that prints the message of each record on stdout.
 
-    A line that nobody takes must not decide what becomes of an attempt: ``check`` raises it later.
+    A line that can't be printed must not change the outcome of an attempt. ``check`` raises the
+    error later.
     """
 
     def __init__(self) -> None:
@@ -38,14 +39,14 @@ class Console(logging.Handler):
         self.print(record.getMessage())
 
     def print(self, line: str) -> None:
-        """Print a line of the command's own."""
+        """Print a line that isn't from the log."""
         try:
             say(line)
-        except (OSError, ValueError) as error:  # UnicodeError is a ValueError, as is a closed file
+        except (OSError, ValueError) as error:  # A closed file and UnicodeError are ValueErrors.
             self._trouble = self._trouble or error
 
     def check(self) -> None:
-        """Raises what the first line that was lost had raised."""
+        """Raise the error of the first line that could not be printed."""
         if self._trouble is not None:
             raise self._trouble
 

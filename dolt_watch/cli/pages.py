@@ -1,7 +1,7 @@
-"""Where a page goes: a file, whole or not at all; a pipe or a device; standard output.
+"""Write a file of output: a regular file atomically, a pipe or device directly, or stdout.
 
-``click.File(atomic=True)`` does not serve (click 8.5.1): it also replaces the file if writing
-failed halfway, and it replaces a device or a pipe with a regular file.
+``click.File(atomic=True)`` isn't used (click 8.5.1): it replaces the file even if writing failed
+halfway, and it replaces a device or a pipe with a regular file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from pathlib import Path
 
 import click
 
+from dolt_watch.errors import SettingsError
+
 
 def check_page(output: str) -> None:
-    """Raises FileError where no page can go there: what reads all of history says so before, and
-    not after.
+    """Check that a file can be written, before a command reads all of history for it.
+
+    Raises:
+        SettingsError: The file can't be written.
     """
     if output == "-":
         return
+    if not output:
+        raise SettingsError("The file name is empty.", fix="Specify a file name, or - for stdout.")
     folder = Path(output).resolve().parent
     wrong = (
         errno.EISDIR
@@ -32,11 +38,15 @@ def check_page(output: str) -> None:
         else 0
     )
     if wrong:
-        raise click.FileError(output, os.strerror(wrong))
+        raise _cannot_write(output, os.strerror(wrong))
 
 
 def write_page(output: str, page: str) -> None:
-    """The page, whole or not at all; - is standard output. Raises FileError."""
+    """Write a text to a file, atomically; "-" is stdout.
+
+    Raises:
+        SettingsError: The file can't be written.
+    """
     check_page(output)
     if output == "-":
         click.echo(page.encode(), nl=False)
@@ -44,29 +54,35 @@ def write_page(output: str, page: str) -> None:
     try:
         _write(Path(output), page)
     except OSError as error:
-        raise click.FileError(output, error.strerror or str(error)) from error
+        raise _cannot_write(output, error.strerror or str(error)) from error
+
+
+def _cannot_write(output: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"Can't write {output}: {why}.",
+        where=output,
+        fix="Specify a file in a folder that you can write to, or - for stdout.",
+    )
 
 
 def _write(path: Path, page: str) -> None:
-    """Whole or not at all, where it is a file or is to become one; a pipe or a device is written
-    to. Raises OSError.
-    """
-    real = path.resolve()  # a link stays one
+    real = path.resolve()  # A symbolic link stays one.
     try:
         mode = real.stat().st_mode
     except FileNotFoundError:
         mode = 0
     if mode and not stat.S_ISREG(mode):
-        with real.open("w", encoding="utf-8") as there:
-            there.write(page)
+        with real.open("w", encoding="utf-8") as device:
+            device.write(page)
         return
-    beside = real.with_name(f".dolt_watch-{secrets.token_hex(6)}")
+    # Readers see the old file or the new one, never a part.
+    temporary = real.with_name(f".dolt_watch-{secrets.token_hex(6)}")
     try:
-        with beside.open("x", encoding="utf-8") as new:
+        with temporary.open("x", encoding="utf-8") as new:
             if mode:
                 os.fchmod(new.fileno(), stat.S_IMODE(mode))
             new.write(page)
-        beside.replace(real)
+        temporary.replace(real)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -1,4 +1,7 @@
-"""``dolt_watch pause`` and ``dolt_watch resume``: the kill switch, audited in history."""
+"""``dolt_watch pause``, and the parts that it shares with ``dolt_watch resume``.
+
+A pause is the kill switch. It is an entry of the ledger, so history shows its author and reason.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.composition import TargetPool, build_reader, ledger
-from dolt_watch.cli.options import current_user, load_settings, parse_moment, say, settings_options
+from dolt_watch.cli.options import (
+    check_rule,
+    current_user,
+    load_settings,
+    rule_option,
+    say,
+    settings_options,
+)
+from dolt_watch.cli.times import parse_end
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.decisions.policy import active_pauses
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause
@@ -25,21 +36,27 @@ if TYPE_CHECKING:
     from dolt_watch.core.model import State
     from dolt_watch.engines import Engine
 
-
 Detail = dict[str, Any]
+"""The payload of an entry."""
+NO_REASON = "no reason given"
+LONGEST_REASON = 500
+"""Maximum number of characters of a reason, as for any other text from outside."""
 
 
 @click.command()
 @settings_options
 @click.argument("why", required=False, metavar="[REASON]")
-@click.option("--reason", help="The same, as an option. Without either: 'no reason given'.")
-@click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
+@click.option("--reason", metavar="TEXT", help=f"The reason, as an option. Default: {NO_REASON}.")
+@rule_option("Pause only this rule. Default: all rules.")
 @click.option(
     "--until",
     metavar="TIME",
-    help="Ends by itself: a time (2026-04-18T22:35:46Z), or a span from now (2h).",
+    help=(
+        "When the pause ends: a timestamp (2026-04-18T22:35:46Z), a duration from now (2h), or"
+        " 'tomorrow'. Default: when you run `dolt_watch resume`."
+    ),
 )
-@click.option("--all", "everything", is_flag=True, help="Reaping too.")
+@click.option("--all", "everything", is_flag=True, help="Pause reaping too.")
 def command(
     why: str | None,
     reason: str | None,
@@ -48,29 +65,27 @@ def command(
     everything: bool,
     **kwargs: Any,
 ) -> int:
-    """Stop handing out beads. Running beads go on, and silent ones are still reaped (unless --all).
+    """Stop dispatching beads. Running agents continue.
 
-    REASON stands in history and in status.
+    Beads without activity are still reaped, unless you add --all. REASON is stored in history, and
+    `status` shows it.
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-
     if why is not None and reason is not None:
-        raise click.UsageError("the reason is given twice: as an argument, and by --reason")
+        raise SettingsError(
+            "The reason is specified twice, as an argument and as --reason.",
+            where="--reason",
+            fix="Omit one of them.",
+        )
     given = why if why is not None else reason
-    reason = "no reason given" if given is None else given
+    reason = NO_REASON if given is None else given
     check_reason(reason)
     made: list[Pause] = []
     before: list[Pause] = []
 
     def decide(state: State | None, now: datetime) -> Detail:
-        end = parse_moment(until, now, "--until", ahead=True) if until is not None else None
-        if end is not None and end <= now:
-            raise click.BadParameter(
-                f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's"
-                " clock",
-                param_hint="--until",
-            )
+        end = parse_end(until, now, "--until") if until is not None else None
         made.append(Pause(rule or "", reason, now, current_user(), end, everything))
         if state is not None:
             before.extend(
@@ -81,25 +96,27 @@ def command(
     write("pause", rule, reason, decide, kwargs)
     say(f"paused {describe_pause(made[0])}")
     for pause in before:
-        say(f"in place of: {describe_pause(pause)}")
+        say(f"replaced: {describe_pause(pause)}")
     return 0
 
 
-LONGEST_REASON = 500
-"""What an entry keeps of it: no more than of any other text from outside."""
-
-
 def check_reason(reason: str) -> None:
-    """Raises BadParameter."""
+    """Check the text of a reason.
+
+    Raises:
+        SettingsError: The reason is empty or too long.
+    """
     if not reason.strip():
-        raise click.BadParameter(
-            "say why: it is what people find in history", param_hint="--reason"
+        raise SettingsError(
+            "The reason is empty.",
+            where="--reason",
+            fix="Specify a reason. It is stored in history.",
         )
     if len(reason) > LONGEST_REASON:
-        raise click.BadParameter(
-            f"at most {LONGEST_REASON} characters, not {len(reason):,}: the rest belongs into a"
-            " bead",
-            param_hint="--reason",
+        raise SettingsError(
+            f"The reason must have at most {LONGEST_REASON} characters, but has {len(reason):,}.",
+            where="--reason",
+            fix="Shorten the reason, and put details in a bead.",
         )
 
 
@@ -110,15 +127,22 @@ def write(
     decide: Callable[[State | None, datetime], Detail | None],
     kwargs: Detail,
 ) -> None:
-    """One decision about no bead, on the stream ''.
+    """Append one entry about no bead, on the stream ''.
 
-    ``decide``: its detail, by what stands and the database's clock; None: nothing is written.
+    Args:
+        kind: Kind of the entry: "pause" or "resume".
+        rule: Name of the rule, or None for all rules.
+        reason: Reason of the entry.
+        decide: Returns the entry's payload, given the state (None if it can't be read) and the
+            database's clock. If it returns None, nothing is written.
+        kwargs: The values of ``settings_options``.
+
+    Raises:
+        SettingsError: There is no such rule.
+        DatabaseError: The database can't be used.
     """
-
     settings = load_settings(kwargs)
-    if rule is not None and rule not in [each.name for each in settings.rules]:
-        names = ", ".join(each.name for each in settings.rules)
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {names}")
+    check_rule(settings, rule)
     engine = open_engine(settings.address)
     try:
         check_database(engine, settings.project_id)
@@ -141,8 +165,7 @@ def write(
 
 
 def _state(engine: Engine, settings: Settings) -> State | None:
-    """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-
+    """Return the state, or None if it can't be read: a kill switch must not depend on it."""
     try:
         return build_reader(
             engine, settings, TargetPool(settings), DatabaseClock()

@@ -1,4 +1,4 @@
-"""How far the reading of history is, for who waits at a terminal."""
+"""A progress bar on a terminal, for commands that read history."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from datetime import datetime
 
 import click
 
+SHOWN_AFTER = 1.0
+"""Seconds before the bar appears: quick commands show none."""
+
 
 @contextmanager
 def progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], None]]:
-    """A bar by the dates of what is read: on a terminal, for what takes longer than a second."""
+    """Show a progress bar by the dates of the commits that are read, if stderr is a terminal.
+
+    Args:
+        begins: Date of the first commit.
+        ends: Date of the last commit.
+
+    Yields:
+        A callback that takes the date of the commit just read.
+    """
     whole = max(1, int((ends - begins).total_seconds()))
     if not sys.stderr.isatty():
         yield lambda at: None
@@ -22,16 +33,16 @@ def progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], 
     bar = click.progressbar(length=whole, label="reading history", file=sys.stderr)
     shown = False
 
-    def told(at: datetime) -> None:
+    def update(at: datetime) -> None:
         nonlocal shown
-        if not shown and time.monotonic() - started < 1:
+        if not shown and time.monotonic() - started < SHOWN_AFTER:
             return
         shown = True
         done = min(whole, max(0, int((at - begins).total_seconds())))
         bar.update(done - bar.pos)
 
     try:
-        yield told
+        yield update
     finally:
         if shown:
             bar.render_finish()

@@ -6,26 +6,25 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.options import current_user, load_settings, settings_options
+from dolt_watch.cli.options import beads_argument, current_user, load_settings, settings_options
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.cli.retry import by_hand, check_beads, do
+from dolt_watch.cli.retry import by_hand, check_beads, do, reason_option
 from dolt_watch.core.decisions.manual_actions import release
 
 
 @click.command()
-@click.argument("beads", nargs=-1, required=True, metavar="BEAD…")
+@beads_argument(required=True)
 @settings_options
-@click.option("--reason", default="asked for", show_default=True, help="Why: it stands in history.")
+@reason_option
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
-    """Take running or unknown beads over: their slots are free, and no job is stopped.
+    """Take over running or unknown beads by hand. This frees their slots, and stops no job.
 
-    The row stays in progress, as with a dispatch of your own: the reaper still watches it, by
-    its signs of life. To take it out of its rule, give it to somebody. Exit 1 where a bead holds
-    no slot.
+    A bead stays in progress, as after a manual dispatch, and the reaper still watches its
+    activity. To remove a bead from its rule, assign it to another user. Exit 1 if a bead has no
+    slot.
 
-    Example: dolt_watch release bd-12 --reason "I go on by hand"
+    Example: dolt_watch release bd-12 --reason "I continue by hand"
     """
-
     check_reason(reason)
     who = current_user()
     with by_hand(load_settings(kwargs)) as hand:

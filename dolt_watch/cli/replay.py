@@ -11,10 +11,12 @@ import orjson
 from click.core import ParameterSource
 
 from dolt_watch.cli import composition, replay_verify
-from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.cli.options import check_rule, load_settings, rule_option, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
+from dolt_watch.cli.times import absolute
 from dolt_watch.config import duration
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
@@ -26,7 +28,6 @@ from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.simulation import what_if as whatif
 from dolt_watch.replay.simulation.formatter import format_text, to_dict
 from dolt_watch.replay.simulation.what_if import WhatIfRequest
-from dolt_watch.suggestions import suggest
 from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
@@ -64,48 +65,54 @@ NOT_WITH = {
 @click.option(
     "--from",
     "begins",
-    metavar="C",
-    help="A commit or a time; default: where decisions can first be folded.",
+    metavar="TIME",
+    help=(
+        "Start: a timestamp, a duration back from now (7d), 'yesterday', or a commit. Default: the"
+        " first commit that decisions can be replayed from."
+    ),
 )
-@click.option("--to", "ends", metavar="C", help="A commit or a time; default: HEAD.")
+@click.option("--to", "ends", metavar="TIME", help="End, like --from. Default: HEAD.")
 @click.option(
     "--every",
-    metavar="SPAN",
+    metavar="DURATION",
     default="2m",
-    show_default=True,
-    help="A tick so often: 2m as cron, 2s as run.",
+    help='Interval between simulated ticks. Use 2m to simulate the CronJob, or 2s for "run".',
 )
-@click.option("--when", metavar="EXPRESSION", help="Another `when` for the rule.")
-@click.option(
-    "--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of."
-)
+@click.option("--when", metavar="EXPRESSION", help="Replacement for the rule's `when`.")
+@rule_option("Rule that --when applies to. Limits the output to beads of this rule.")
 @click.option(
     "--run-time",
-    metavar="SPAN",
-    help="How long a run takes that was not recorded; default: the median.",
+    metavar="DURATION",
+    help="Assumed duration of runs that weren't recorded. Default: median of the recorded runs.",
 )
 @click.option(
     "--verify",
     "verifies",
     is_flag=True,
-    help="Decide every recorded decision again: exit 1 where one comes out otherwise.",
+    help="Recompute each recorded decision. Exit 1 if one differs.",
 )
 @click.option(
     "--apply",
     "applies",
     is_flag=True,
-    help="For real: fold everything after --from again, and act on what is due and undecided.",
+    help="Reprocess history after --from, and act on what is due and undecided. Not a simulation.",
 )
-@click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
-@click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--dry-run", is_flag=True, help="With --apply: print the decisions, but write and send nothing."
+)
+@click.option("--yes", is_flag=True, help="With --apply: don't ask for confirmation.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 @click.option(
     "--report",
     "output",
     metavar="FILE",
-    help="Write it as a page too; - is standard output, in place of the text.",
+    help="Write the result as an HTML page too. Use - for stdout, instead of the text.",
 )
 def command(
     begins: str | None,
@@ -122,15 +129,13 @@ def command(
     output: str | None,
     **kwargs: Any,
 ) -> int:
-    """What would have been decided under other settings, beside what was.
+    """Compare recorded decisions with those of other settings.
 
-    Writes nothing, sends nothing (but with --apply).
+    Simulates the loop on recorded history. Change settings with --set or --when. Writes and sends
+    nothing, except with --apply.
 
-    With --verify: is every recorded decision what comes out again? With --apply: reprocess; what
-    was decided already is never done again.
-
-    C is a commit's hash, the beginning of one, or a time such as 2026-04-18T22:35:46Z. Settings
-    are those of every command; change them with --set.
+    With --verify, recompute each recorded decision and compare it. With --apply, reprocess
+    history: decisions that are recorded already are never repeated.
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
@@ -198,8 +203,7 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
     flags = dict(kwargs)
     settings = load_settings(kwargs)
     names = [one.name for one in settings.rules]
-    if rule is not None and rule not in names:
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=suggest(rule, names))
+    check_rule(settings, rule)
     if when is None:
         return settings
     if rule is None and len(names) > 1:
@@ -221,7 +225,9 @@ def _study(
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
-    head = head_commit(engine)
+    head, now = head_commit(engine), server_time(engine)
+    begins = absolute(begins, now, "--from") if begins is not None else None
+    ends = absolute(ends, now, "--to") if ends is not None else None
     end = resolve_revision(engine, ends or head, head, "--to")
     policy = composition.policy(settings)
     past = HistoryReplayer(engine, policy, end.hash)

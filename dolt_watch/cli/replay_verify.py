@@ -12,9 +12,11 @@ from dolt_watch.cli.composition import TargetPool, build, build_dry_run, policy
 from dolt_watch.cli.options import current_user, say
 from dolt_watch.cli.output import console
 from dolt_watch.cli.progress import progress
+from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
 from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision
@@ -35,6 +37,8 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
     try:
         head = head_commit(engine)
         check_database(engine, settings.project_id)
+        if ends is not None:
+            ends = absolute(ends, server_time(engine), "--to")
         end = resolve_revision(engine, ends or head, head, "--to")
         past = HistoryReplayer(engine, policy(settings), end.hash)
         first = past.first_replayable_commit()
@@ -116,6 +120,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         head = head_commit(engine)
+        begins = absolute(begins, server_time(engine), "--from")
         commit = resolve_revision(engine, begins, head, "--from")
         if not dry and not yes:
             if not sys.stdin.isatty():

@@ -7,12 +7,17 @@ from typing import Any
 import click
 
 from dolt_watch.cli.composition import TargetPool, build_reader
-from dolt_watch.cli.options import load_settings, parse_moment, settings_options
-from dolt_watch.cli.pages import write_page
+from dolt_watch.cli.options import bead_option, load_settings, settings_options
+from dolt_watch.cli.pages import check_page, write_page
+from dolt_watch.cli.times import resolve_time
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.errors import SettingsError
+from dolt_watch.inspection.bead_ids import require_bead
+from dolt_watch.inspection.report.collector import ReportCollector, read_conditions
 from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.place import place_of
+from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
 from dolt_watch.sanitize import sanitize
 
 
@@ -23,52 +28,59 @@ from dolt_watch.sanitize import sanitize
     "--output",
     metavar="FILE",
     required=True,
-    help="Where the page goes; - is standard output.",
+    help="File to write. Use - for stdout.",
 )
 @click.option(
     "--since",
     metavar="TIME",
     default="7d",
-    show_default=True,
-    help="A time, or a span back from now (2h).",
+    help=(
+        "Start of the page: a timestamp (2026-04-18T22:35:46Z), a duration back from now (2h),"
+        " 'yesterday', or a commit."
+    ),
 )
-@click.option("--bead", "beads", metavar="ID", multiple=True, help="Only this bead. Repeatable.")
-def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> int:
-    """One page of what happened, to open in a browser: the numbers of `status` and `log`, a
-    timeline of beads, failures, every decision.
+@bead_option("Show only this bead. Repeatable.", multiple=True)
+def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> int:
+    """Write an HTML page about recent activity.
 
-    The file holds everything and fetches nothing. The database is only read.
+    The page contains the figures of `status` and `log`, a timeline of beads, failures, and each
+    decision. It is one file that loads nothing from the network. The command writes nothing to the
+    database.
 
     Example: dolt_watch report -o report.html --since 2d
     """
 
-    if not output:
-        raise click.BadParameter("'' is no name of a file", param_hint="--output")
+    check_page(output)
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        found = ReportCollector().report(
+        beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
+        asked = FaultTolerantTargets(targets)
+        loop = build_reader(engine, settings, asked, DatabaseClock())
+        found = ReportCollector(place_of(settings)).report(
             loop,
             engine,
-            lambda now: parse_moment(since, now),
+            lambda now: resolve_time(engine, since, now, "--since"),
             beads,
-            lambda name: targets(name).capacity(),
+            asked.capacity,
         )
+        views = read_conditions(loop, engine, found)
     finally:
         targets.close()
         engine.close()
     if found.since >= found.now.now:
-        raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
-    write_page(output, render("report", found))
-    known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
-    for bead in dict.fromkeys(beads):
-        if bead not in known:
-            click.echo(
-                sanitize(f"warning: nothing was heard of bead {bead} in this span"), err=True
-            )
+        raise SettingsError(
+            f"--since must be in the past, but is {since!r}.",
+            where="--since",
+            fix="Specify an earlier time, for example 2h.",
+        )
+    write_page(output, render("report", found, views=views))
+    known = {*(row.bead for row in found.rows), *(entry.bead for entry in found.entries)}
+    for each in beads:
+        if each not in known:
+            click.echo(sanitize(f"warning: bead {each} had no activity in this period"), err=True)
     click.echo(
-        f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions",
+        f"wrote {output}: {len(found.rows)} beads, {len(found.entries)} decisions",
         err=output == "-",
     )
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.options import current_user, say, settings_options
+from dolt_watch.cli.options import current_user, rule_option, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
 from dolt_watch.core.decisions.policy import active_pauses
 from dolt_watch.core.model import Phase
@@ -19,36 +19,43 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings_options
-@click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
-@click.option("--reason", default="resumed", help="Why: it stands in history.")
+@rule_option("Resume only this rule. Default: all rules.")
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    default="resumed",
+    help="The reason, which is stored in history.",
+)
 def command(rule: str | None, reason: str, **kwargs: Any) -> int:
-    """Hand out beads again: ends a pause, and a rule's stop after its target refused it; lets go
-    of beads that are held because the ledger came from elsewhere.
+    """Start dispatching beads again.
+
+    Ends a pause. Restarts a rule that was halted because its target refused it. Frees beads that
+    are held because the ledger comes from another tracker.
 
     Example: dolt_watch resume
     """
-
     check_reason(reason)
-    what = f"rule {rule}" if rule is not None else "all rules"
-    lines = [f"resumed {rule or 'all rules'}"]
+    name = f"rule {rule}" if rule is not None else "all rules"
+    lines = [f"resumed {name}"]
 
     def decide(state: State | None, now: datetime) -> Detail | None:
         detail = {"by": current_user()}
         if state is None:
             return detail
-        pauses = active_pauses(state, now)
-        lines.extend(
-            f"all rules are still paused: {describe_pause(one)}"
-            for one in pauses
-            if rule and not one.rule
-        )
-        if _ends(state, rule, now):
-            return detail
-        lines[0] = (
-            f"nothing to resume: {what} {'is' if rule else 'are'} not paused or stopped, and"
-            " nothing is held"
-        )
-        return None
+        if not _ends(state, rule, now):
+            subject = "no rule is" if rule is None else f"rule {rule} is not"
+            lines[0] = f"nothing to resume: {subject} paused or halted, and no bead is held"
+            detail = {}
+        elif rule is not None and any(not one.rule for one in active_pauses(state, now)):
+            # The pause of all rules covers this one too.
+            lines[0] = f"resumed {name}, but all rules are paused"
+        if rule is not None:
+            lines.extend(
+                f"still paused: {describe_pause(one)}"
+                for one in active_pauses(state, now)
+                if not one.rule
+            )
+        return detail or None
 
     write("resume", rule, reason, decide, kwargs)
     for line in lines:
@@ -57,8 +64,7 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
-    """Is there anything that a resume would end?"""
-
+    """Return whether a resume would end anything."""
     return (
         any(rule in (None, one.rule) for one in active_pauses(state, now))
         or any(rule in (None, name) for name in state.halted_rules)

@@ -1,4 +1,4 @@
-"""``dolt_watch retry`` and what it shares with ``release``: a person's decision about beads."""
+"""``dolt_watch retry``, and the parts that it shares with ``release`` and ``stop``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.composition import TargetPool, build_reader, ledger
-from dolt_watch.cli.options import current_user, load_settings, say, settings_options
+from dolt_watch.cli.options import (
+    beads_argument,
+    check_rule,
+    complain,
+    current_user,
+    load_settings,
+    rule_option,
+    say,
+    settings_options,
+)
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.controller.manual_actions import ManualActions, blocked_by_us, last_entry
@@ -18,32 +27,39 @@ from dolt_watch.core.model import Phase, entry_payloads
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.revisions import head_commit
+from dolt_watch.inspection.bead_ids import resolve_bead_id
 from dolt_watch.inspection.why.explanation import no_such_bead
 from dolt_watch.ledger.schema import check_database
-from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.core.decisions.manual_actions import Answer, Found
 
+reason_option = click.option(
+    "--reason",
+    metavar="TEXT",
+    default="asked for",
+    help="The reason, which is stored in history.",
+)
+
 
 @click.command()
-@click.argument("beads", nargs=-1, metavar="BEAD…")
+@beads_argument(required=False)
 @settings_options
 @click.option(
     "--all",
     "every",
     is_flag=True,
-    help="All that are quarantined, held, unknown, or blocked by dolt_watch.",
+    help="Retry all beads that are quarantined, held, unknown, or blocked by dolt_watch.",
 )
-@click.option("--rule", metavar="NAME", help="With --all: only those of this rule.")
-@click.option("--reason", default="asked for", show_default=True, help="Why: it stands in history.")
+@rule_option("With --all: retry only beads of this rule.")
+@reason_option
 @click.option(
     "--not-running",
     is_flag=True,
     help=(
-        "You know that no agent has it. A bead that is unknown or running is not tried again"
-        " without this."
+        "Confirm that no agent is working on the beads. Required for beads that are unknown or"
+        " running."
     ),
 )
 def command(
@@ -54,31 +70,34 @@ def command(
     not_running: bool,
     **kwargs: Any,
 ) -> int:
-    """Try beads again now, and count their attempts from the start.
+    """Try beads again now, and reset their attempt count.
 
-    For a bead that is quarantined, in backoff or held; that dolt_watch blocked (it is set open
-    again); or that is unknown or running. Of those last two an agent may still be at work, and a
-    retry starts a second one: --not-running is your word that none is.
+    Works for beads that are quarantined, in backoff, held, unknown or running, and for beads that
+    dolt_watch blocked, which are set open again. If a bead is unknown or running, an agent may
+    still be working on it, and a retry starts a second one. Add --not-running to confirm that no
+    agent is working on it.
 
-    Works while a rule is paused: the bead then waits for the end of the pause. Exit 1 where a
-    bead could not be retried.
+    If the rule is paused, the bead waits until the pause ends. Exit 1 if a bead could not be
+    retried.
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
-
     if every == bool(beads):
-        raise click.UsageError("name the beads, or say --all")
+        raise SettingsError(
+            "BEAD_ID and --all are specified together." if every else "No bead is specified.",
+            where="BEAD_ID",
+            fix="Specify bead IDs, or --all.",
+        )
     if rule is not None and not every:
-        raise click.UsageError(
-            "--rule goes with --all: a bead that is named is meant, whatever its rule"
+        raise SettingsError(
+            "--rule requires --all: beads that are specified by ID are retried whatever their"
+            " rule is.",
+            where="--rule",
+            fix="Omit --rule, or use --all instead of bead IDs.",
         )
     check_reason(reason)
     settings = load_settings(kwargs)
-    known = [each.name for each in settings.rules]
-    if rule is not None and rule not in known:
-        raise SettingsError(
-            f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}"
-        )
+    check_rule(settings, rule)
     who = current_user()
     with by_hand(settings) as hand:
         chosen = _every(hand, rule) if every else check_beads(hand, beads)
@@ -89,7 +108,7 @@ def command(
 
 
 def _every(hand: ManualActions, rule: str | None) -> list[str]:
-
+    """Return the beads that --all selects, in the order of their IDs."""
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
     state, _ = hand.loop.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
@@ -101,8 +120,11 @@ def _every(hand: ManualActions, rule: str | None) -> list[str]:
 
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ManualActions]:
-    """Raises NotMigrated, and the errors of a connection."""
+    """Open the database for manual actions until the block ends.
 
+    Raises:
+        DatabaseError: The database can't be used, or dolt_watch's tables are missing.
+    """
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_database(engine, settings.project_id)
@@ -114,11 +136,14 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
 
 
 def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
-    """Each of them once. Raises SettingsError before anything is written: one does not exist."""
+    """Return the whole IDs of beads, each once.
 
+    Raises:
+        SettingsError: A bead doesn't exist. Nothing is written then, for no bead.
+    """
     engine = hand.loop.engine
     head = head_commit(engine)
-    chosen = list(dict.fromkeys(beads))
+    chosen = list(dict.fromkeys(resolve_bead_id(engine, bead) for bead in beads))
     for bead in chosen:
         known = engine.query("SELECT 1 FROM issues AS OF ? WHERE id = ?", (head, bead))
         if not known and last_entry(engine, bead) is None:
@@ -129,17 +154,30 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
 def do(
     hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str
 ) -> int:
-    """One after the other; the exit code. A refusal is told, and the others go on."""
+    """Act on one bead after another. A refusal is printed, and the next bead follows.
 
+    Args:
+        hand: The open database.
+        beads: Whole IDs.
+        decide: Returns the decision for a bead.
+        done: What is printed after an ID if the decision was recorded.
+
+    Returns:
+        The exit code: 1 if an action was refused.
+    """
     code = 0
     for bead in beads:
         answer = hand.do(bead, decide)
         if isinstance(answer, Refusal):
             code = 1
-            click.echo(sanitize(f"error: {answer.why}", 1000), err=True)
-            click.echo(sanitize(f"  fix:   {answer.fix}", 1000), err=True)
+            print_refusal(answer)
         elif isinstance(answer, NothingToDo):
             say(f"{answer.why}: nothing to do")
         else:
             say(f"{bead}: {done} (it was {entry_payloads.ByHand.decode(answer.detail).was})")
     return code
+
+
+def print_refusal(refusal: Refusal) -> None:
+    """Print a refusal on stderr in the form of an error."""
+    complain(f"error: {refusal.why}\n  fix:   {refusal.fix}")

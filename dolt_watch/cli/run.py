@@ -25,10 +25,13 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
 from dolt_watch.inspection.report import live_page
+from dolt_watch.inspection.report.place import place_of
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
+from dolt_watch.telemetry.health import Health, Server, stall_threshold
 from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
+from dolt_watch.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHORTEST = 0.05
-"""Seconds. A shorter pause is a slip."""
+"""Minimum interval between polls, in seconds. A shorter one is a typing error: each poll is a
+query.
+"""
 
 
 @click.command()
@@ -45,14 +50,15 @@ SHORTEST = 0.05
 @click.option(
     "--poll",
     metavar="DURATION",
-    help="Longest pause between two looks. Default: the setting poll, 2s.",
+    help="Longest pause between two polls. Default: the setting `poll`, 2s.",
 )
 @click.option(
     "--port",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     help=(
-        "Serve the live report (/), /metrics, /healthz, /readyz and /startupz here. Default:"
-        " nothing is served."
+        "Port to serve the live page (/), /metrics, /healthz, /readyz and /startupz on. Default:"
+        " none."
     ),
 )
 @click.option("--host", metavar="ADDRESS", help="Address for --port. Default: 127.0.0.1.")
@@ -61,39 +67,41 @@ SHORTEST = 0.05
     "form",
     type=click.Choice(["auto", "text", "json"]),
     default="auto",
-    show_default=True,
-    help="auto: text on a terminal, else JSON.",
+    help="Form of the log. auto means text on a terminal, and JSON otherwise.",
 )
 @click.option(
     "--log-level",
     "level",
     type=click.Choice(["info", "debug"]),
     default="info",
-    show_default=True,
-    help="info: a condition is said when it begins or changes. debug: at each tick.",
+    help="With info, a condition is logged when it begins or changes. With debug, at each tick.",
 )
 def command(
     poll: str | None, port: int | None, host: str | None, form: str, level: str, **kwargs: Any
 ) -> int:
-    """Stay up: dispatch and reap as things happen, until SIGTERM, SIGHUP or ^C.
+    """Dispatch and reap continuously, until SIGTERM, SIGHUP or ^C.
 
-    Survives the database and the target going away. Of several replicas one works, the others
-    stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command
-    with exit 0.
+    Continues after outages of the database and of targets. If several replicas run, one works and
+    the others stand by. After each tick that would end with exit 0, DOLT_WATCH_PING_URL is
+    fetched.
 
     Example: dolt_watch run --port 9464
     """
 
     if host is not None and (port is None or not host.strip()):
-        raise click.UsageError(
-            "--host is an address to serve on: it wants a name or a number, and --port"
+        raise SettingsError(
+            "--host requires an address and --port.",
+            where="--host",
+            fix="Use for example `--host 0.0.0.0 --port 9464`.",
         )
     settings = load_settings(kwargs)
     seconds = (settings.poll if poll is None else duration(poll, "--poll")).total_seconds()
     if seconds < SHORTEST:
         where = settings.origins["poll"] if poll is None else "--poll"
         raise SettingsError(
-            f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s"
+            f"poll must be at least {SHORTEST * 1000:g}ms, but is {seconds * 1000:g}ms.",
+            where=where,
+            fix="Set poll to 50ms or more, for example 2s.",
         )
     log = LogHandler(json=None if form == "auto" else form == "json")
     repeats = RepeatFilter(verbose=level == "debug")
@@ -127,10 +135,10 @@ def command(
     )
 
     def look(engine: Engine) -> ControlLoop:
-        return build_reader(engine, settings, targets, DatabaseClock())
+        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
 
-    _usable(settings, targets)
-    pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), look)}
+    _validate_before_start(settings, targets)
+    routes = live_page.routes(lambda: open_engine(settings.address), look, place_of(settings))
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
         lambda line: logger.error(
@@ -139,12 +147,12 @@ def command(
         stop=service.stop,
         codes=(0, 1),
     )
-    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, pages):
+    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, health.pages(), routes):
         try:
             service.run()
         except (DoltWatchError, BrokenPipeError):
             raise
-        except Exception as error:  # main() would write plain text to stderr
+        except Exception as error:  # main() would print plain text on stderr.
             log_failure("error: the service ended", type(error), error)
             return 1
         finally:
@@ -152,12 +160,12 @@ def command(
     return 0
 
 
-def _usable(settings: Settings, targets: TargetPool) -> None:
-    """What no waiting mends ends it before it begins: settings.
+def _validate_before_start(settings: Settings, targets: TargetPool) -> None:
+    """Check everything that waiting can't fix. A database that can't be reached may come back.
 
-    A database that is away does not; it may come. Raises SettingsError.
+    Raises:
+        SettingsError: The settings, a target or the project ID is wrong.
     """
-
     for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
         targets(name)
     with contextlib.suppress(DatabaseError):
@@ -168,17 +176,7 @@ def _usable(settings: Settings, targets: TargetPool) -> None:
             engine.close()
 
 
-def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
-    try:
-        from dolt_watch.telemetry.health import Health, stall_threshold
-        from dolt_watch.telemetry.metrics import Metrics
-    except ImportError as error:
-        raise SettingsError(
-            f"`dolt_watch run` needs more than is installed: {error}",
-            where="dolt_watch run",
-            fix="pip install 'dolt-watch[service]'",
-        ) from error
-
+def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Health:
     return Health(
         Metrics(),
         HeartbeatPing(ping_url) if ping_url else None,
@@ -187,22 +185,20 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, routes: Any) -> Iterator[None]:
     if port is None:
         yield
         return
-    from dolt_watch.telemetry.health import Server
-
     try:
-        server = Server(host, port, pages)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
+        server = Server(host, port, pages, routes=routes)
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
         nowhere = (
             isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
         )
-        why = error.strerror if isinstance(error, OSError) else "no name of a host"
-        fix = "name an address of this machine" if nowhere else "name a free port"
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        fix = "Specify an address of this machine." if nowhere else "Specify a free port."
         where = "--host" if nowhere else "--port"
-        raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
+        raise SettingsError(f"Can't serve on {host}:{port}: {why}.", where=where, fix=fix) from None
     logger.info(
         f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
     )

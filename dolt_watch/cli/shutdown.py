@@ -1,9 +1,9 @@
-"""How a command that sends ends on SIGTERM, SIGHUP or ^C: a request under way is awaited and
-recorded.
+"""Shutdown of commands that send, on SIGTERM, SIGHUP or ^C.
 
-The first signal lets the attempt under way finish, for ``GRACE`` seconds, and no other begins. A
-second signal, or an answer that does not come, ends the process at once, as a crash would, which
-is safe: the claim is in history and its token is never sent again. What is not recorded is named.
+After the first signal, no attempt begins, and the process waits up to ``GRACE`` seconds for the
+answer to the request under way and records it. A second signal, or a missing answer, ends the
+process immediately, like a crash. That is safe: the claim is in history, and its token is never
+sent again. The attempt that isn't recorded is printed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from dolt_watch.errors import OutcomeNotRecorded
 from dolt_watch.sanitize import sanitize
 
 GRACE = 9.0
-"""Seconds. Less than the ten that Docker and this project's systemd unit leave before SIGKILL."""
+"""Seconds. Docker and this project's systemd unit send SIGKILL after ten."""
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Shutdown:
-    """Handles the signals while it is entered.
+    """A context manager that handles the signals until its block ends.
 
     Args:
-        under_way: The attempt that is not recorded yet, or None.
-        say: Called with the words of what is not recorded, from a thread of its own.
-        stop: Set by the first signal, where the caller looks at it between attempts. None: a
-            command that has nothing under way ends at once, with ``SystemExit``.
-        codes: Exit codes after the grace period and after a second signal. None: 128 + signal.
-        grace: Seconds to wait for an attempt under way.
+        under_way: Returns the attempt that isn't recorded yet, or None.
+        say: Called in its own thread with a message that names the unrecorded attempt.
+        stop: Set by the first signal, for callers that check it between attempts. If None, a
+            command without an attempt under way ends immediately, with ``SystemExit``.
+        codes: Exit codes after the grace period and after a second signal. If None, 128 + signal.
+        grace: Seconds to wait for the attempt under way.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Shutdown:
         self.stop = stop or threading.Event()
         self.codes = codes
         self.signal = 0
-        """Number of the first signal that came, 0: none."""
+        """Number of the first signal, or 0."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Shutdown:
         for number in SIGNALS:
             before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:  # nohup, or a shell's background job
+            if before is not signal.SIG_IGN:  # Ignored by nohup and for background jobs of shells.
                 self._before[number] = before
                 signal.signal(number, self._came)
         return self
@@ -73,7 +73,7 @@ class Shutdown:
 
     @property
     def code(self) -> int:
-        """Exit code of a command that a signal ended in good order; 0: none came."""
+        """Exit code of a command that a signal ended in good order, or 0 without a signal."""
         return 128 + self.signal if self.signal else 0
 
     def _came(self, number: int, frame: FrameType | None) -> None:
@@ -87,8 +87,8 @@ class Shutdown:
             sys.exit(128 + number)
         if self.at_once and attempt is not None:
             _tell(
-                f"waiting up to {self.grace:.0f} s for the answer about {attempt.bead}; again ends"
-                " at once"
+                f"waiting up to {self.grace:.0f} s for the answer about {attempt.bead}; a second"
+                " signal ends immediately"
             )
         timer = threading.Timer(self.grace, self._end, (number,))
         timer.daemon = True
@@ -105,29 +105,29 @@ class Shutdown:
             finally:
                 os._exit(code)
 
-        # The main thread may be writing a line: only another thread can wait for its lock.
+        # The main thread may be printing a line. Only another thread can wait for its lock.
         threading.Thread(target=end, daemon=True).start()
 
 
 def unrecorded(attempt: Decision) -> OutcomeNotRecorded:
-    """Return the error that names an attempt which the ledger does not have yet."""
+    """Return the error that names an attempt that the ledger doesn't contain yet."""
     where = f"attempt {attempt.attempt}, token {attempt.token}"
     if attempt.kind is EntryKind.CLAIM:
         return OutcomeNotRecorded(
-            f"{attempt.bead}: ended before its target answered, so the outcome is not recorded",
+            f"{attempt.bead}: ended before the target answered. The outcome is not recorded.",
             where=where,
-            fix="wait: after the claim's deadline the outcome is unknown, and is settled as such",
+            fix="Wait. After the claim's deadline, a tick records the outcome as unknown.",
         )
     job = f" (job {attempt.job})" if attempt.job else ""
     return OutcomeNotRecorded(
-        f"{attempt.bead}: ended before {attempt.kind.value}{job} was recorded",
+        f"{attempt.bead}: ended before {attempt.kind.value}{job} was recorded.",
         where=where,
-        fix=f"note it by hand: bd note {attempt.bead} '{attempt.kind.value}{job}'",
+        fix=f"Add the note manually: `bd note {attempt.bead} '{attempt.kind.value}{job}'`.",
     )
 
 
 def _tell(line: str) -> None:
-    """Write a line to stderr in one call: the handler may have interrupted another write."""
+    """Write a line to stderr in one call: the signal may have interrupted another write."""
     try:
         os.write(2, f"{sanitize(line, 500)}\n".encode())
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +12,22 @@ import click
 import orjson
 
 from dolt_watch.cli.composition import TargetPool, build_reader
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.options import (
+    beads_argument,
+    check_rule,
+    load_settings,
+    rule_option,
+    settings_options,
+)
 from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import Phase
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.errors import DatabaseError, SettingsError
-from dolt_watch.history.revisions import head_commit
+from dolt_watch.errors import DatabaseError
+from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.screen import Screen, is_dumb
 from dolt_watch.inspection.status import BeadStatus, collect_status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
-from dolt_watch.inspection.why.explanation import no_such_bead
-from dolt_watch.suggestions import suggest
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -35,15 +39,15 @@ EVERY = 2.0
 
 
 @click.command()
-@click.argument("beads", nargs=-1, metavar="[BEAD_ID]...")
+@beads_argument(required=False)
 @settings_options
-@click.option("--rule", metavar="RULE", help="Only beads of this rule.")
+@rule_option("Show only beads of this rule.")
 @click.option(
     "--state",
     "states",
     type=click.Choice([phase.value for phase in Phase]),
     multiple=True,
-    help="Only beads in this state. Repeatable.",
+    help="Show only beads in this state. Repeatable.",
 )
 @click.option("--all", "every", is_flag=True, help="Print all beads of each group.")
 @click.option(
@@ -56,7 +60,11 @@ EVERY = 2.0
     ),
 )
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 @click.option(
     "--watch", is_flag=True, help="Refresh in place every 2 s until Ctrl-C. Needs a terminal."
@@ -88,9 +96,7 @@ def command(
     if form == "json" and (every or limit is not None):
         raise click.UsageError("JSON contains all beads: omit --all and --limit.")
     settings = load_settings(kwargs)
-    names = [one.name for one in settings.rules]
-    if rule is not None and rule not in names:
-        raise SettingsError(f"There is no rule {rule!r}.", where="--rule", fix=suggest(rule, names))
+    check_rule(settings, rule)
     chosen = _Filter(beads, rule or "", states)
     if watch:
         return _watch(settings, chosen, 0 if every else limit)
@@ -114,16 +120,12 @@ class _Filter:
         Raises:
             SettingsError: A bead doesn't exist.
         """
-        tracked = {one.bead for one in now.beads}
-        for bead in self.beads:
-            sql = "SELECT 1 FROM issues WHERE id = ?"
-            if bead not in tracked and not engine.query(sql, (bead,)):
-                raise no_such_bead(engine, bead, head_commit(engine))
-        return now._replace(beads=tuple(one for one in now.beads if self._includes(one)))
+        beads = {require_bead(engine, bead) for bead in self.beads}
+        return now._replace(beads=tuple(one for one in now.beads if self._includes(one, beads)))
 
-    def _includes(self, one: BeadStatus) -> bool:
+    def _includes(self, one: BeadStatus, beads: Set[str]) -> bool:
         return (
-            (not self.beads or one.bead in self.beads)
+            (not beads or one.bead in beads)
             and (not self.rule or one.rule == self.rule)
             and (not self.states or one.phase in self.states)
         )

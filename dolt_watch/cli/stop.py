@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.cli.options import current_user, load_settings, say, settings_options
+from dolt_watch.cli.options import (
+    beads_argument,
+    complain,
+    current_user,
+    load_settings,
+    say,
+    settings_options,
+)
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.cli.retry import by_hand, check_beads
+from dolt_watch.cli.retry import (
+    by_hand,
+    check_beads,
+    print_refusal,
+    reason_option,
+)
 from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
 from dolt_watch.core.model import Decision, Verdict
-from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -21,25 +32,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("beads", nargs=-1, required=True, metavar="BEAD…")
+@beads_argument(required=True)
 @settings_options
-@click.option(
-    "--reason",
-    default="asked for",
-    show_default=True,
-    help="Why. The reason is stored in the history.",
-)
+@reason_option
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
-    """End the runs of beads, and block the beads.
+    """Stop the agents of beads, and block the beads.
 
-    Works for targets that can end a run: `kubernetes` deletes its Job. For the kind `local`, run it
-    on the machine that runs the agent. The agent and all processes that it started get SIGTERM,
-    then SIGKILL.
-    `dolt_watch retry` tries the bead again. Exit 1 if a run could not be ended.
+    Works for targets that can end a run. For the kind `kubernetes`, the Job is deleted. For the
+    kind `local`, run the command on the machine that runs the agent: the agent and all processes
+    that it started get SIGTERM, then SIGKILL. `dolt_watch retry` tries a bead again. Exit 1 if a
+    run could not be ended.
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
-
     check_reason(reason)
     settings = load_settings(kwargs)
     who, code = current_user(), 0
@@ -56,7 +61,7 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 def _stop(
     hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str
 ) -> int:
-
+    """Stop the run of one bead, and return the exit code."""
     chosen: list[tuple[Any, str]] = []
 
     def decide(found: Found) -> Any:
@@ -72,8 +77,7 @@ def _stop(
 
     answer = hand.do(bead, decide)
     if isinstance(answer, Refusal):
-        click.echo(sanitize(f"error: {answer.why}", 1000), err=True)
-        click.echo(sanitize(f"  fix:   {answer.fix}", 1000), err=True)
+        print_refusal(answer)
         return 1
     if isinstance(answer, NothingToDo):
         say(f"{answer.why}: nothing to do")
@@ -82,21 +86,18 @@ def _stop(
     target, job = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
-        click.echo(
-            sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True
-        )
+        complain(f"error: Could not end the run of {bead}: {report.error}")
         return 1
     say(f"{bead}: stopped ({report.status_text}), and blocked")
     return 0
 
 
-def _cannot_stop(target: Any, job: str, bead: str) -> Any:
-    """Return why a run cannot be ended from here. Returns None if it can."""
-
+def _cannot_stop(target: Any, job: str, bead: str) -> Refusal | None:
+    """Return why a run can't be ended from here, or None if it can."""
     if getattr(target, "stop", None) is None:
         return Refusal(
             f"The target of {bead} can't end a run.",
-            f"End the run there, then `dolt_watch release {bead}`.",
+            f"End the run there, then run `dolt_watch release {bead}`.",
         )
     report = target.verdict(job, None)
     if report.verdict is Verdict.UNKNOWN:

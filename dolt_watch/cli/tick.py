@@ -4,6 +4,4 @@ from __future__ import annotations
 
 from dolt_watch.cli.tick_runner import tick_command
 
-command = tick_command(
-    "dispatch", "reap", summary="Dispatch and reap, until nothing is left to do."
-)
+command = tick_command("dispatch", "reap", summary="Dispatch and reap, once.")

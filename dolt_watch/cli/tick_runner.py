@@ -1,7 +1,6 @@
-"""One tick: what the commands ``dispatch``, ``reap`` and ``tick`` run.
+"""One tick, for the commands ``dispatch``, ``reap`` and ``tick``.
 
-Where the first look leaves nothing to do, the loop is not even imported: finding nothing must
-cost nothing.
+If the first poll finds nothing to do, the loop isn't even imported: an idle tick must be cheap.
 """
 
 from __future__ import annotations
@@ -28,12 +27,19 @@ if TYPE_CHECKING:
 
 
 def tick_command(*kinds: str, summary: str) -> click.Command:
-    """Return the command that runs one tick of these kinds: 'dispatch', 'reap' or both."""
+    """Return the command that runs one tick.
+
+    Args:
+        kinds: Kinds of decisions that the tick may make: 'dispatch', 'reap' or both.
+        summary: First line of the help.
+    """
     name = "tick" if len(kinds) > 1 else kinds[0]
+    exits = "Exit 1 if a dispatch failed, its outcome is unknown, or the target is down while beads"
+    exits = f"{exits} wait." if "dispatch" in kinds else ""
 
     @click.command(
-        help=f"{summary}\n\nExit 1 when a dispatch failed, is unknown, or the target is down while"
-        f" beads wait.\n\nExample: dolt_watch {name} --dry-run"
+        help=f"{summary}\n\nContinues until nothing is left to do. {exits}".rstrip() + "\n\n"
+        f"Example: dolt_watch {name} --dry-run"
     )
     @settings_options
     @tick_options
@@ -54,10 +60,17 @@ def run_tick(
     now: datetime | None,
     metrics_file: str | None = None,
 ) -> int:
-    """``kinds``:
+    """Run one tick, and return the exit code.
 
-    'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick
-    (``TickResult.good``), not after a dry run.
+    After a successful tick (``TickResult.succeeded``) that isn't a dry run, DOLT_WATCH_PING_URL is
+    fetched.
+
+    Args:
+        settings: The settings.
+        kinds: Kinds of decisions that the tick may make: 'dispatch', 'reap' or both.
+        dry_run: Whether to print decisions instead of making them.
+        now: The moment to decide by, or None for the database's clock.
+        metrics_file: Name of a file for the metrics of the tick, or None.
     """
     with console() as out:
         return _tick(settings, kinds, out, dry_run=dry_run, now=now, metrics_file=metrics_file)
@@ -80,7 +93,7 @@ def _tick(
     try:
         looker = Poller(engine)
         look = looker.poll()
-        # for the table of who is watched, and for metrics of who waits, though nothing is due
+        # The reap table and the metrics list beads for which nothing is due yet.
         asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and is_idle(
             look,
@@ -96,6 +109,7 @@ def _tick(
             out.check()
             return int(down and not dry_run)
 
+        # Late: an idle tick ends above, and imports nothing of the loop.
         from dolt_watch.cli.composition import TargetPool, build, build_dry_run
         from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.controller.executors import under_way
@@ -115,6 +129,7 @@ def _tick(
         finally:
             targets.close()
         if dry_run and outcome.reap_table:
+            # Late: only a dry run prints a table.
             from dolt_watch.text_table import format_table
             from dolt_watch.timestamps import format_span
 
@@ -138,47 +153,51 @@ def _tick(
 
 
 def _ping(dry_run: bool) -> Callable[[], None]:
-    """Who is to be told of a good tick.
+    """Return the function that reports a successful tick.
 
-    Raises SettingsError where that is no URL, before anything is done.
+    Raises:
+        SettingsError: The value is not a URL. Raised before the tick begins.
     """
     url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None
+    # Late: few ticks send a ping.
     from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
     ping = HeartbeatPing(url)
 
-    def tell() -> None:
+    def send() -> None:
         ping()
         ping.wait()
 
-    return tell
+    return send
 
 
 def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
-    """Who writes them, and that it can, is asked before anything is done. Raises SettingsError."""
+    """Return the function that writes the metrics of a tick.
+
+    Raises:
+        SettingsError: The file can't be written. Raised before the tick begins, and by the
+            function.
+    """
+    # Late: an idle tick without --metrics-file needs none of these.
     from pathlib import Path
 
     from dolt_watch.errors import SettingsError
+    from dolt_watch.telemetry.metrics import Metrics
 
     def cannot(why: str | None) -> SettingsError:
-        fix = "name a file in a folder that can be written"
-        return SettingsError(f"metrics cannot be written: {why}", where=path, fix=fix)
+        return SettingsError(
+            f"Can't write the metrics: {why}.",
+            where=path,
+            fix="Specify a file in a folder that you can write to.",
+        )
 
     file = Path(path)
     if file.is_dir() or not file.parent.is_dir():
-        raise cannot("it is a folder" if file.is_dir() else "there is no such folder")
+        raise cannot("the path is a folder" if file.is_dir() else "the folder doesn't exist")
     if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise cannot("its folder cannot be written")
-    try:
-        from dolt_watch.telemetry.metrics import Metrics
-    except ImportError as error:
-        raise SettingsError(
-            f"metrics need more than is installed: {error}",
-            where="--metrics-file",
-            fix="pip install 'dolt-watch[service]'",
-        ) from error
+        raise cannot("the folder is not writable")
     metrics = Metrics()
 
     def write(loop: ControlLoop, outcome: TickResult, seconds: float) -> None:

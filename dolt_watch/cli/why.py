@@ -9,14 +9,16 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.options import complete_bead, load_settings, settings_options
 from dolt_watch.cli.output import show
+from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NoSuchCommit, NotMigrated
 from dolt_watch.history.reader import first_commit
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
+from dolt_watch.inspection.bead_ids import resolve_bead_id
 from dolt_watch.inspection.event_export import event_records
 from dolt_watch.inspection.screen import Screen
 from dolt_watch.inspection.why.decision_snapshot import (
@@ -38,14 +40,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bead")
+@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead)
 @settings_options
+@click.option("--all", "every", is_flag=True, help="Show each condition of each rule.")
 @click.option(
-    "--as-of", metavar="COMMIT|TIME", help="Explain the bead at an earlier commit or time."
+    "--as-of",
+    metavar="TIME",
+    help=(
+        "Explain the bead as of TIME: a timestamp, a duration back from now (2h), 'yesterday', or a"
+        " commit. Default: now."
+    ),
 )
-@click.option("--all", "every", is_flag=True, help="Print every condition of every rule.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any) -> int:
     """Explain why a bead is dispatched or not: the verdict, what must change, each condition with
@@ -56,13 +67,12 @@ def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any)
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
 
-    if not bead.strip():
-        raise click.BadParameter("Missing bead ID.", param_hint="BEAD")
     if every and form == "json":
         raise click.UsageError("JSON contains all conditions: omit --all.")
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
+        bead = resolve_bead_id(engine, bead)
         found = _explain(engine, settings, bead, as_of)
     finally:
         engine.close()
@@ -92,6 +102,7 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """Return the commit, and the time at which conditions are checked: a commit's is its date."""
 
+    text = absolute(text, server_time(engine), "--as-of")
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
     except NoSuchCommit as error:

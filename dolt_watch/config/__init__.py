@@ -1,7 +1,4 @@
-"""The settings: where they come from, what they come to, and how they are told.
-
-``load`` is the way in.
-"""
+"""The settings: their sources, their values in force, and their text. Begin with ``load``."""
 
 from datetime import timedelta
 
@@ -34,7 +31,16 @@ __all__ = [
 
 
 def duration(text: str, where: str) -> timedelta:
-    """A duration given elsewhere than in the settings: '2s', '30m'. Raises SettingsError."""
+    """Return the duration of an option that isn't a setting.
+
+    Args:
+        text: For example "2s" or "30m".
+        where: Name of the option, for the error.
+
+    Raises:
+        SettingsError: The text is not a duration.
+    """
+    # Late: an idle tick parses no option.
     from dolt_watch.config.converters import RawValue, convert
 
     value: timedelta = convert(RawValue((where,), text, where, where), "timedelta")

@@ -1,9 +1,8 @@
-"""How bd itself finds its database: which ``.beads`` folder, and which of its files and variables.
+"""Find the database as bd does: by the ``.beads`` folder, bd's files and bd's variables.
 
-The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). It is the table
-``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests it place by
-place. bd 1.0.2 knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor
-``dolt_server_socket``.
+The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). It is the table in
+``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests each source. bd
+1.0.2 doesn't support ``dolt.host`` and ``dolt.mode`` in config.yaml, or ``dolt_server_socket``.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
 
 METADATA = ".beads/metadata.json"
 DATABASE_FIX = (
-    "run in a folder with .beads/ (bd init --server), or set"
-    " DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+    "Run the command in a folder with .beads/ (`bd init --server` creates it), or set"
+    " DOLT_WATCH_DATABASE=dolt://user@host:port/database."
 )
 SHARED_PORT = 3308
-"""bd's default port of the server that all projects of a user share."""
+"""bd's default port for the server that all projects of a user share."""
 _PORT_FILE = "dolt-server.port"
 _SHARED = ".beads/shared-server"
 _SHARED_VARIABLES = ("BEADS_DOLT_SHARED_SERVER", "BD_DOLT_SHARED_SERVER")
-# bd's own defaults, where neither its file nor its environment says more.
+# bd's own defaults.
 _DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 3307,
@@ -46,43 +45,43 @@ _IN_YAML = frozenset({"host", "port"})
 
 
 class Connection(NamedTuple):
-    """What beads says of its database."""
+    """The database that bd uses."""
 
     address: ServerAddress
-    """Without the password."""
+    """Address without the password."""
     project_id: str | None
-    """Of metadata.json."""
+    """Project ID in metadata.json."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """'database.host' … → where from."""
+    """'database.host' and so on → source of the value."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """The environment, with what ``.beads/.env`` adds."""
+    """The environment, with the variables that ``.beads/.env`` adds."""
 
 
 class _Value(NamedTuple):
-    """A value as one place has it."""
+    """A value and its source."""
 
     value: Any
     origin: str
-    """For ``config``: a variable, or a short path."""
+    """Source for ``config``: a variable, or a short path."""
     where: str
-    """For errors: a variable, or a path with its line."""
+    """Source for errors: a variable, or a path and a line."""
     key: str
-    """What the place calls it."""
+    """Name of the value in its source."""
     text: bool = True
-    """It is text, of which a number or a truth value is still to be read."""
+    """Whether numbers and booleans are written as text."""
 
 
 def discover_connection(env: Mapping[str, str], cwd: Path) -> Connection:
-    """Return where the database is, as bd would find it from ``cwd``.
+    """Return the database that bd would use in ``cwd``.
 
     Raises:
-        SettingsError: no database anywhere, a file that can't be used, or a mode without a server.
+        SettingsError: There is no database, a file is unusable, or bd uses no server.
     """
     return _Places(env, cwd).connection()
 
 
 class _Places:
-    """The places of one connection, each read at most once."""
+    """The sources of one connection, each read at most once."""
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         self.cwd = cwd
@@ -90,7 +89,7 @@ class _Places:
         self.folder = self.found.folder
         self.env: dict[str, str] = dict(env)
         self.names: dict[str, tuple[str, str]] = {}
-        """Variable of ``.beads/.env`` → its origin and its place, for errors."""
+        """Variable in ``.beads/.env`` → its origin, and its place for errors."""
         self._read_env_file()
         self._yaml: list[tuple[Path, Mapping[str, Entry]]] | None = None
         path = self.folder / "metadata.json" if self.folder else None
@@ -98,6 +97,7 @@ class _Places:
         self.metadata = _read(self.path) if self.path else {}
 
     def connection(self) -> Connection:
+        """Return the connection. Raises SettingsError, as ``discover_connection`` does."""
         if self.path is None and not self.env.get(_variable("database")):
             raise self._nothing()
         shared = self._shared()
@@ -115,16 +115,16 @@ class _Places:
         if project is not None and not isinstance(project, str):
             raise _wrong(_Value(project, METADATA, str(self.path), "project_id", False), "text")
         origins["project_id"] = self._label(self.path) if project and self.path else "default"
-        # bd starts a server of its own unless a port is configured; then it writes the port file.
+        # Without a configured port, bd starts its own server and writes the port file.
         own = origins["database.port"] == "default" or origins["database.port"].endswith(_PORT_FILE)
         address = ServerAddress(**parts, managed=own)
         return Connection(address, project, origins, self.env)
 
     def _read_env_file(self) -> None:
-        """Add the variables of ``.beads/.env`` that are not set, as bd does."""
+        """Add the variables in ``.beads/.env`` that aren't set, as bd does."""
         if self.folder is None or not exists(self.folder / beads_folder.ENV_FILE):
             return
-        from dolt_watch.config import dotenv
+        from dolt_watch.config import dotenv  # Late: few trackers have this file.
 
         path = self.folder / beads_folder.ENV_FILE
         for name, entry in dotenv.read(path).items():
@@ -133,14 +133,14 @@ class _Places:
                 self.names[name] = (f"{self._label(path)}:{entry.line}", f"{path}:{entry.line}")
 
     def _given(self, name: str, shared: bool) -> Iterator[_Value]:
-        """Yield what the places say of one part of the address, the one that wins first."""
+        """Yield the values of one part of the address, the one with precedence first."""
         yield from self._variable(_variable(name))
         if name == "port":
             yield from self._variable("BEADS_DOLT_PORT")
             yield from self._port_file(shared)
             yield from self._config(name)
             if shared:
-                return  # the project's own port is that of a server of its own
+                return  # The project's own port is the port of its own server.
         if name == "database" and self.found.source is not None:
             source = self.found.source / "metadata.json"
             if exists(source):
@@ -173,7 +173,7 @@ class _Places:
         yield _Value(text, self._label(file), str(file), _PORT_FILE)
 
     def _config(self, name: str) -> Iterator[_Value]:
-        """Yield ``dolt.NAME`` of bd's variable BD_DOLT_NAME and of its config files."""
+        """Yield ``dolt.NAME`` from the variable BD_DOLT_NAME and from bd's config files."""
         yield from self._variable(f"BD_DOLT_{name.upper().replace('-', '_')}")
         found = [(path, entries[name]) for path, entries in self._config_files() if name in entries]
         for path, entry in sorted(found, key=lambda each: not each[1].flat):
@@ -183,13 +183,13 @@ class _Places:
 
     def _config_files(self) -> list[tuple[Path, Mapping[str, Entry]]]:
         if self._yaml is None:
-            from dolt_watch.config import beads_yaml
+            from dolt_watch.config import beads_yaml  # Late: few trackers need these files.
 
             self._yaml = [(path, beads_yaml.read(path)) for path in self._config_paths()]
         return self._yaml
 
     def _config_paths(self) -> Iterator[Path]:
-        """Yield the config files that exist; the first one that has a key wins."""
+        """Yield the config files that exist. The first file that contains a key wins."""
         paths: list[Path] = []
         if self.folder and exists(self.folder / "config.yaml"):
             paths += [self.folder / "config.local.yaml", self.folder / "config.yaml"]
@@ -203,7 +203,7 @@ class _Places:
         yield from (path for path in dict.fromkeys(paths) if exists(path))
 
     def _shared(self) -> bool:
-        """Return whether bd uses the one server that all projects of this user share."""
+        """Return whether bd uses the server that all projects of the user share."""
         if parse_bool(self.env.get(_SHARED_VARIABLES[0], "")):
             return True
         given = next(self._config("shared-server"), None)
@@ -221,7 +221,7 @@ class _Places:
         return Path(home) / _SHARED if home else None
 
     def _check_mode(self, shared: bool) -> None:
-        """Raise SettingsError where bd uses no server."""
+        """Raise SettingsError if bd uses no server."""
         if shared or parse_bool(self.env.get("BEADS_DOLT_SERVER_MODE", "")):
             return
         mode = self.metadata.get("dolt_mode") or ""
@@ -230,8 +230,8 @@ class _Places:
             mode = given.value if given else ""
         if isinstance(mode, str) and mode.lower() == "server":
             return
-        # bd takes no mode for embedded; but whoever names a server, here or in the environment,
-        # means it.
+        # bd treats a missing mode as embedded. But if a server is named, in the file or in the
+        # environment, the user means server mode.
         names = ("host", "port", "socket")
         named = any(
             self.metadata.get(_FIELDS[name]) or self.env.get(_variable(name)) for name in names
@@ -242,24 +242,24 @@ class _Places:
         said = (
             f"dolt_mode is {format_raw(mode)}"
             if mode
-            else "dolt_mode is not set, so bd runs embedded"
+            else "dolt_mode is not set, so bd uses an embedded database"
         )
         if isinstance(mode, str) and mode.lower() == "proxied-server":
             fix = (
-                "name the server behind bd's proxy:"
-                " DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+                "Name the server behind bd's proxy: set"
+                " DOLT_WATCH_DATABASE=dolt://user@host:port/database."
             )
         else:
             fix = self._to_server_mode()
         raise SettingsError(
-            f"{said}: dolt_watch needs beads in 'server' mode", where=str(self.path), fix=fix
+            f"{said}. dolt_watch requires the mode 'server'.", where=str(self.path), fix=fix
         )
 
     def _to_server_mode(self) -> str:
         """Return the commands that move an embedded tracker to server mode and keep its history.
 
-        bd has none: it refuses ``bd dolt set`` in embedded mode. Tried with bd 1.0.2; a test runs
-        them on a real Dolt. The embedded data stay where they are, as a backup.
+        bd has no such command: it refuses ``bd dolt set`` in embedded mode (bd 1.0.2). A test runs
+        the commands on a real Dolt. They keep the embedded data as a backup.
         """
         assert self.folder is not None
         name = self.metadata.get("dolt_database")
@@ -280,18 +280,18 @@ class _Places:
         if self.found.broken is not None:
             file = self.found.broken
             return SettingsError(
-                f"no database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} names no"
-                " folder",
+                f"No database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} doesn't name a"
+                " folder.",
                 where=str(file),
-                fix=f"write the path of the other .beads/ into it, or delete it: rm {file}",
+                fix=f"Write the path of the other .beads/ to the file, or delete it: `rm {file}`.",
             )
-        lacks = "no .beads/ here or in any folder above"
+        lacks = "there is no .beads/ in this folder or a folder above it"
         if self.folder:
             lacks = f"{self.folder} has no metadata.json"
-        return SettingsError(f"no database is set: {lacks}", where=str(self.cwd), fix=DATABASE_FIX)
+        return SettingsError(f"No database is set: {lacks}.", where=str(self.cwd), fix=DATABASE_FIX)
 
     def _label(self, path: Path) -> str:
-        """Return a short name of a file: '.beads/metadata.json' unless the folder is elsewhere."""
+        """Return a short name of a file, such as '.beads/metadata.json'."""
         here = self.folder is not None and self.cwd.resolve().is_relative_to(self.folder.parent)
         if (
             path.parent == self.folder
@@ -310,27 +310,29 @@ _ADD_MODE = """sed -i.embedded '1s/{/{"dolt_mode": "server",/' metadata.json"""
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import json
+    import json  # Late: a tick with DOLT_WATCH_DATABASE reads no metadata.json.
 
-    fix = "restore it (git checkout .beads/metadata.json), or make it anew: bd bootstrap"
+    fix = "Restore the file: `git checkout .beads/metadata.json`, or `bd bootstrap`."
     try:
         tree = json.loads(path.read_bytes())
     except OSError as error:
-        fix = f"make it readable: chmod u+r {path}"
+        fix = f"Make the file readable: `chmod u+r {path}`."
         raise SettingsError(
-            f"metadata.json cannot be read: {error.strerror}", where=str(path), fix=fix
+            f"Can't read metadata.json: {error.strerror}.", where=str(path), fix=fix
         ) from None
     except json.JSONDecodeError as error:
         raise SettingsError(
-            f"metadata.json is not JSON: {error.msg}", where=f"{path}:{error.lineno}", fix=fix
+            f"metadata.json is not JSON: {error.msg}.", where=f"{path}:{error.lineno}", fix=fix
         ) from None
     except (ValueError, RecursionError):
         raise SettingsError(
-            "metadata.json is not JSON in UTF-8", where=str(path), fix=fix
+            "metadata.json is not JSON in UTF-8.", where=str(path), fix=fix
         ) from None
     if not isinstance(tree, dict):
         raise SettingsError(
-            f"metadata.json is a JSON object, not {format_raw(tree)}", where=str(path), fix=fix
+            f"metadata.json must be a JSON object, but is {format_raw(tree)}.",
+            where=str(path),
+            fix=fix,
         )
     return tree
 
@@ -367,13 +369,15 @@ def _checked(name: str, given: _Value) -> Any:
 
 
 def _wrong(given: _Value, expected: str) -> SettingsError:
-    fix = f"correct {given.key}, or unset it"
+    fix = f"Correct {given.key}, or unset it."
     if given.origin != given.key:
-        fix = f"correct {given.key} in {given.where.rpartition('/')[2].partition(':')[0]}"
+        fix = f"Correct {given.key} in {given.where.rpartition('/')[2].partition(':')[0]}."
     if given.key == _FIELDS["port"]:
-        fix = "bd dolt set port PORT"
+        fix = "Run `bd dolt set port PORT`."
     elif given.key == _PORT_FILE:
-        fix = "bd dolt start writes it again"
+        fix = "Run `bd dolt start`, which writes the file again."
     return SettingsError(
-        f"{given.key} is {expected}, not {format_raw(given.value)}", where=given.where, fix=fix
+        f"{given.key} must be {expected}, but is {format_raw(given.value)}.",
+        where=given.where,
+        fix=fix,
     )

@@ -1,12 +1,12 @@
 """Find the ``.beads`` folder that bd uses.
 
-The order is that of bd's own ``FindBeadsDir`` (bd 1.1 and later; the source was read at commit
-fbcee6c62, June 2026): ``BEADS_DIR``, folders from here up to the root of the git work tree, then
-the main work tree of a git worktree. ``.beads/redirect`` is followed once, from any of them.
-bd 1.0.2 differs in one place: in a git worktree it prefers the worktree's own tracked ``.beads``
-even if that has no database.
+The order is that of bd's ``FindBeadsDir`` (bd 1.1 and later; source at commit fbcee6c62, June
+2026): ``BEADS_DIR``, the folders from the current one up to the root of the git work tree, then
+the main work tree of a git worktree. ``.beads/redirect`` is followed once, from any of them. bd
+1.0.2 differs in one case: in a git worktree, it prefers the worktree's own tracked ``.beads`` even
+if that contains no database.
 
-No git process is started: an idle tick must stay cheap. Only file names are looked at.
+No git process is started, because an idle tick must stay cheap. Only file names are checked.
 """
 
 from __future__ import annotations
@@ -24,32 +24,29 @@ ENV_FILE = ".env"
 
 
 class Found(NamedTuple):
-    """Where bd keeps what it knows of its tracker."""
+    """The result of the search."""
 
     folder: Path | None
-    """The ``.beads`` folder in use, after a redirect; None: there is none."""
+    """The ``.beads`` folder in use, after a redirect, or None."""
     source: Path | None = None
-    """The folder whose redirect was followed, if one was.
-
-    Its ``dolt_database`` wins (bd's rule).
-    """
+    """The folder whose redirect was followed, or None. Its ``dolt_database`` wins, as in bd."""
     broken: Path | None = None
-    """A redirect file that names no folder. bd ignores it with a warning."""
+    """A redirect file that doesn't name a folder. bd ignores it with a warning."""
 
 
 def find(env: Mapping[str, str], cwd: Path) -> Found:
-    """Return the folder that bd uses from ``cwd``.
+    """Return the folder that bd uses in ``cwd``.
 
     Raises:
-        SettingsError: ``BEADS_DIR`` names no folder, or a folder on the way can't be read.
+        SettingsError: ``BEADS_DIR`` doesn't name a folder, or a folder can't be read.
     """
     named = env.get("BEADS_DIR")
     if named:
         return _named(cwd / Path(named).expanduser(), "BEADS_DIR", "BEADS_DIR")
     found = _walk(cwd.resolve())
-    # .beads/.env may send bd to another folder. bd 1.0.2 does not know that yet.
+    # .beads/.env may redirect bd to another folder. bd 1.0.2 ignores that.
     if found.folder is not None and (found.folder / ENV_FILE).is_file():
-        from dolt_watch.config import dotenv
+        from dolt_watch.config import dotenv  # Late: few trackers have this file.
 
         path = found.folder / ENV_FILE
         if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
@@ -62,9 +59,9 @@ def _named(folder: Path, what: str, where: str) -> Found:
     if not folder.is_dir():
         at = str(folder) if where == what else where
         raise SettingsError(
-            f"{what} is not a folder" + ("" if where == what else f": {folder}"),
+            f"{what} is not a folder" + ("." if where == what else f": {folder}."),
             where=at,
-            fix="set it to the path of .beads/",
+            fix=f"Set {what} to the path of .beads/.",
         )
     return follow(folder)
 
@@ -72,11 +69,11 @@ def _named(folder: Path, what: str, where: str) -> Found:
 def follow(folder: Path) -> Found:
     """Return ``folder``, or the folder that its ``redirect`` file names.
 
-    The first line that is no comment is the path; a relative one starts at the parent of
-    ``folder``. A second redirect, in the target, is ignored, so a loop ends at once.
+    The path is the first line that isn't a comment. A relative path starts at the parent of
+    ``folder``. A second redirect, in the target, is ignored, so a loop is impossible.
 
     Raises:
-        SettingsError: the file can't be read.
+        SettingsError: The file can't be read.
     """
     file = folder / REDIRECT
     if not exists(file):
@@ -84,8 +81,8 @@ def follow(folder: Path) -> Found:
     text = read_text(
         file,
         f"{FOLDER}/{REDIRECT}",
-        unreadable=f"make it a readable file: chmod u+r {file}",
-        not_utf8="write the path of the other .beads/ into it, in UTF-8",
+        unreadable=f"Make it a readable file: `chmod u+r {file}`.",
+        not_utf8="Write the path of the other .beads/ to the file, in UTF-8.",
     )
     stripped = (line.strip() for line in text.splitlines())
     path = next((line for line in stripped if line and not line.startswith("#")), "")
@@ -95,7 +92,7 @@ def follow(folder: Path) -> Found:
         target = (folder.resolve().parent / path).resolve()
         usable = target.is_dir()
     except (OSError, RuntimeError, ValueError):
-        usable = False  # a loop of symbolic links, a NUL, or a name that is too long
+        usable = False  # A loop of symbolic links, a NUL, or a name that is too long.
     if not usable:
         return Found(folder, broken=file)
     if target == folder.resolve():
@@ -104,7 +101,7 @@ def follow(folder: Path) -> Found:
 
 
 def _walk(cwd: Path) -> Found:
-    """Return the first folder of bd's order that belongs to a project."""
+    """Return the first folder in bd's order that belongs to a project."""
     ups = (cwd, *cwd.parents)
     root = next((up for up in ups if (up / ".git").exists()), None)
     main = _main_beads(root) if root is not None else None
@@ -123,11 +120,12 @@ def _walk(cwd: Path) -> Found:
 
 
 def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> Iterator[Path]:
+    """Yield the folders that bd checks, in its order."""
     for up in ups:
         own = up / FOLDER
         if up == root and main is not None:
             # `git worktree add` checks out a tracked .beads without its database, which git
-            # ignores. bd then uses the main work tree's, if that has a database.
+            # ignores. bd then uses the database of the main work tree, if there is one.
             shared = follow(main).folder if main.is_dir() else None
             inherited = shared is not None and _has_database(shared)
             if exists(own / REDIRECT) or _has_database(own) or not inherited:
@@ -137,16 +135,14 @@ def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> 
 
 
 def _main_beads(root: Path) -> Path | None:
-    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its
-    repository.
-    """
+    """Return ``.beads`` of the main work tree, or None if ``root`` is the main work tree."""
     git = root / ".git"
     if not git.is_file():
         return None
     try:
         word, _, path = git.read_text("utf-8").strip().partition(":")
         own = root / path.strip()
-        # A submodule has a .git file too, but no commondir.
+        # A submodule has a .git file too, but no "commondir".
         common = (own / (own / "commondir").read_text("utf-8").strip()).resolve()
     except (OSError, UnicodeDecodeError, ValueError):
         return None
@@ -156,7 +152,7 @@ def _main_beads(root: Path) -> Path | None:
 
 
 def _is_project(folder: Path) -> bool:
-    """Return whether bd takes the folder for a project's, not for one of its user-wide folders."""
+    """Return whether bd uses the folder for a project, and not for settings of the user."""
     return (
         exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
     )

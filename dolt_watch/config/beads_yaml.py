@@ -1,8 +1,8 @@
 """Read the ``dolt`` settings of bd's ``config.yaml``: ``dolt.port``, ``dolt.host`` and so on.
 
-bd writes them as ``dolt.port: 3309`` or as a block below ``dolt:``, and few files have any. So
-there is no YAML library here, which an idle tick would have to import: everything outside these
-keys is skipped, and a form that this reader does not know is an error with its line.
+bd writes them as ``dolt.port: 3309`` or as a block below ``dolt:``, and few files contain any. No
+YAML library is used, because each idle tick would have to import it. Everything outside these keys
+is skipped. A form that this reader doesn't support is an error with its line.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from typing import NamedTuple
 from dolt_watch.config.converters import read_text
 from dolt_watch.errors import SettingsError
 
-# Patterns are compiled when a file has such a key: few have.
+# Patterns are compiled only if a file contains such a key.
 _KEY = r"""(?P<q>["']?)(?P<key>[\w.-]+)(?P=q)\s*:(?:\s+(?P<value>.*))?"""
 _PLAIN = r"""(?P<plain>[^\s"'\[{&*!|>%@`,#](?:[^#]|(?<=\S)\#)*)?"""
 _SCALAR = rf"""(?:"(?P<double>[^"\\]*)"|'(?P<single>[^']*)'|{_PLAIN})\s*(?:\#.*)?"""
 _FLOW = r"\{(?P<inner>[^{}\[\]]*)\}\s*(?:#.*)?"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
-# At the first column, none of these begins a key: list items and ends of a bracket.
+# In the first column, these begin list items, ends of brackets and directives, but no keys.
 _SKIPPED = ("- ", "-\t", "}", "]", "%")
 
 
 class Entry(NamedTuple):
-    """One value, as text, and its line."""
+    """A value as text, and its line."""
 
     value: str
     line: int
     flat: bool = False
-    """Written ``dolt.NAME: value``. bd prefers that form, even one of a file that loses else."""
+    """Whether it is written ``dolt.NAME: value``. bd prefers that form, even in a file with less
+    precedence.
+    """
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """Return the values below ``dolt``, by their names in lower case, without empty ones.
+    """Return the non-empty values below ``dolt``, by their names in lower case.
 
     Raises:
-        SettingsError: unreadable, not UTF-8, or malformed.
+        SettingsError: The file can't be read, isn't UTF-8, or is malformed.
     """
-    fix = f"make it a readable file: chmod u+r {path}"
+    fix = f"Make it a readable file: `chmod u+r {path}`."
     text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
     if not any("dolt" in line.partition("#")[0].lower() for line in text.splitlines()):
         return {}
@@ -53,9 +55,9 @@ class _Reader:
         self.section = ""
         """The top-level key that the indented lines belong to, in lower case."""
         self.indent = 0
-        """Columns before a key below ``dolt``; 0: none was read yet."""
+        """Columns before a key below ``dolt``, or 0 before the first key."""
         self.nested = False
-        """The last key below ``dolt`` had no value of its own, so deeper lines are its."""
+        """Whether the last key below ``dolt`` has a nested value, to which deeper lines belong."""
 
     def read(self, text: str) -> dict[str, Entry]:
         begun = False
@@ -64,7 +66,7 @@ class _Reader:
                 continue
             if re.fullmatch(r"(---|\.\.\.)(\s.*)?", raw):
                 if begun:
-                    break  # bd reads the first document only
+                    break  # bd reads only the first document.
                 continue
             begun = begun or not raw.startswith("%")
             if raw[0] in " \t":
@@ -76,11 +78,11 @@ class _Reader:
     def _top(self, line: str, number: int) -> None:
         if line == "-" or line.startswith(_SKIPPED):
             if self.section == "dolt":
-                raise self._wrong("dolt is a list", number)
+                raise self._wrong("'dolt' is a list", number)
             return
         match = re.fullmatch(_KEY, line)
         if match is None:
-            raise self._wrong("a line is not KEY: value", number)
+            raise self._wrong("a line is not 'KEY: value'", number)
         self.section, value = match["key"].lower(), match["value"] or ""
         self.indent, self.nested = 0, False
         if self.section.startswith("dolt."):
@@ -88,7 +90,7 @@ class _Reader:
         elif self.section == "dolt" and value and not value.startswith("#"):
             flow = re.fullmatch(_FLOW, value)
             if flow is None:
-                raise self._wrong("dolt is not a block of KEY: value", number)
+                raise self._wrong("'dolt' is not a block of 'KEY: value'", number)
             for part in flow["inner"].split(","):
                 if part.strip():
                     self._pair(part.strip(), number)
@@ -99,7 +101,7 @@ class _Reader:
         line = raw.lstrip(" ")
         indent = len(raw) - len(line)
         if line.startswith("\t"):
-            raise self._wrong("a tab is not indentation", number)
+            raise self._wrong("a tab is used as indentation", number)
         self.indent = self.indent or indent
         if indent > self.indent and self.nested:
             return
@@ -110,7 +112,7 @@ class _Reader:
     def _pair(self, text: str, number: int) -> None:
         match = re.fullmatch(_KEY, text)
         if match is None:
-            raise self._wrong("a line is not KEY: value", number)
+            raise self._wrong("a line is not 'KEY: value'", number)
         value = match["value"] or ""
         self.nested = not value or value[0] in "#[{|>&"
         if not self.nested:
@@ -119,7 +121,7 @@ class _Reader:
     def _add(self, name: str, text: str, number: int, flat: bool = False) -> None:
         match = re.fullmatch(_SCALAR, text.strip())
         if match is None:
-            raise self._wrong(f"the value of dolt.{name} cannot be read", number)
+            raise self._wrong(f"the value of dolt.{name} has an unsupported form", number)
         before = self.found.get(name)
         if before is not None and before.flat == flat:
             raise self._wrong(f"dolt.{name} is set twice", number)
@@ -131,7 +133,7 @@ class _Reader:
 
     def _wrong(self, what: str, number: int) -> SettingsError:
         return SettingsError(
-            f"{self.path.name} cannot be read as YAML: {what}",
+            f"Can't read {self.path.name} as YAML: {what}.",
             where=f"{self.path}:{number}",
-            fix="write a line dolt.port: 3307, or dolt: with indented lines below it",
+            fix="Write `dolt.port: 3307`, or `dolt:` with indented lines below it.",
         )

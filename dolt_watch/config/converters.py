@@ -1,6 +1,4 @@
-"""One given value: from what somebody wrote to a checked value, or an error that says where and
-what was expected.
-"""
+"""Convert a setting from its text or TOML value to a checked value."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.suggestions import suggest
 
 LONGEST = timedelta(days=366)
-"""Longer durations are typing errors, and overflow dates when added to one."""
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # compiled when first needed: most ticks name nothing
+"""Maximum duration. A longer one is a typing error, and could overflow a date."""
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # Compiled at first use: most ticks check no name.
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _CHOICES: dict[str, tuple[str, ...]] = {
     "on_stale": ("block", "requeue"),
@@ -24,43 +22,52 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _LEAST = {"slots": 1, "log_size": 1, "max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
 _MOST = 1_000_000
-# These may be nothing; any other text must say something.
+# Any other text must not be empty.
 _MAY_BE_EMPTY = frozenset({"running", "order_by", "url", "service_url"})
-_NOBODY = frozenset({("notify", "target")})
-"""A rule's target must be somebody."""
+_OPTIONAL = frozenset({("notify", "target")})
+"""Keys that may be empty, although a key of the same name in a rule may not."""
 _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
 _SECRETS = ("secret", "token", "password")
 
 
 class RawValue(NamedTuple):
-    """A value as somebody wrote it."""
+    """A value as it was written."""
 
     path: tuple[str, ...]
-    """('settle',) or ('rules', 'agent', 'when')."""
+    """For example ('settle',) or ('rules', 'agent', 'when')."""
     value: Any
-    """As TOML has it; text from the environment and from flags."""
+    """A TOML value, or text from the environment or a flag."""
     origin: str
-    """Short, for ``config``: 'dolt_watch.toml:12'."""
+    """Short name of the source, for ``config``, such as 'dolt_watch.toml:12'."""
     where: str
-    """For errors: the same with the whole path."""
+    """Source for errors: the same with the whole path."""
     typed: bool = False
-    """From TOML, where numbers, booleans and lists are told from text."""
+    """Whether the value is from TOML, which distinguishes numbers, booleans and lists from text."""
     folder: Path | None = None
-    """The file's, for paths; None: the working directory."""
+    """Folder that a relative path starts at, or None for the working directory."""
 
     @property
     def key(self) -> str:
+        """The dotted key."""
         return ".".join(self.path)
 
     def type_error(self, expected: str, fix: str) -> SettingsError:
+        """Return the error for a value of another form.
+
+        Args:
+            expected: Noun phrase that describes the valid values.
+            fix: The fix, as a sentence.
+        """
         return SettingsError(
-            f"{self.key} is {expected}, not {format_raw(self.value)}", where=self.where, fix=fix
+            f"{self.key} must be {expected}, but is {format_raw(self.value)}.",
+            where=self.where,
+            fix=fix,
         )
 
 
 def format_raw(value: Any) -> str:
-    """As TOML writes it, more or less."""
+    """Return a value for an error, in a form close to TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -73,71 +80,93 @@ def read_text(
     what: str,
     *,
     unreadable: str,
-    not_utf8: str = "save it as UTF-8",
+    not_utf8: str = "Save the file as UTF-8.",
     encoding: str = "utf-8",
 ) -> str:
     """Return the text of a file.
 
     Args:
-        path: Of the file.
-        what: Its name in an error.
-        unreadable: The fix if it cannot be read.
-        not_utf8: The fix if it is not UTF-8.
-        encoding: "utf-8", or "utf-8-sig" to leave out the mark that some editors put before it.
+        path: Path of the file.
+        what: Name of the file in an error.
+        unreadable: The fix if the file can't be read.
+        not_utf8: The fix if the file isn't UTF-8.
+        encoding: "utf-8", or "utf-8-sig" to skip the byte order mark that some editors write.
 
     Raises:
-        SettingsError: unreadable, or not UTF-8.
+        SettingsError: The file can't be read, or isn't UTF-8.
     """
     try:
         return path.read_bytes().decode(encoding)
     except OSError as error:
         raise SettingsError(
-            f"{what} cannot be read: {error.strerror}", where=str(path), fix=unreadable
+            f"Can't read {what}: {error.strerror}.", where=str(path), fix=unreadable
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=not_utf8) from None
+        raise SettingsError(
+            f"{what[:1].upper()}{what[1:]} is not UTF-8.", where=str(path), fix=not_utf8
+        ) from None
 
 
 def exists(path: Path) -> bool:
-    """Is there such a file?
+    """Return whether a file exists.
 
-    Raises SettingsError where its folder may not be looked into: settings that cannot be seen
-    must not count as none.
+    Raises:
+        SettingsError: Its folder can't be searched. Settings that can't be read must not count as
+            missing.
     """
     try:
         return path.exists()
     except OSError as error:
         raise SettingsError(
-            f"{path.parent} cannot be looked into: {error.strerror}",
+            f"Can't search {path.parent}: {error.strerror}.",
             where=str(path),
-            fix=f"run as the user that owns it, or let this one in: chmod g+rx {path.parent}",
+            fix=f"Run as the owner of the folder, or allow access: `chmod g+rx {path.parent}`.",
         ) from None
 
 
 def check_name(name: str, what: str, where: str) -> None:
+    """Check the name of a rule or target.
+
+    Args:
+        name: The name.
+        what: "rule" or "target".
+        where: Source of the name, for the error.
+
+    Raises:
+        SettingsError: The name contains other characters, or is too long.
+    """
     if not re.fullmatch(_NAME, name):
         raise SettingsError(
-            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not"
-            f" {format_raw(name)}",
+            f"The name of a {what} must be at most 64 letters, digits, '-' and '_', but is"
+            f" {format_raw(name)}.",
             where=where,
-            fix=f"rename it, for example [{what}s.agent-2]",
+            fix=f"Rename it, for example to [{what}s.agent-2].",
         )
 
 
 def convert(given: RawValue, kind: str) -> Any:
-    """``kind`` is the field's annotation, as text; 'secret' is a text that no file holds."""
+    """Return the checked value of a setting.
+
+    Args:
+        given: The value as it was written.
+        kind: Annotation of the field as text, or "secret".
+
+    Raises:
+        SettingsError: The value is invalid.
+    """
     reader = READERS.get(kind)
     if reader is None:
-        fix = f"its author may use: {', '.join(sorted(READERS))}"
         raise SettingsError(
-            f"{given.key} has a type that settings cannot hold: {kind}", where=given.where, fix=fix
+            f"{given.key} has an unsupported type: {kind}.",
+            where=given.where,
+            fix=f"Ask the author of the target to use one of: {', '.join(sorted(READERS))}.",
         )
     return reader(given)
 
 
 def _example(given: RawValue, value: str) -> str:
-    """How the same line would be right, in the manner of the place where it stands."""
-    return f"write {given.path[-1]} = {value}" if given.typed else f"write {value}"
+    """Return a fix with a valid value, in the form of the source."""
+    return f"Write `{given.path[-1]} = {value}`." if given.typed else f"Use {value}."
 
 
 def _duration(given: RawValue) -> timedelta:
@@ -146,35 +175,35 @@ def _duration(given: RawValue) -> timedelta:
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value).strip()):
         raise given.type_error(
             expected,
-            f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds",
+            f"Add a unit, for example '{str(value).strip().lstrip('+-')}s' for seconds.",
         )
     if not isinstance(value, str):
-        raise given.type_error(expected, "write '30s'")
-    import durationpy
+        raise given.type_error(expected, "Use for example '30s'.")
+    import durationpy  # Late: an idle tick with default durations needs none.
 
     try:
         duration: timedelta = durationpy.from_str(value)
     except (durationpy.DurationError, OverflowError, ValueError):
         raise given.type_error(
-            expected, "write '30m'; the units are s, m and h (and ms, d)"
+            expected, "Use for example '30m'. The units are ms, s, m, h, d and w."
         ) from None
     if duration < timedelta(0):
-        raise given.type_error("no negative duration", f"write {value.lstrip('-')!r}")
+        raise given.type_error("a positive duration", f"Use {value.lstrip('-')!r}.")
     if not duration and given.path[-1] not in _MAY_BE_ZERO:
-        raise given.type_error("a duration of more than 0", "write '30s'")
+        raise given.type_error("a duration of more than 0", "Use for example '30s'.")
     most = timedelta(hours=1) if given.path[-1] == "timeout" else LONGEST
     if duration > most:
         raise given.type_error(
-            f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less"
+            f"at most {duration_text(most)}", f"Use {duration_text(most)!r} or less."
         )
     return duration
 
 
 def duration_text(duration: timedelta) -> str:
-    """'1h30m', '2s', '1.5s', '0s': what ``_duration`` reads back.
+    """Return a duration as text that ``_duration`` reads back: '1h30m', '2s', '1.5s' or '0s'.
 
-    ``durationpy.to_str`` rounds fractions of a second, and writes 200ms for 0.2s: the hash of
-    recorded settings would change.
+    ``durationpy.to_str`` isn't used: it rounds fractions of a second and writes 200ms for 0.2s,
+    which would change the hash of recorded settings.
     """
     micros = duration // timedelta(microseconds=1)
     hours, rest = divmod(micros, 3_600_000_000)
@@ -190,7 +219,7 @@ def duration_text(duration: timedelta) -> str:
 
 
 def parse_bool(value: Any) -> bool | None:
-    """None where it is neither."""
+    """Return the boolean of a value, or None if it is neither true nor false."""
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
@@ -218,27 +247,28 @@ def _integer(given: RawValue) -> int:
 def _text(given: RawValue) -> str:
     key, value = given.path[-1], given.value
     if not isinstance(value, str):
-        raise given.type_error("text", f'put it in quotes: {key} = "…"')
+        raise given.type_error("text", f'Put the value in quotes: `{key} = "…"`.')
     if _is_place(given.path):
-        value = value.strip()  # as a Secret made by `echo`, or $(cat file), brings them along
-    if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _NOBODY:
-        line = "the line" if given.typed else "it"
-        raise given.type_error("text that is not empty", f"leave {line} out for the default")
+        value = value.strip()  # A Secret made by `echo` ends with a newline.
+    if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _OPTIONAL:
+        line = "the line" if given.typed else "the value"
+        raise given.type_error("text that is not empty", f"Omit {line} to use the default.")
     if any("\ud800" <= each <= "\udfff" for each in value):
-        # An environment variable that is not UTF-8; no database and no JSON could hold it.
-        raise given.type_error("text in UTF-8", "write it in UTF-8")
+        # An environment variable that isn't UTF-8. Neither a database nor JSON can store it.
+        raise given.type_error("text in UTF-8", "Encode the value in UTF-8.")
     choices = _CHOICES.get(key)
     if choices and value not in choices:
         raise given.type_error(f"one of {', '.join(choices)}", suggest(value, choices))
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
         raise given.type_error(
-            f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher"
+            f"a name of at most {_ACTOR_LENGTH} printable characters",
+            "Use for example beads-dispatcher.",
         )
     return value
 
 
 def _is_place(path: tuple[str, ...]) -> bool:
-    """Return whether the value is a URL or a secret, around which a blank is never meant."""
+    """Return whether the value is a URL or a secret: blanks around it are never intended."""
     return path[-1].endswith("url") or path[-1] == "database" or path[-1].endswith(_SECRETS)
 
 
@@ -256,7 +286,7 @@ def _path(given: RawValue) -> Path:
 
 
 def _list(given: RawValue) -> tuple[str, ...]:
-    """A list of texts; in the environment and on the command line, as JSON."""
+    """Return a list of texts. In the environment and on the command line, it is JSON."""
     value = given.value if given.typed else _json(given.value)
     if not isinstance(value, list) or not all(
         isinstance(each, str) and "\0" not in each for each in value
@@ -275,7 +305,7 @@ def _table(given: RawValue) -> dict[str, str]:
 
 
 def _json(text: str) -> Any:
-    import json
+    import json  # Late: few settings are lists or tables.
 
     try:
         return json.loads(text)

@@ -1,5 +1,6 @@
-"""The database's password: from the environment or a file, never from a command line, never in a
-message.
+"""Find the database's password: in the environment or a file, never on a command line.
+
+No message contains it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from dolt_watch.errors import SettingsError
 
 
 def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
-    """The password ('' for none) and where it came from: ours before beads', the environment
-    before files.
+    """Return the password, or '', and its source.
+
+    Variables of dolt_watch win over those of bd, and the environment wins over files.
+
+    Args:
+        address: The server, which selects a section of the credentials file.
+        env: The environment.
+        cwd: Folder that relative paths start at.
 
     Raises:
-        SettingsError: a file that was named, or the credentials file, cannot be used.
+        SettingsError: The file that a variable names, or the credentials file, can't be used.
     """
     if value := env.get("DOLT_WATCH_PASSWORD"):
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
-        fix = (
-            "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing"
-            " else"
-        )
+        fix = "Set DOLT_WATCH_PASSWORD_FILE to the path of a file that contains only the password."
         return (
             read_secret_file(cwd / Path(name).expanduser(), "the password file", fix),
             "DOLT_WATCH_PASSWORD_FILE",
@@ -52,34 +56,42 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
 
 
 def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
-    """A secret that has a file to itself. Raises SettingsError: unreadable, or empty.
+    """Return the secret in a file.
 
-    ``blanks``: keep those around it. A password may have them; a token in a header can't.
+    Args:
+        path: Path of the file.
+        what: Name of the file in an error.
+        fix: The fix if the file can't be used.
+        blanks: Whether to keep blanks around the secret. A password may begin or end with blanks,
+            but a token in a header can't.
+
+    Raises:
+        SettingsError: The file can't be read, or is empty.
     """
-    # Editors and `echo` end a file with a newline that nobody means; blanks may well be meant.
+    # Editors and `echo` end a file with a newline, which isn't part of the secret.
     value = read_text(path, what, unreadable=fix, not_utf8=fix).rstrip("\r\n")
     value = value if blanks else value.strip()
     if not value:
-        raise SettingsError(f"{what} is empty", where=str(path), fix=fix)
+        raise SettingsError(f"{what[:1].upper()}{what[1:]} is empty.", where=str(path), fix=fix)
     return value
 
 
 def _credentials(path: Path, address: ServerAddress) -> str:
-    import configparser
+    import configparser  # Late: few users have a credentials file.
 
     host = f"[{address.host}]" if ":" in address.host else address.host
-    fix = f"it is INI: a line [{host}:{address.port}], below it password = …"
+    fix = f"Write INI: a line `[{host}:{address.port}]`, and below it `password = …`."
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     text = read_text(path, "the credentials file", unreadable=fix, not_utf8=fix)
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        # The parser's own message quotes the line, which may be the password.
+        # The parser's own message contains the line, which may be the password.
         line = getattr(error, "lineno", None) or next(
             (line for line, _ in getattr(error, "errors", [])), 1
         )
         raise SettingsError(
-            "the credentials file is not INI", where=f"{path}:{line}", fix=fix
+            "The credentials file is not INI.", where=f"{path}:{line}", fix=fix
         ) from None
     for section in (f"{address.host}:{address.port}", f"{host}:{address.port}"):
         if parser.has_section(section):

@@ -25,7 +25,7 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class Entry(NamedTuple):
-    """One value and its line."""
+    """A value and its line."""
 
     value: str
     line: int
@@ -35,10 +35,10 @@ def read(path: Path) -> dict[str, Entry]:
     """Return the variables of the file.
 
     Raises:
-        SettingsError: unreadable, not UTF-8, or a line that is no assignment. The message never
-            repeats a line, which may hold a password.
+        SettingsError: The file can't be read, isn't UTF-8, or contains a line that isn't an
+            assignment. The message never contains a line, which may be a password.
     """
-    fix = f"make it readable: chmod u+r {path}"
+    fix = f"Make the file readable: `chmod u+r {path}`."
     text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
     found: dict[str, Entry] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -48,9 +48,9 @@ def read(path: Path) -> dict[str, Entry]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise SettingsError(
-                f"a line of {path.name} is not KEY=value",
+                f"A line of {path.name} is not KEY=value.",
                 where=f"{path}:{number}",
-                fix="write KEY=value, with quotes around a value that has a blank or a #",
+                fix="Write KEY=value, with quotes around a value that contains a blank or a #.",
             )
         found[match["key"]] = Entry(_value(match, found), number)
     return found

@@ -1,6 +1,6 @@
-"""From all places to one ``Settings``.
+"""Combine all sources into one ``Settings``.
 
-Later places win: defaults, beads' own, dolt_watch.toml, DOLT_WATCH_…, flags.
+Later sources win: defaults, beads' own files and variables, dolt_watch.toml, DOLT_WATCH_…, flags.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from dolt_watch.config import beads_connection, beads_folder, sources, toml_file
 from dolt_watch.config.converters import RawValue, convert
 from dolt_watch.config.credentials import find_password, read_secret_file
-from dolt_watch.config.model import NOTIFIABLE_KINDS, Notify, Settings
+from dolt_watch.config.model import NOTIFIABLE_KINDS, PLACEHOLDERS, Links, Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
 from dolt_watch.errors import SettingsError
@@ -27,32 +27,35 @@ _Table = TypeVar("_Table", bound=Rule | TargetSettings)
 
 
 class _Values(NamedTuple):
-    """What was given, the winner for each key."""
+    """The values that were set, the winner for each key."""
 
     by_path: Mapping[tuple[str, ...], RawValue]
-    """Path → the last one given."""
+    """Path → the value that wins."""
     rules: tuple[str, ...]
-    """Names, in the file's order."""
+    """Names of rules, in the order of the file."""
     targets: tuple[str, ...]
-    """Names of tables in the file."""
+    """Names of targets that have a table in the file."""
     kinds: Mapping[str, str]
-    """Target → its kind: those of the file, and each kind's own name."""
+    """Target → its kind, for targets in the file and for the name of each kind."""
     here: Path
-    """What paths from the environment and from flags are relative to."""
+    """Folder that paths from the environment and from flags start at."""
 
 
 def load(
     flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Path | None = None
 ) -> Settings:
-    """The effective settings.
+    """Return the settings in force.
 
-    ``flags``: 'database', 'config' (None where not given) and 'set' (texts KEY=VALUE).
+    If a URL names the database (flag, environment or file), metadata.json and its project ID are
+    ignored: they may belong to another project.
 
-    A database that is named outright (flag, environment, file) is taken as it is: metadata.json,
-    and with it the project id, is then not asked, since it may be of another project.
+    Args:
+        flags: 'database' and 'config', each None if not specified, and 'set', KEY=VALUE texts.
+        env: The environment.
+        cwd: Folder that files are searched from, or None for the working directory.
 
     Raises:
-        SettingsError: with the place, what was expected there, and what mends it.
+        SettingsError: A setting is invalid, or there is no database.
     """
     here = (cwd or Path.cwd()).absolute()
     env = _tidy(env)
@@ -78,6 +81,7 @@ def load(
         rules=rules,
         targets=targets,
         notify=notify,
+        links=_links(values, origins),
         **chosen,
         origins=origins,
     )
@@ -86,7 +90,7 @@ def load(
 def _located(
     targets: Mapping[str, TargetSettings], tracker: str, env: Mapping[str, str], here: Path
 ) -> dict[str, TargetSettings]:
-    """Return the targets with what they need to know of the tracker, each kind in its own way."""
+    """Return the targets with their settings for this tracker."""
     if all(type(target).located is TargetSettings.located for target in targets.values()):
         return dict(targets)
     folder = beads_folder.find(env, here).folder
@@ -95,16 +99,16 @@ def _located(
 
 def _tracker_id(address: ServerAddress | FileAddress) -> str:
     """Return a name for a tracker without a project ID, made from its address."""
-    import hashlib
+    import hashlib  # Late: few kinds of target need the name.
 
     return hashlib.sha256(address.url.encode()).hexdigest()[:16]
 
 
 def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment without blanks and newlines around what names a place or a secret.
+    """Return the environment without blanks and newlines around addresses, paths and secrets.
 
-    `export X=$(cat file)` in a manifest and a Secret made by `echo` bring them along. A password
-    that begins or ends with a blank belongs in a file (``DOLT_WATCH_PASSWORD_FILE``).
+    A Secret made by `echo` ends with a newline. A password that begins or ends with a blank belongs
+    in a file (``DOLT_WATCH_PASSWORD_FILE``).
     """
     return {
         name: value.strip() if name.startswith(_TIDIED) else value for name, value in env.items()
@@ -114,8 +118,11 @@ def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:
 def _notify(
     values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]
 ) -> Notify:
-    """Raises SettingsError: no such target, one that is no webhook, or a kind of decision that
-    there is not.
+    """Return the settings of ``[notify]``.
+
+    Raises:
+        SettingsError: The target doesn't exist or is not a webhook, or a kind of decision doesn't
+            exist.
     """
     found = {
         key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()
@@ -129,17 +136,38 @@ def _notify(
     ):
         hooks = [name for name, target in targets.items() if target.kind == "webhook"]
         fix = (
-            f"one of: {', '.join(hooks)}"
+            f"Use one of: {', '.join(hooks)}."
             if hooks
-            else f'define [targets.{notify.target}] with kind = "webhook"'
+            else f'Define [targets.{notify.target}] with kind = "webhook".'
         )
         raise given.type_error("the name of a target of kind webhook", fix)
     unknown = sorted(notify.words - set(NOTIFIABLE_KINDS))
     if unknown:
         raise values.by_path["notify", "on"].type_error(
-            "a list of kinds of decision", f"{unknown[0]}: {suggest(unknown[0], NOTIFIABLE_KINDS)}"
+            "a list of decision kinds",
+            f"{unknown[0]} is not one. {suggest(unknown[0], NOTIFIABLE_KINDS)}",
         )
     return notify
+
+
+def _links(values: _Values, origins: dict[str, str]) -> Links:
+    """Return the settings of ``[links]``.
+
+    Raises:
+        SettingsError: A template isn't an HTTP URL, or has no placeholder.
+    """
+    found = {
+        key: _value(values, ("links", key), kind, origins) for key, kind in sources.LINKS.items()
+    }
+    for key, template in found.items():
+        mark = PLACEHOLDERS[key]
+        usable = template is None or (
+            template.startswith(("https://", "http://")) and mark in template
+        )
+        if not usable:
+            fix = f'Use for example {key} = "https://…/{mark}".'
+            raise values.by_path["links", key].type_error(f"a URL that contains {mark}", fix)
+    return Links(**{key: value for key, value in found.items() if value is not None})
 
 
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:
@@ -148,7 +176,7 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
     sources.check_shape(given)
     rules = _names(given, "rules") or ("agent",)
     targets = _names(given, "targets")
-    # A kind's own name needs no table, so a variable or a flag may set its keys without one.
+    # The name of a kind needs no table, so variables and flags may set its keys without one.
     every = dict.fromkeys([*targets, *registry.BUILT_IN])
     kind_of = {name: sources.target_kind(name, given, flags.get("set") or ()) for name in every}
     names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
@@ -159,9 +187,7 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
 
 
 class _Keys(Mapping[str, Mapping[str, str]]):
-    """Target → its keys, read when asked for: the settings of a kind that nobody uses are not
-    imported.
-    """
+    """A mapping of targets to their keys. The settings of a kind are imported at its first use."""
 
     def __init__(self, kind_of: Mapping[str, str]) -> None:
         self._kind_of = kind_of
@@ -185,7 +211,7 @@ def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
 
 
 def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str, str]) -> Any:
-    """None where nobody gave it."""
+    """Return the value of a key, or None if it isn't set. Adds its origin."""
     given = values.by_path.get(path)
     origins[".".join(path)] = given.origin if given else "default"
     value = convert(given, kind) if given else None
@@ -202,7 +228,7 @@ def _table(
 
 
 def _announced(rule: Rule, target: TargetSettings, values: _Values) -> Rule:
-    """With the ``on_unknown`` of its target's kind where nobody set one."""
+    """Return the rule with the default ``on_unknown`` of its target's kind."""
     if ("rules", rule.name, "on_unknown") in values.by_path or not target.announces:
         return rule
     return replace(rule, on_unknown="retry")
@@ -217,9 +243,9 @@ def _targets(
     for name in dict.fromkeys([*values.targets, *set_outside, *used]):
         if name not in values.kinds:
             key = ("rules", used[name].name, "target")
-            fix = suggest(name, values.kinds) + f" (or define [targets.{name}])"
+            fix = f"{suggest(name, values.kinds)} Or define [targets.{name}]."
             raise SettingsError(
-                f"no such target: {name!r}", where=values.by_path[key].where, fix=fix
+                f"There is no target {name!r}.", where=values.by_path[key].where, fix=fix
             )
         kind = values.kinds[name]
         places = {
@@ -236,16 +262,14 @@ def _targets(
 def _with_fallbacks(
     target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]
 ) -> TargetSettings:
-    """What nobody set, from the file that ``KEY_file`` names, or from the variable that the
-    world knows it by.
-    """
+    """Return the target with unset keys from ``KEY_file``, or from the variable of its service."""
     for each in fields(target):
         key, variable = each.name, each.metadata.get("variable")
         path = getattr(target, f"{key}_file", None) if each.metadata.get("secret") else None
         if getattr(target, key):
             continue
         if path is not None:
-            fix = f"{key}_file is the path of a file that holds the {key} and nothing else"
+            fix = f"Set {key}_file to the path of a file that contains only the {key}."
             value, origin = read_secret_file(path, f"the {key} file", fix, blanks=False), str(path)
         elif variable and env.get(variable, "").strip():
             value, origin = env[variable].strip(), variable
@@ -271,10 +295,10 @@ def _address(
         address = parse_url(url)
     except SettingsError as error:
         if ":" in url.rpartition("@")[0].partition("//" if "//" in url else ":")[2]:
-            # A password with / # or ? in it looks like a port or a path, which the error would
-            # quote.
+            # A password that contains / # or ? looks like a port or a path, which the error would
+            # contain.
             raise SettingsError(
-                "a database URL must not hold a password",
+                "A database URL must not contain a password.",
                 where=given.where,
                 fix=sources.PASSWORD_FIX,
             ) from None
@@ -285,7 +309,7 @@ def _address(
     if isinstance(address, FileAddress):
         origins["database"] = given.origin
         return address, None
-    # One URL says all of them.
+    # The URL sets all parts.
     origins |= {
         f"database.{each.name}": given.origin for each in fields(address) if each.name != "password"
     }

@@ -1,4 +1,4 @@
-"""The effective settings: values only, each already checked."""
+"""The settings in force: values only, each already checked."""
 
 from __future__ import annotations
 
@@ -23,53 +23,74 @@ NOTIFIABLE_KINDS = (
     "outage",
     "recovered",
 )
-"""Kinds of decision that somebody may want to hear of."""
+"""Kinds of decisions that a notification can be sent for."""
 
 
 class Notify(NamedTuple):
-    """``[notify]``: who hears of decisions that went wrong."""
+    """``[notify]``: a webhook that receives a message about each decision of the listed kinds."""
 
     target: str = ""
-    """Name of a ``[targets.NAME]`` of kind webhook; '': nobody."""
+    """Name of a ``[targets.NAME]`` table of kind ``webhook``. By default, nothing is sent."""
     on: str = ", ".join(NOTIFIABLE_KINDS)
-    """Kinds of decision, with commas between."""
+    """Kinds of decisions, separated by commas. The default lists all kinds that need attention."""
 
     @property
     def words(self) -> frozenset[str]:
+        """The listed kinds."""
         return frozenset(word.strip() for word in self.on.split(",") if word.strip())
 
     @property
     def kinds(self) -> frozenset[str]:
+        """The kinds that notifications are sent for. Empty without a target."""
         return self.words if self.target else frozenset()
+
+
+class Links(NamedTuple):
+    """``[links]``: addresses to which the report links. An empty template makes no link."""
+
+    bead: str = ""
+    """URL template of a bead: ``{id}`` is replaced with the bead's ID."""
+    job: str = ""
+    """URL template of a job: ``{job}`` is replaced with the job's ID."""
+    commit: str = ""
+    """URL template of a commit: ``{commit}`` is replaced with the commit's hash."""
+
+
+PLACEHOLDERS = {"bead": "{id}", "job": "{job}", "commit": "{commit}"}
+"""Key of ``[links]`` to the placeholder that its template must contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a command goes by."""
+    """All settings of a command."""
 
     address: ServerAddress | FileAddress
     """The beads database."""
     project_id: str | None = None
-    """Of metadata.json: a database with another id is refused. None: not known, not checked."""
+    """Project ID in metadata.json. A database with another ID is refused. None isn't checked."""
     rules: tuple[Rule, ...] = (Rule(name="agent"),)
-    """In the order of the file."""
+    """Rules in the order of the file."""
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
-    """By name: each that a rule names, and each that is defined."""
+    """Name → target, for each target that a rule names and each that is defined."""
     notify: Notify = field(default_factory=Notify)
+    links: Links = field(default_factory=Links)
     settle: timedelta = timedelta(seconds=2)
-    """A change younger than this is left alone: bd writes one thought in several commits."""
+    """How long a bead must be unchanged before it is dispatched. bd often splits one change into
+    several commits, which usually take less than the default.
+    """
     poll: timedelta = timedelta(seconds=2)
-    """Longest pause of ``dolt_watch run`` between two looks; at least 50ms."""
+    """Longest pause between two polls of ``dolt_watch run``, at least 50ms. A poll is one query, so
+    the default is short.
+    """
     adopt: bool = True
-    """Commit what others left uncommitted in watched tables, so that nothing is decided on what
-    history does not hold.
+    """Whether to commit changes that other programs left uncommitted in watched tables. By default,
+    they are committed, because decisions are made only on committed data.
     """
     actor_dispatch: str = "beads-dispatcher"
-    """Actor of dispatch decisions in beads' events."""
+    """Actor of dispatch decisions in bd's events."""
     actor_reap: str = "beads-reaper"
-    """Actor of reap decisions in beads' events."""
+    """Actor of reap decisions in bd's events."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Dotted key → where its value came from:
-
-    'default', 'dolt_watch.toml:12', 'DOLT_WATCH_SETTLE', '--database' …
+    """Dotted key → source of its value: 'default', 'dolt_watch.toml:12', 'DOLT_WATCH_SETTLE',
+    '--database' and so on.
     """

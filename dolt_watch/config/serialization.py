@@ -1,4 +1,4 @@
-"""Settings as text: for ``watch_settings``, for hashes, for ``dolt_watch config``."""
+"""Settings as text: for ``watch_settings``, for hashes and for ``dolt_watch config``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from dolt_watch.config.converters import duration_text
+from dolt_watch.config.converters import RawValue, convert, duration_text
 from dolt_watch.config.model import Settings
-from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.sanitize import sanitize
@@ -20,7 +20,7 @@ HASH_LENGTH = 16
 _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
 NOT_HASHED = ("database", "poll")
-"""Where, and how often."""
+"""Top-level keys that no decision depends on."""
 
 
 class SettingLine(NamedTuple):
@@ -29,21 +29,20 @@ class SettingLine(NamedTuple):
     key: str
     """Dotted."""
     value: str
-    """As text; a secret as '********', or 'not set'."""
+    """The value as text, '********' for a secret, or 'not set'."""
     origin: str
-    """Where the value came from."""
+    """Source of the value."""
     secret: bool = False
-    """The value is hidden."""
+    """Whether the value is hidden."""
 
 
 def to_canonical_json(settings: Settings) -> str:
-    """Canonical JSON of all that decisions depend on: no secrets, no URLs, nothing of the
-    connection.
+    """Return canonical JSON of the settings that decisions depend on.
 
-    Equal settings give equal text whatever file they came from; ``settings_hash`` names it in
-    each decision.
+    It contains no secrets, no URLs and nothing of the connection. Equal settings give equal text,
+    whatever their source. Each decision names the text by ``settings_hash``.
     """
-    import orjson
+    import orjson  # Late: a tick that loads settings for --help of a target needs none.
 
     tree = {
         "rules": [
@@ -57,13 +56,12 @@ def to_canonical_json(settings: Settings) -> str:
 
 
 def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
-    """The rules and ``settle`` that ``to_canonical_json`` said.
+    """Return the rules and ``settle`` that a text of ``to_canonical_json`` contains.
 
-    Raises SettingsError where a value is none that this program takes.
+    Raises:
+        SettingsError: A value is invalid in this version.
     """
-    import orjson
-
-    from dolt_watch.config.converters import RawValue, convert
+    import orjson  # Late: only replays read recorded settings.
 
     tree = orjson.loads(text)
 
@@ -85,21 +83,23 @@ def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
 
 
 def settings_hash(settings: Settings) -> str:
+    """Return the hash that names the settings in decisions."""
     return hash_of_text(to_canonical_json(settings))
 
 
 def rule_hash(rule: Rule) -> str:
-    """Of what decides which beads a rule holds and in which order: where it changed, the saved
-    state is made anew. Thresholds are not in it.
+    """Return a hash of a rule's expressions, which select and order its beads.
+
+    If it changes, the saved state is rebuilt. Thresholds aren't part of it.
     """
-    import orjson
+    import orjson  # Late: see to_canonical_json().
 
     return hash_of_text(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
 
 
 def hash_of_text(text: str) -> str:
-    """The name of a settings text."""
-    import hashlib
+    """Return the hash of a text of settings."""
+    import hashlib  # Late: `config` needs no hash.
 
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
 
 
 def describe(settings: Settings) -> list[SettingLine]:
-    """Every setting, its value and where it came from."""
+    """Return each setting with its value and its source."""
     return list(_lines(settings))
 
 
@@ -135,6 +135,7 @@ def _lines(settings: Settings) -> Iterator[SettingLine]:
         if key != "database":
             yield SettingLine(key, _text(getattr(settings, key)), origins.get(key, "default"))
     yield from _shown(settings.notify, "notify", NOTIFY, settings)
+    yield from _shown(settings.links, "links", LINKS, settings)
     for rule in settings.rules:
         yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():
@@ -154,10 +155,9 @@ def _shown(
             continue
         value = _text(given)
         if name.endswith("url"):
-            # User and password of a URL, and what a query may carry as a token.
-            value = re.sub(
-                r"//.*@", f"//{_HIDDEN}@", value
-            )  # to the last '@': a password may hold a '/'
+            # Hide the user and password, up to the last "@" because a password may contain "/",
+            # and the query, which may contain a token.
+            value = re.sub(r"//.*@", f"//{_HIDDEN}@", value)
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
         yield SettingLine(key, value, origin)
 
@@ -168,7 +168,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | Mapping):
-        import orjson
+        import orjson  # Late: few settings are lists or tables.
 
         value = orjson.dumps(value).decode()
     return sanitize(str(_plain(value)), _LONGEST_VALUE)

@@ -1,4 +1,4 @@
-"""The other places where settings are given: environment and flags; and which keys there are."""
+"""The settings in the environment and in flags, and the keys that exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from dolt_watch.config.converters import RawValue, check_name, convert, format_raw
-from dolt_watch.config.model import Notify, Settings
+from dolt_watch.config.model import Links, Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.errors import SettingsError
 from dolt_watch.suggestions import suggest
@@ -20,55 +20,64 @@ TOP: dict[str, str] = {"database": "str"} | {
 }
 """Top-level key → its type.
 
-The annotations are text: model modules have ``from __future__ import annotations``.
+The types are text, because model modules have ``from __future__ import annotations``.
 """
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
 NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
 """Key of ``[notify]`` → its type."""
+LINKS: dict[str, str] = dict.fromkeys(Links._fields, "str")
+"""Key of ``[links]`` → its type."""
+SECTIONS = {"notify": NOTIFY, "links": LINKS}
+"""Tables without names → their keys."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Table → the names defined in it → the keys that each may have → their types.
+"""Table → its defined names → their keys → types.
 
-A target's keys are those of its kind.
+A target has the keys of its kind.
 """
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
 OTHER_VARIABLES = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
 _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
 PASSWORD_FIX = (
-    "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
+    "Set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that contains it."
 )
 
 
 def check_shape(givens: Iterable[RawValue]) -> None:
-    """Raises SettingsError: a top-level key that there is not, or a value where a table belongs."""
+    """Raise SettingsError for an unknown top-level key, or a value in the place of a table."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
-        if head == "notify":
+        if head in SECTIONS:
             if depth < 2 and not isinstance(given.value, dict):
                 raise SettingsError(
-                    "notify is a table [notify]",
+                    f"{head} must be a table, but is a value.",
                     where=given.where,
-                    fix="write a line [notify] above it",
+                    fix=f"Write a line `[{head}]` above it.",
                 )
             if depth > 1:
-                _require_known(given.path[1], NOTIFY, "key in [notify]", given.where)
+                _require_known(given.path[1], SECTIONS[head], f"[{head}] key", given.where)
         elif head not in TABLES:
             if head == "password":
                 raise SettingsError(
-                    "a password has no place in settings", where=given.where, fix=PASSWORD_FIX
+                    "Passwords aren't allowed in the settings file.",
+                    where=given.where,
+                    fix=PASSWORD_FIX,
                 )
-            _require_known(head, [*TOP, "notify", *TABLES], "key", given.where)
+            _require_known(head, [*TOP, *SECTIONS, *TABLES], "key", given.where)
         elif depth < 3 and not isinstance(given.value, dict):
-            fix = f"write a line [{head}.NAME] above it"
-            raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
+            raise SettingsError(
+                f"{given.key} must be a table [{head}.NAME], but is a value.",
+                where=given.where,
+                fix=f"Write a line `[{head}.NAME]` above it.",
+            )
         elif depth > 1:
             check_name(given.path[1], head[:-1], given.where)
 
 
 def check_keys(givens: Iterable[RawValue], names: Names) -> None:
-    """Raises SettingsError: a key that a rule, or this kind of target, does not have."""
+    """Raise SettingsError for a key that rules, or targets of this kind, don't have."""
     for given in givens:
         if len(given.path) == 3:
             _key(given.path, names, given.where)
@@ -77,14 +86,13 @@ def check_keys(givens: Iterable[RawValue], names: Names) -> None:
 def _key(path: tuple[str, ...], names: Names, where: str) -> None:
     table, name, key = path
     keys = names[table][name]
-    _require_known(key, keys, f"key in [{table}.{name}]", where)
+    _require_known(key, keys, f"[{table}.{name}] key", where)
     if keys[key] == "secret":
-        fix = (
-            f"set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the"
-            " path of a file that holds it"
-        )
         raise SettingsError(
-            f"a {key} has no place in settings or on a command line", where=where, fix=fix
+            f"A {key} isn't allowed in the settings file or on a command line.",
+            where=where,
+            fix=f"Set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the"
+            " path of a file that contains it.",
         )
 
 
@@ -92,17 +100,22 @@ def _require_known(word: str, known: Iterable[str], what: str, where: str) -> No
     names = list(known)
     if word not in names:
         raise SettingsError(
-            f"no such {what}: {format_raw(word)}", where=where, fix=suggest(word, names)
+            f"There is no {what} {format_raw(word)}.", where=where, fix=suggest(word, names)
         )
 
 
 def target_kind(name: str, givens: Iterable[RawValue], assignments: Iterable[str]) -> str:
-    """The kind of the target NAME, the last place winning.
+    """Return the kind of a target from the last source that sets it.
 
-    It is needed first: which keys its table may have depends on it.
+    The kind is needed first, because the valid keys of the target's table depend on it.
+
+    Args:
+        name: Name of the target.
+        givens: The values in the settings file.
+        assignments: The texts of --set.
 
     Raises:
-        SettingsError: no such kind.
+        SettingsError: There is no such kind.
     """
     path = ("targets", name, "kind")
     found = [given for given in givens if given.path == path]
@@ -121,12 +134,12 @@ def target_kind(name: str, givens: Iterable[RawValue], assignments: Iterable[str
 
 
 def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
-    """Top-level keys, ``[notify]``, and the URLs and secrets of targets.
+    """Return the values in the environment: top-level keys, ``[notify]``, URLs and secrets.
 
-    An empty variable counts as not set: that is how manifests switch one off.
+    An empty variable counts as not set, so that a manifest can switch a variable off.
 
     Raises:
-        SettingsError: a DOLT_WATCH_… that does not exist, or that means two targets.
+        SettingsError: A DOLT_WATCH_… variable doesn't exist, or is ambiguous.
     """
     found = []
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
@@ -142,7 +155,7 @@ def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
 def has_variable(key: str, kind: str) -> bool:
     """Return whether an environment variable may set this key of a target: a URL or a secret.
 
-    Both may differ from one installation to the next, and both may hold a password.
+    URLs and secrets differ between installations, and may contain a password.
     """
     return kind == "secret" or key.endswith("url")
 
@@ -150,8 +163,9 @@ def has_variable(key: str, kind: str) -> bool:
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
-    if word.startswith("NOTIFY_") and word.removeprefix("NOTIFY_").lower() in NOTIFY:
-        return ("notify", word.removeprefix("NOTIFY_").lower())
+    section, _, name = word.lower().partition("_")
+    if word.isupper() and name in SECTIONS.get(section, ()):
+        return (section, name)
     spelt = _spelt(word, names)
     meant = [
         (table, name, key)
@@ -163,23 +177,23 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if spelt:
         key = ".".join((meant or spelt)[0])
         raise SettingsError(
-            f"{variable} means each of {', '.join(name for _, name, _ in meant)}"
+            f"{variable} is ambiguous: it means each of {', '.join(name for _, name, _ in meant)}."
             if meant
-            else f"{key} has no environment variable",
+            else f"{key} has no environment variable.",
             where=variable,
-            fix=f"set {key} in dolt_watch.toml, or with --set {key}=…",
+            fix=f"Set {key} in dolt_watch.toml, or with --set {key}=….",
         )
     if word.startswith("RULES_"):
-        fix = "set it in [rules.NAME] of dolt_watch.toml, or with --set rules.NAME.KEY=…"
+        fix = "Set it in [rules.NAME] of dolt_watch.toml, or with --set rules.NAME.KEY=…."
     else:
         fix = suggest(variable, _variables(names))
-    raise SettingsError(f"no such setting: {variable}", where=variable, fix=fix)
+    raise SettingsError(f"There is no setting {variable}.", where=variable, fix=fix)
 
 
 def _spelt(word: str, names: Names) -> list[tuple[str, str, str]]:
-    """Return the keys of rules and targets that the word spells: '-' and '_' are the same in it.
+    """Return the keys of rules and targets that a variable may mean, with "-" written as "_".
 
-    The settings of a kind are imported only if a name fits.
+    The settings of a kind are imported only if a name matches.
     """
     return [
         (table, name, key)
@@ -192,9 +206,9 @@ def _spelt(word: str, names: Names) -> list[tuple[str, str, str]]:
 
 
 def _variables(names: Names) -> list[str]:
-    """Return every variable that sets something."""
+    """Return the names of all variables."""
     words = [*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG"]
-    words += [f"NOTIFY_{key.upper()}" for key in NOTIFY]
+    words += [f"{name}_{key}".upper() for name, keys in SECTIONS.items() for key in keys]
     words += [
         f"TARGETS_{_env_name(name)}_{key.upper()}"
         for name, keys in names["targets"].items()
@@ -209,10 +223,15 @@ def _env_name(name: str) -> str:
 
 
 def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[RawValue]:
-    """``--set KEY=VALUE``, then ``--database``.
+    """Return the values of ``--set KEY=VALUE`` and ``--database``.
+
+    Args:
+        database: Value of --database, or None.
+        assignments: The texts of --set.
+        names: The valid names and keys.
 
     Raises:
-        SettingsError: no '=', or a key or name that there is not.
+        SettingsError: A text has no "=", or its key doesn't exist.
     """
     found = []
     for text in assignments:
@@ -222,28 +241,31 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
         path = tuple(key.split("."))
         if path[-1] == "password":
             fix = PASSWORD_FIX
-            raise SettingsError("a password has no place on a command line", where="--set", fix=fix)
-        if path[-1].endswith("url") and "@" in value:
-            fix = f"set {PREFIX}{'_'.join(map(_env_name, path))}, or write it in dolt_watch.toml"
             raise SettingsError(
-                "a URL with a user or a password has no place on a command line",
+                "Passwords aren't allowed on a command line.", where="--set", fix=fix
+            )
+        if path[-1].endswith("url") and "@" in value:
+            fix = f"Set {PREFIX}{'_'.join(map(_env_name, path))}, or set it in dolt_watch.toml."
+            raise SettingsError(
+                "URLs with a user or a password aren't allowed on a command line.",
                 where=where,
                 fix=fix,
             )
         if not equals:
-            fix = "write --set rules.agent.stale_after=15m"
             raise SettingsError(
-                f"--set takes KEY=VALUE, not {format_raw(text)}", where="--set", fix=fix
+                f"--set must be KEY=VALUE, but is {format_raw(text)}.",
+                where="--set",
+                fix="Use for example `--set rules.agent.stale_after=15m`.",
             )
         if len(path) == 3 and path[0] in TABLES:
             _require_known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)
         elif (len(path) != 1 or key not in TOP) and not (
-            path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY
+            len(path) == 2 and path[1] in SECTIONS.get(path[0], ())
         ):
             every = [
                 *TOP,
-                *(f"notify.{k}" for k in NOTIFY),
+                *(f"{name}.{k}" for name, keys in SECTIONS.items() for k in keys),
                 *(
                     f"{table}.{name}.{k}"
                     for table in TABLES
@@ -252,7 +274,7 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
                 ),
             ]
             raise SettingsError(
-                f"no such setting: {format_raw(key)}", where=where, fix=suggest(key, every)
+                f"There is no setting {format_raw(key)}.", where=where, fix=suggest(key, every)
             )
         found.append(RawValue(path, value, where, where))
     if database is not None:

@@ -1,4 +1,4 @@
-"""dolt_watch.toml: where it is, what it says, and in which line it says it."""
+"""Find and read dolt_watch.toml, with the line of each value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ _DEEPEST = 3
 
 
 def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
-    """``named`` by flag or DOLT_WATCH_CONFIG; else the first one walking up from ``cwd``, beside
-    ``.beads/`` or in it.
+    """Return the path of the settings file, or None without one.
+
+    Args:
+        named: Path from the flag or DOLT_WATCH_CONFIG, or ''. Without it, the first file in a
+            folder from ``cwd`` up, or in its ``.beads/``, is used, then the file of the tracker.
+        env: The environment.
+        cwd: Folder that the search begins in.
     """
     if named:
         return cwd / Path(named).expanduser()
@@ -34,42 +39,52 @@ def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
 
 
 def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
-    """Return the file beside the ``.beads`` folder that a redirect or a git worktree leads to."""
+    """Return the file next to the ``.beads`` folder that a redirect or git worktree leads to."""
+    # Late: the folders above usually contain the file.
     from dolt_watch.config.beads_folder import find as tracker
 
     try:
         folder = tracker(env, cwd).folder
     except SettingsError:
-        return None  # raised again where the database is looked for, unless that is named outright
+        return None  # The search for the database raises it again, if a URL names none.
     candidates = (folder.parent / FILE, folder / FILE) if folder else ()
     return next((path for path in candidates if exists(path)), None)
 
 
 def read_file(path: Path, cwd: Path) -> list[RawValue]:
-    """Everything that the file gives, leaf by leaf, in its order.
+    """Return the values in a settings file, in its order.
+
+    Args:
+        path: Path of the file.
+        cwd: Working directory, for short names of the file.
 
     Raises:
-        SettingsError: unreadable, not TOML (with the line).
+        SettingsError: The file can't be read, or isn't TOML.
     """
+    # Late: many ticks have no settings file.
     import tomllib
 
     from dolt_watch.config.toml_positions import line_numbers
 
-    text = read_text(path, "the settings file", unreadable="give its path with --config")
+    text = read_text(
+        path, "the settings file", unreadable="Specify the path of a readable file with --config."
+    )
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
-        # 'at end of document' names no line: it is the last one that is unfinished.
+        # "at end of document" names no line: the last line is unfinished.
         line = int(found.group(1)) if found else max(1, len(text.splitlines()))
         raise SettingsError(
-            f"not TOML: {error}",
+            f"The file is not TOML: {error}.",
             where=f"{path}:{line}",
-            fix='a line is key = "text", key = true, or [rules.NAME]',
+            fix='Write lines such as `key = "text"`, `key = true` or `[rules.NAME]`.',
         ) from None
     except RecursionError:
         raise SettingsError(
-            "not TOML: nested too deeply", where=str(path), fix="take out the nested brackets"
+            "The file is not TOML: it is nested too deeply.",
+            where=str(path),
+            fix="Remove the nested brackets.",
         ) from None
     lines = line_numbers(text)
     short = path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else path.name
@@ -77,7 +92,7 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
 
 
 def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> RawValue:
-    # An inline table has its keys on the line of the table.
+    # The keys of an inline table are on the line of the table.
     line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
     return RawValue(
         leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent
@@ -85,7 +100,9 @@ def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: 
 
 
 def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:
-    """Tables below rules and targets are opened; an empty one counts too, since
+    """Yield each value with its path.
+
+    Tables in rules, targets and notify are expanded. An empty table is a value too:
     ``[rules.agent]`` alone defines a rule.
     """
     for key, value in tree.items():
@@ -93,7 +110,7 @@ def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]
         if (
             isinstance(value, dict)
             and value
-            and path[0] in ("rules", "targets", "notify")
+            and path[0] in ("rules", "targets", "notify", "links")
             and len(path) < _DEEPEST
         ):
             yield from _leaves(value, path)

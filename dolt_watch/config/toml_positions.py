@@ -1,6 +1,6 @@
-"""In which line of a TOML file each key stands.
+"""Find the line of each key in a TOML file.
 
-By itself, as its patterns cost more to compile than a tick without a file may.
+A separate module, because compiling its patterns would slow down ticks without a settings file.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ _KEY = re.compile(
     r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""", re.DOTALL
 )
 _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
-# What may open in the value of a key: a text of several lines, a text, a comment.
+# Tokens in a value that may contain "=" or "[": a multi-line string, a string, a comment.
 _TOKEN = re.compile(r""""{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|#""")
-# Up to two quotes may stand right before the closing three.
+# Up to two quotes may directly precede the closing three.
 _CLOSING = {'"""': re.compile(r'(?:\\.|[^\\])*?"{3,5}'), "'''": re.compile(r".*?'{3,5}")}
 
 
 def line_numbers(text: str) -> dict[Where, int]:
-    """Path → number of its first line. tomllib tells no positions; this needs only be right for
-    files that it accepted.
+    """Return the number of the first line of each path.
+
+    tomllib reports no positions. The result is correct for files that tomllib accepted.
     """
     found: dict[Where, int] = {}
     table: Where = ()
     quote = ""
     for number, line in enumerate(text.split("\n"), 1):
         if quote:
-            # Inside a text of several lines nothing is a key.
+            # A multi-line string contains no keys.
             quote = _open(line, quote)
             continue
         if header := _HEADER.match(line):
@@ -43,8 +44,11 @@ def line_numbers(text: str) -> dict[Where, int]:
 
 
 def _open(text: str, quote: str = "") -> str:
-    """The quote of a text of several lines that is open where ``text`` ends; ``quote``: the one
-    open where it begins.
+    """Return the quote of the multi-line string that is open at the end of a line, or ''.
+
+    Args:
+        text: The line, or the rest of it.
+        quote: Quote of the multi-line string that is open at its beginning, or ''.
     """
     at = 0
     while True:
@@ -60,7 +64,7 @@ def _open(text: str, quote: str = "") -> str:
 
 
 def _note(found: dict[Where, int], path: Where, number: int) -> None:
-    """``[rules.agent]`` is the first line of rules too."""
+    """Add a path and its parents: ``[rules.agent]`` is the first line of "rules" too."""
     for length in range(1, len(path) + 1):
         found.setdefault(path[:length], number)
 

@@ -66,7 +66,7 @@ class LiveExecutor:
                 self.stopper.after(written.entry, self.rules[decision.rule].target)
             return written
         if self.stopper is not None:
-            self.stopper.leftovers(context.state)
+            self.stopper.leftovers(context.state, context.poll.saved, decision.bead)
         from dolt_watch.controller.dispatch import (
             dispatch_bead,
         )  # who has nobody to dispatch needs nothing of targets
@@ -161,7 +161,7 @@ class LiveExecutor:
         *more: Any,
     ) -> None:
         if self.stopper is not None:
-            self.stopper.leftovers(store.load(look))
+            self.stopper.leftovers(store.load(look), look.saved)
         if store.outbox:
             store.keep_notices(
                 self.notifier.flush(store.outbox) if self.notifier is not None else []
@@ -202,6 +202,7 @@ class Reading:
         missing: Sequence[Decision],
         held: Sequence[str],
     ) -> State | None:
+        # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import preview_restored
 
         state, now = context.state, context.now

@@ -333,6 +333,7 @@ class ControlLoop:
         check_database(self.engine, self.project_id)
         if look.merging:
             raise MergeInProgress()
+        # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import rebuild_state
 
         lens = self.present.feed_query(look)

@@ -1,1 +1,1 @@
-"""A demonstration in a few seconds: a tracker, a service and an agent, all local."""
+"""The demo: a tracker, a service and an agent on this machine, for a few seconds."""

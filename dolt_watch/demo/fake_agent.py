@@ -1,6 +1,6 @@
 """A small agent for the demo, behind BeadBoard's two routes on a real HTTP server.
 
-It works on beads through connections of its own.
+The agent works on beads through its own database connections.
 """
 
 from __future__ import annotations
@@ -21,21 +21,29 @@ from dolt_watch.errors import Conflict
 from dolt_watch.timestamps import to_utc
 
 WORKING_SECONDS = 0.9
-"""Between two steps of its work."""
+"""Seconds between two steps of the agent's work."""
 
 
 def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> None:
-    """One change of one bead as bd makes it: the row, a row of ``events``, one commit.
+    """Change one bead in one commit, as bd does: its row, and a row of ``events``.
 
-    ``notes`` are appended.
+    Args:
+        engine: A connection of the user or agent who makes the change.
+        bead: ID of the bead.
+        who: Name of the user or agent.
+        message: Message of the commit.
+        cells: Column → its new value. ``notes`` are appended.
+
+    Raises:
+        Conflict: Each of 20 attempts conflicted with another writer.
     """
     for tries in range(20):
         try:
             _edit(engine, bead, who, message, cells)
             return
         except Conflict:
-            time.sleep(0.01 * (tries + 1))  # somebody else wrote first
-    raise Conflict(f"{who} found no way through to {bead}")
+            time.sleep(0.01 * (tries + 1))  # Another writer committed first.
+    raise Conflict(f"Could not change {bead} for {who}: 20 attempts conflicted.")
 
 
 def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str, str]) -> None:
@@ -76,10 +84,13 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
 
 
 class Agent:
-    """``dies``: falls silent on this bead.
+    """An agent that accepts one bead after another.
 
-    ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while
-    it cannot read Dolt.
+    Args:
+        connect: Opens a connection to the tracker.
+        say: Prints a step of the agent.
+        dies: Bead on which the agent shows no activity after it accepted the bead.
+        refuses: Bead that the agent refuses once, as BeadBoard does while it can't read Dolt.
     """
 
     def __init__(
@@ -88,7 +99,7 @@ class Agent:
         self.connect, self.say = connect, say
         self.dies = dies
         self.troubles: list[Exception] = []
-        """What went wrong in it: the story fails on any."""
+        """Errors of the agent, which fail the demo."""
         self._unknown = {refuses}
         self._working: list[threading.Thread] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -109,25 +120,26 @@ class Agent:
             worker.join(5)
 
     def status(self) -> dict[str, Any]:
+        """Answer a request for the agent's status."""
         return {"busy": any(worker.is_alive() for worker in self._working)}
 
     def dispatch(self, asked: Any) -> tuple[int, dict[str, Any]]:
-        """BeadBoard's checks in its order."""
+        """Answer a request as BeadBoard does: the same checks in the same order."""
         bead = asked.get("taskId") if isinstance(asked, dict) else None
         if not isinstance(bead, str) or not bead.strip():
             return 400, {"error": "taskId is required."}
         if bead in self._unknown:
             self._unknown.discard(bead)
-            self.say(f"cannot read {bead} just now: refuses it with HTTP 400")
+            self.say(f"refuses {bead} with HTTP 400, because it can't read the tracker yet")
             return 400, {"error": f"Bead {bead} not found."}
         criteria = self._criteria(bead)
         if not criteria:
             return 400, {"error": f"Bead {bead} not found."}
         job = secrets.token_hex(6)
         if bead == self.dies:
-            self.say(f"takes {bead} as job {job}, and dies: nobody will hear of it again")
+            self.say(f"accepts {bead}, and crashes")
         else:
-            self.say(f"takes {bead} as job {job}, to do: {criteria[0][0]}")
+            self.say(f"accepts {bead}, and starts work")
             worker = threading.Thread(target=self._work, args=(bead, job), daemon=True)
             self._working.append(worker)
             worker.start()
@@ -141,8 +153,8 @@ class Agent:
         try:
             with closing(self.connect()) as engine:
                 time.sleep(WORKING_SECONDS)
-                self.say(f"notes on {bead}: half way there (a sign of life)")
-                edit(engine, bead, "agent", f"bd: note {bead}", notes=f"job {job}: half way there")
+                self.say(f"adds a note to {bead}, which is a sign of life")
+                edit(engine, bead, "agent", f"bd: note {bead}", notes=f"job {job}: half done")
                 time.sleep(WORKING_SECONDS)
                 edit(
                     engine,
@@ -152,7 +164,7 @@ class Agent:
                     status="closed",
                     close_reason=f"done by job {job}",
                 )
-                self.say(f"has done {bead}, and closes it")
+                self.say(f"finishes {bead}, and closes it")
         except Exception as error:
             self.troubles.append(error)
 
@@ -165,12 +177,12 @@ def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
             if self.path == "/api/agent-status":
                 self._send(200, agent.status())
             else:
-                self._send(404, {"error": "no such page"})
+                self._send(404, {"error": "Not found."})
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.path != "/api/agent-dispatch":
-                self._send(404, {"error": "no such page"})
+                self._send(404, {"error": "Not found."})
                 return
             try:
                 asked = json.loads(body)
@@ -188,6 +200,6 @@ def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """The story is told by those in it."""
+            """Print nothing: the demo prints its own steps."""
 
     return Handler

@@ -1,5 +1,6 @@
-"""The demo's story: three beads, a person, an agent, and the real loop between them, told as it
-happens.
+"""A demonstration: three beads, a user, an agent, and the real loop between them.
+
+The loop is the one of all commands. Only the agent and the thresholds belong to the demo.
 """
 
 from __future__ import annotations
@@ -22,138 +23,158 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import migrate
-from dolt_watch.log_events import handling
+from dolt_watch.log_events import LogEvent, handling
 from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import to_utc
 
 REFUSED, WORKS, DIES = "demo-1", "demo-2", "demo-3"
 BEADS = {
     REFUSED: ("Dark theme", "every page is readable in the dark"),
-    WORKS: ("Fix the login time-out", "a session lasts an hour"),
-    DIES: ("Upgrade the parser", "all tests pass on the new parser"),
+    WORKS: ("Fix the login time-out", "users stay signed in for one hour"),
+    DIES: ("Upgrade the parser", "all tests pass with the new parser"),
 }
-"""Bead → title, acceptance criteria; in the order of the queue."""
+"""Bead → title and acceptance criteria, in queue order."""
+USER = "ada"
+PROGRAM = "dolt_watch"
+AGENT = "agent"
 AUTHOR = "demo <demo@example.com>"
-SHORT = ("settle=200ms", "rules.agent.stale_after=3s", "rules.agent.retry_after=1s")
-"""The thresholds of a demo.
-
-Commits are dated in whole seconds on DoltLite, so none of silence is much shorter.
+SILENCE = 3
+"""Seconds without activity after which the demo's rule reaps a bead. DoltLite dates commits in
+whole seconds, so a shorter time would reap an agent that is at work.
 """
+SHORT = ("settle=200ms", f"rules.agent.stale_after={SILENCE}s", "rules.agent.retry_after=1s")
+"""Settings of the demo: short times, so that it ends within seconds."""
 PATIENCE = 40.0
-"""Seconds until the story counts as stuck."""
-LOOK_EVERY = 0.2
-IDLE = "nothing new"
-WAITING = (IDLE, "no eligible beads", "holding ", "keeping ")
-"""How lines of the loop begin that only say that it waits."""
+"""Seconds after which the demo counts as stuck."""
+POLL_SECONDS = 0.2
+"""Pause between two ticks."""
 
 EXPECTED = {
     WORKS: (CLOSED, (EntryKind.CLAIM, EntryKind.DISPATCHED)),
     DIES: (BLOCKED, (EntryKind.CLAIM, EntryKind.DISPATCHED, EntryKind.REAP)),
     REFUSED: (CLOSED, (EntryKind.CLAIM, EntryKind.FAILED, EntryKind.CLAIM, EntryKind.DISPATCHED)),
 }
-"""How it should end: bead → its status, and what the ledger says of it, oldest first."""
+"""Bead → its status at the end, and its entries in the ledger, oldest first."""
+
+STEPS: Mapping[str, str] = {
+    EntryKind.CLAIM: "claims {bead} for one attempt, and sends it to the agent",
+    EntryKind.DISPATCHED: "records that the agent accepted {bead}",
+    EntryKind.FAILED: "records the refusal, and puts {bead} back into the queue",
+    EntryKind.REAP: f"blocks {{bead}}: no activity for {SILENCE} seconds",
+}
+"""Kind of an entry → the step in plain words."""
 
 MakeLoop = Callable[[Engine, Settings], AbstractContextManager[ControlLoop]]
+Say = Callable[[str], None]
+Echo = Callable[[str, str], None]
+"""Prints a line, given its actor ('' for none)."""
 
 
 class Narrator:
-    """Prints who did what, and when.
+    """A printer of steps, each with its time and its actor."""
 
-    The loop looks five times a second here: that it still waits is told once.
-    """
-
-    def __init__(self, echo: Callable[[str], None]) -> None:
+    def __init__(self, echo: Echo) -> None:
         self.echo = echo
         self._begun = time.monotonic()
-        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the demo began."""
         return time.monotonic() - self._begun
 
-    def by(self, who: str) -> Callable[[str], None]:
-        def say(what: str) -> None:
-            waits = next(
-                (what if word != IDLE else word for word in WAITING if what.startswith(word)), ""
-            )
+    def by(self, actor: str) -> Say:
+        """Return the function that prints a step of an actor."""
+
+        def say(step: str) -> None:
             with self._lock:
-                if waits not in self._said:
-                    self.echo(f"{self.elapsed:5.1f}s  {who:<10}  {what}")
-                if waits:
-                    self._said.add(waits)
+                self.echo(f"{self.elapsed:5.1f}s  {actor:<10}  {step}", actor)
 
         return say
 
 
-def run_scenario(
-    folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]
-) -> tuple[bool, FileAddress]:
-    """Did it end as it should, and where its database was. Raises DatabaseError."""
-    where = create_demo_database(folder)
-    with closing(open_engine(where)) as engine:
-        echo(
-            f"a tracker in {folder} (DoltLite, one file), an agent behind BeadBoard's contract, and"
-            " dolt_watch between them\n"
-        )
+def run_scenario(folder: Path, make_loop: MakeLoop, echo: Echo) -> tuple[bool, FileAddress]:
+    """Run the demo.
+
+    Args:
+        folder: An empty folder for the tracker.
+        make_loop: Returns the loop for an engine and settings.
+        echo: Prints a line.
+
+    Returns:
+        Whether the demo ended as expected, and the address of its database.
+
+    Raises:
+        DatabaseError: DoltLite can't be loaded.
+    """
+    address = create_demo_database(folder)
+    with closing(open_engine(address)) as engine:
+        echo("Three beads, an agent, and dolt_watch between them, in a temporary folder.\n", "")
+        for bead, (title, criteria) in BEADS.items():
+            echo(f"  {bead}  {title:<24}done when {criteria}", "")
+        echo("", "")
         make_tracker(engine, AUTHOR)
-        wrong = _play(engine, where, folder, make_loop, Narrator(echo))
+        wrong = _play(engine, address, folder, make_loop, Narrator(echo))
         for line in _audit(engine):
-            echo(line)
-        echo("")
+            echo(line, "")
+        echo("", "")
         for trouble in wrong:
-            echo(f"NOT as it should be: {trouble}")
+            echo(f"Not as expected: {trouble}", "error")
         if not wrong:
             echo(
-                f"as it should be: {WORKS} done, {DIES} reaped, {REFUSED} refused once and then"
-                " done"
+                f"As expected: {WORKS} is done, {REFUSED} is done after a second attempt, and"
+                f" {DIES} is blocked.",
+                "ok",
             )
-        return not wrong, where
+        return not wrong, address
 
 
 def _play(
-    engine: Engine, where: FileAddress, folder: Path, make_loop: MakeLoop, teller: Narrator
+    engine: Engine, address: FileAddress, folder: Path, make_loop: MakeLoop, narrator: Narrator
 ) -> list[str]:
-    """What is not as it should be when it is over."""
+    """Run the loop until the expected end, and return the differences from it."""
 
     def connect() -> Engine:
-        return open_engine(where)
+        return open_engine(address)
 
-    watch, person = teller.by("dolt_watch"), teller.by("person")
-    with Agent(connect, teller.by("agent"), dies=DIES, refuses=REFUSED) as agent:
-        flags = {"database": where.url, "config": None, "set": SHORT}
+    watch, user = narrator.by(PROGRAM), narrator.by(USER)
+    with Agent(connect, narrator.by(AGENT), dies=DIES, refuses=REFUSED) as agent:
+        flags = {"database": address.url, "config": None, "set": SHORT}
         settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
-        done = [migration.name for migration in migrate(engine, AUTHOR)]
-        watch(f"init: tables of its own, migrated: {', '.join(done)}")
+        for _ in migrate(engine, AUTHOR):
+            pass
+        watch("init: adds its own tables to the tracker")
         with (
             handling(_Handler(watch)),
             make_loop(engine, settings) as loop,
-            closing(connect()) as hers,
+            closing(connect()) as users,
         ):
             loop.tick(BOTH)
-            _describe(hers, person)
+            _create_beads(users, user)
             while (wrong := _wrong(engine)) and not agent.troubles:
-                if teller.elapsed > PATIENCE:
-                    return [f"not over after {PATIENCE:g} s", *wrong]
+                if narrator.elapsed > PATIENCE:
+                    return [f"The demo did not end within {PATIENCE:g} s.", *wrong]
                 loop.tick(BOTH)
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_SECONDS)
             loop.tick(BOTH)
-    return [*wrong, *(f"the agent: {trouble}" for trouble in agent.troubles)]
+    return [*wrong, *(f"The agent failed: {trouble}" for trouble in agent.troubles)]
 
 
 class _Handler(logging.Handler):
-    """Hands on the message of each record."""
+    """A handler that turns the records of decisions into steps."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, say: Say) -> None:
         super().__init__()
-        self._tell = tell
+        self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
+        fields = getattr(record, "fields", {})
+        if getattr(record, "event", None) is LogEvent.DECISION and fields["kind"] in STEPS:
+            self._say(STEPS[fields["kind"]].format(bead=fields["bead"]))
 
 
-def _describe(engine: Engine, person: Callable[[str], None]) -> None:
-    """What `bd create` and `bd assign` do."""
+def _create_beads(engine: Engine, user: Say) -> None:
+    """Create and assign the beads, as `bd create` and `bd assign` do."""
     with engine.transaction() as tx:
         for priority, (bead, (title, criteria)) in enumerate(BEADS.items(), 1):
             tx.execute(
@@ -161,36 +182,30 @@ def _describe(engine: Engine, person: Callable[[str], None]) -> None:
                 " priority) VALUES (?, ?, '', '', ?, '', ?)",
                 (bead, title, criteria, priority),
             )
-            person(f"bd create: {bead} «{title}»")
-        tx.dolt_commit(["issues"], f"bd: create {', '.join(BEADS)}", "ada <ada@example.com>")
+        tx.dolt_commit(["issues"], f"bd: create {', '.join(BEADS)}", f"{USER} <{USER}@example.com>")
     for bead in BEADS:
-        edit(engine, bead, "ada", f"bd: assign {bead}", assignee="agent")
-        person(f"bd assign {bead} agent")
+        edit(engine, bead, USER, f"bd: assign {bead}", assignee="agent")
+    user("creates the three beads, and assigns them to agent")
 
 
 def _wrong(engine: Engine) -> list[str]:
+    """Return how the tracker and the ledger differ from the expected end."""
     status: Mapping[str, str] = dict(engine.query("SELECT id, status FROM issues"))
     ledger = [(entry.bead, entry.kind) for entry in reversed(read_entries(engine))]
     wrong = []
-    for bead, (should, kinds) in EXPECTED.items():
+    for bead, (expected, kinds) in EXPECTED.items():
         have = tuple(kind for of, kind in ledger if of == bead)
-        if status.get(bead) != should or have != kinds:
+        if status.get(bead) != expected or have != kinds:
             wrong.append(
-                f"{bead} is {status.get(bead)} ({', '.join(have) or 'no decision'}); it should be"
-                f" {should}"
+                f"{bead} must be {expected}, but is {status.get(bead)}"
+                f" ({', '.join(have) or 'no decision'})."
             )
     return wrong
 
 
 def _audit(engine: Engine) -> Iterator[str]:
-    """The beads' notes, history and ledger, as `bd show`, `dolt log` and `dolt_watch log` show
-    them.
-    """
-    yield "\nWhat the beads say now (issues.notes)\n"
-    for bead, status, notes in engine.query("SELECT id, status, notes FROM issues ORDER BY id"):
-        yield f"{bead}  {status}"
-        yield from (f"    {line}" for line in notes.splitlines())
-    yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
+    """Yield the lines of the audit log: history, newest first, as `dolt log` shows it."""
+    yield "\nThe audit log: each step is a commit in Dolt's history.\n"
     rows = [
         (commit[:8], f"{to_utc(date):%H:%M:%S}", author, message.splitlines()[0])
         for commit, date, author, message in engine.query(
@@ -198,19 +213,3 @@ def _audit(engine: Engine) -> Iterator[str]:
         )
     ]
     yield from format_table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
-    yield "\nThe ledger, newest first (watch_decision)\n"
-    decisions = [
-        (
-            f"{e.at:%H:%M:%S}",
-            e.bead or "-",
-            str(e.version),
-            e.kind.value,
-            str(e.attempt or "-"),
-            e.actor,
-            e.reason or (e.job and f"job {e.job}") or "-",
-        )
-        for e in read_entries(engine)
-    ]
-    yield from format_table(
-        ("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions
-    )

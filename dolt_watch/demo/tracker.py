@@ -1,4 +1,4 @@
-"""The demo's tracker: the real tables of beads in a DoltLite file, in a temporary folder."""
+"""The tracker of the demo: the real tables of beads in a DoltLite file."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from dolt_watch.errors import DatabaseError
 
 
 def create_demo_database(folder: Path) -> FileAddress:
-    """Create an empty database in ``folder``.
+    """Create an empty database in a folder.
 
-    Raises DatabaseError: DoltLite cannot be loaded; the fix says what to install.
+    Raises:
+        DatabaseError: DoltLite can't be loaded. The fix says what to install.
     """
     file = FileAddress(str(folder / "demo.db"))
     try:
         open_engine(file, create=True).close()
     except DatabaseError as error:
-        raise DatabaseError(f"the demo needs DoltLite: {error.message}", fix=error.fix) from error
+        raise DatabaseError(f"The demo needs DoltLite: {error.message}", fix=error.fix) from error
     return file
 
 
 def make_tracker(engine: Engine, author: str) -> None:
-    """beads' own tables, in one commit: what `bd init` makes."""
+    """Create the tables of beads in one commit, as `bd init` does."""
     for statement in split_statements(
         (resources.files(__package__) / "beads.sql").read_text(encoding="utf-8")
     ):

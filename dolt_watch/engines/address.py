@@ -69,6 +69,7 @@ class ServerAddress:
     @property
     def url(self) -> str:
         """The URL that ``parse_url`` reads back, without the password."""
+        # Late: bd's own files name a database without a URL.
         from urllib.parse import quote
 
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -104,6 +105,7 @@ class FileAddress:
 
     @property
     def url(self) -> str:
+        # Late: bd's own files name a database without a URL.
         from urllib.parse import quote
 
         return f"doltlite://{quote(self.path)}"
@@ -162,6 +164,7 @@ def _options(query: str) -> tuple[str, bool | None, str]:
     """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file;
     None where nothing is said.
     """
+    # Late: bd's own files name a database without a URL.
     from urllib.parse import parse_qs
 
     try:

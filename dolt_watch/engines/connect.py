@@ -17,9 +17,11 @@ def open_engine(address: ServerAddress | FileAddress, *, create: bool = False) -
     Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
     """
     if isinstance(address, FileAddress):
+        # Late: only one of the two engines is used.
         from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 
         return DoltLiteEngine(address.path, create=create)
+    # Late: only one of the two engines is used.
     from dolt_watch.engines.dolt.engine import DoltEngine
 
     return DoltEngine(address)

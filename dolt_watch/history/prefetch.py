@@ -48,6 +48,7 @@ def prefetch(
                 yield job, read(engine, job)
             return
 
+        # Late: a tick that reads little needs no threads.
         from concurrent.futures import Future, ThreadPoolExecutor
 
         def one(job: Job) -> Found:

@@ -1,6 +1,6 @@
 """Derived events as data for other programs:
 
-JSON, and CloudEvents 1.0. The form is described, and versioned, in docs/events.md.
+JSON, and CloudEvents 1.0. The form is described, and versioned, in docs/reference/json.md.
 """
 
 from __future__ import annotations

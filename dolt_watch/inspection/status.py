@@ -29,6 +29,7 @@ from dolt_watch.core.model import (
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import DoltWatchError
+from dolt_watch.inspection.causes import without_ids
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import iso
@@ -86,12 +87,14 @@ class Need(NamedTuple):
     """Something that a person must resolve, its reason, and the command that helps."""
 
     kind: str
-    """A phase, or 'worker', 'overdue', 'target', 'merge' or 'migration'."""
+    """A phase, or 'worker', 'overdue', 'target', 'stopped', 'merge' or 'migration'."""
     why: str
     fix: str
     beads: tuple[str, ...] = ()
     """Beads of the same phase and the same cause."""
     target: str = ""
+    since: datetime | None = None
+    """None if the time is not known."""
 
 
 class Status(NamedTuple):
@@ -296,7 +299,8 @@ def _in_display_order(beads: Iterable[Bead], queued: Mapping[str, Reason]) -> li
 def _shared_needs(status: Status) -> Iterator[Need]:
     worker = status.worker
     if worker is not None and worker.late:
-        yield Need("worker", worker.words, "dolt_watch run   (or check the CronJobs)")
+        fix = "dolt_watch run   (or check the CronJobs)"
+        yield Need("worker", worker.words, fix, since=worker.due_since)
     if worker is not None and worker.overdue:
         why = "silent for longer than stale_after and not reaped yet"
         yield Need("overdue", why, "dolt_watch reap   (or check its CronJob)", worker.overdue)
@@ -305,21 +309,28 @@ def _shared_needs(status: Status) -> Iterator[Need]:
         yield Need("merge", why, "commit or abort the merge")
     if status.migrating:
         yield Need("migration", NOT_COMMITTED, "bd dolt commit")
+    outages = status.state.outages
+    for name, outage in outages.items():
+        yield Need("target", outage.why, "dolt_watch doctor", target=name, since=outage.since)
     for name, capacity in status.targets.items():
-        if capacity.down:
+        if capacity.down and name not in outages:
             yield Need("target", capacity.why, "dolt_watch doctor", target=name)
+    for rule, why in status.state.halted_rules.items():
+        yield Need("stopped", f"rule {rule}: {why}", f"dolt_watch resume --rule {rule}")
 
 
 def _bead_needs(beads: Iterable[BeadStatus]) -> Iterator[Need]:
-    """Beads of one phase whose reasons differ only in the bead's id are one need."""
+    """Beads of one phase whose reasons have the same cause are one need."""
     causes: dict[tuple[str, str], list[BeadStatus]] = {}
     for one in beads:
         if one.phase in NEEDS_A_PERSON:
-            causes.setdefault((one.phase, one.why.replace(one.bead, "<id>")), []).append(one)
+            cause = without_ids(one.why, {one.bead}, one.job)
+            causes.setdefault((one.phase, cause), []).append(one)
     for (phase, cause), same in causes.items():
-        why = same[0].why if len(same) == 1 else cause
+        why = same[0].why if len({one.why for one in same}) == 1 else cause
         ids = [one.bead for one in same]
-        yield Need(phase, why, _command(Phase(phase), ids), tuple(ids))
+        since = min(one.since for one in same)
+        yield Need(phase, why, _command(Phase(phase), ids), tuple(ids), since=since)
 
 
 def _command(phase: Phase, beads: list[str]) -> str:

@@ -46,6 +46,7 @@ def migrations_directory() -> Traversable:
     A wheel contains the files inside the package. In a checkout or an editable install they are
     next to the package.
     """
+    # Late: only an installed wheel contains the files.
     from importlib import resources
 
     packaged = resources.files("dolt_watch") / "migrations"
@@ -112,7 +113,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
     if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
             f"The tables have version {version or 0}, which is older than this program.",
-            fix=NotMigrated.mended_by,
+            fix=NotMigrated.FIX,
         )
     _own(owner, project_id)
 

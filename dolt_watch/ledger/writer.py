@@ -1,6 +1,6 @@
 """The writer of the ledger.
 
-Each entry is one row of ``watch_decision`` and one Dolt commit, together with what it changed.
+Each entry is one row of ``watch_decision`` and one Dolt commit, together with its changes.
 
 There are two kinds of entries. A *decision* is written only if its context is unchanged: HEAD, the
 fence, and the key (bead_id, version). After a conflict it is discarded and planned again. An
@@ -299,7 +299,7 @@ class LedgerWriter:
     def _read_snapshot(
         self, tx: Transaction, context: DecisionContext | None, decision: Decision
     ) -> _Begun:
-        """Return the facts for the transaction. ``context`` is None if no row of a bead is read.
+        """Return the facts for the transaction. ``context`` is ``None`` if no bead's row is read.
 
         Raises:
             MergeInProgress: A merge is not committed.
@@ -380,7 +380,7 @@ class LedgerWriter:
     ) -> tuple[LedgerEntry, dict[str, Any], str]:
         """Return the entry, the changed cells, and a warning.
 
-        ``context`` is None if no row was read.
+        ``context`` is ``None`` if no row was read.
         """
         kind, now, row = decision.kind, begun.now, begun.row
         changes: dict[str, Any] = {}
@@ -407,7 +407,7 @@ class LedgerWriter:
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > context.schema.text_limit("issues", "notes"):
                 warning, note = (
-                    f"the notes of {decision.bead} are full, so only the ledger contains «{note}»",
+                    f"the notes of {decision.bead} are full, so only the ledger contains '{note}'",
                     "",
                 )
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()

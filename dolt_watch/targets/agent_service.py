@@ -80,6 +80,7 @@ class AgentService:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Send one POST and return the answer."""
+        # Late: jinja2 is slow to import, and few targets render a template.
         from dolt_watch.targets.templates import TemplateRenderError
 
         try:
@@ -120,17 +121,22 @@ class AgentService:
 
 
 def _template(settings: AgentServiceSettings) -> Template:
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
-    from dolt_watch.targets.templates import Template, read
+    # Late: jinja2 is slow to import, and few targets render a template.
+    from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
 def read_answer(exchange: HttpResult) -> Answer:
-    """Return the answer to ``POST /execute``, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer to ``POST /execute``.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     if exchange.failure is None and exchange.status == 202:
         job = valid_job_id(_field(exchange, "job_id"))
         # An invalid job id is no proof that nothing runs.

@@ -123,7 +123,10 @@ def create(settings: BeadBoardSettings) -> BeadBoard:
 
 
 def read_answer(exchange: HttpResult) -> Answer:
-    """Return the answer to a dispatch, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer to a dispatch.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     if exchange.failure is not None:
         return default_answer(exchange)
     match exchange.status:

@@ -126,7 +126,10 @@ class ProcessResult:
 
 
 def read_end(end: ProcessResult, timeout: float) -> Answer:
-    """Return the answer for an end, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer for an end.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     said = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
         return Unknown(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -71,9 +72,7 @@ AWAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class HttpResult:
-    """The result of one request: a complete answer (``failure`` is None), or the reason why there
-    is none.
-    """
+    """The result of one request: a complete answer, or the failure and its reason."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -368,14 +367,14 @@ def _httpx() -> Any:
     and pygments if they are installed, which takes 100 ms more. httpx works without it if that
     import fails.
     """
-    import sys
-
     if "httpx" not in sys.modules:
         sys.modules["httpx._main"] = None  # type: ignore[assignment]
         try:
+            # Late: httpx is slow to import, and an idle tick sends nothing.
             import httpx
         finally:
             del sys.modules["httpx._main"]
+    # Late: httpx is slow to import, and an idle tick sends nothing.
     import httpx
 
     return httpx

@@ -2,9 +2,9 @@
 
 A target is an object with three methods and ``close``. It keeps no state that matters, because the
 process may end after any call. It raises nothing for an answer of its service. Each target
-classifies the answers in a table of its own (docs/targets.md). DO answer ``Unknown`` if a run may
-have begun: a second agent costs more than a bead that waits. DON'T retry inside a method: one token
-is one request.
+classifies the answers in a table of its own (docs/reference/target-answers.md). DO answer
+``Unknown`` if a run may have begun: a second agent costs more than a bead that waits. DON'T retry
+inside a method: one token is one request.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def parse_json(exchange: HttpResult) -> Any:
 
 
 def error_field(exchange: HttpResult) -> Any:
-    """Return ``error`` of an answer ``{"error": …}``, of any type. None if there is none."""
+    """Return ``error`` of an answer ``{"error": …}``, of any type. None if it is missing."""
     answer = parse_json(exchange)
     return answer.get("error") if isinstance(answer, dict) else None
 

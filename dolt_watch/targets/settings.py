@@ -154,7 +154,7 @@ class AgentServiceSettings(TargetSettings):
     agent: str = "beads-task-runner"
     """Name of the service's agent that runs the bead. Default: the agent that BeadBoard uses."""
     max_budget_usd: float = 5.0
-    """Budget of one run in US dollars. Default: 5, as BeadBoard's."""
+    """Budget of one run in USD. Default: 5, as BeadBoard's."""
     run_timeout: timedelta = timedelta(minutes=15)
     """Time limit of one run. The service doesn't end an agent that takes longer: it stops counting
     it. Default: 15m, as BeadBoard's.

@@ -28,17 +28,14 @@ class TemplateRenderError(Exception):
 
 
 class Template:
-    """A template.
-
-    ``source_name`` is the file, or the key that contains the text. Errors refer to it.
-    """
+    """A checked template."""
 
     def __init__(self, text: str, place: str, finalize: Callable[[Any], Any] | None = None) -> None:
         """Compile the template.
 
         Args:
             text: The template.
-            source_name: The file or the key, for errors.
+            place: The file, or the key that contains the text. Errors refer to it.
             finalize: Applied to the value of each expression before it becomes part of the text.
 
         Raises:
@@ -95,7 +92,7 @@ class Template:
         return line
 
 
-def read(path: Path, place: str) -> Template:
+def read_template(path: Path, place: str) -> Template:
     """Return the template in a file.
 
     Args:

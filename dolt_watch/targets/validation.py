@@ -86,6 +86,6 @@ def checked_timeout(settings: TargetSettings) -> float:
             f"Target {settings.name}: timeout must be more than 0 and at most an hour,"
             f" but is {found:g} s.",
             where=settings.origin("timeout"),
-            fix=f'[targets.{settings.name}] timeout = "30s"',
+            fix=f'Set [targets.{settings.name}] timeout = "30s".',
         )
     return found

@@ -61,7 +61,7 @@ class Webhook:
             settings,
             "url",
             settings.url,
-            fix=f'[targets.{settings.name}] url = "https://HOST/PATH"',
+            fix=f'Set [targets.{settings.name}] url = "https://HOST/PATH".',
             whole=True,
         )
         if not re.fullmatch(r"[!-~]+", settings.source):
@@ -93,6 +93,7 @@ class Webhook:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Send one POST and return the answer. The token is the ``webhook-id``."""
+        # Late: jinja2 is slow to import, and few targets render a template.
         from dolt_watch.targets.templates import TemplateRenderError
 
         moment = datetime.fromtimestamp(self._now(), UTC)
@@ -112,16 +113,18 @@ class Webhook:
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
+    def deliver(self, id: str, attributes: Mapping[str, Any], timeout: float) -> HttpResult:
         """Send one POST with another event of dolt_watch.
 
         Args:
             id: ID by which a receiver deduplicates.
-            told: Attributes and data of the CloudEvent, without those that every event has.
+            attributes: Attributes and data of the CloudEvent, without those that every event has.
             timeout: Seconds.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
+        body = json.dumps(
+            {**_cloudevent_attributes(id, self._settings.source, moment), **attributes}
+        )
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
     def _post(
@@ -171,7 +174,10 @@ def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, 
 
 
 def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
-    """Return the answer, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     status = exchange.status
     # The status alone is enough, so the rest of an accepting answer may be of any length.
     whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
@@ -195,6 +201,7 @@ def _job(exchange: HttpResult, key: str) -> str:
 
 
 def _signers(settings: WebhookSettings) -> list[Signer]:
+    # Late: only signed webhooks need it.
     from standardwebhooks import Webhook as Signer
 
     if not settings.secret:
@@ -236,12 +243,14 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
 def _body(settings: WebhookSettings) -> Template | None:
     if settings.body_template is None:
         return None
-    from dolt_watch.targets.templates import read
+    # Late: jinja2 is slow to import, and few targets render a template.
+    from dolt_watch.targets.templates import read_template
 
-    return read(settings.body_template, settings.origin("body_template"))
+    return read_template(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import Template
 
     where = settings.origin("headers")
@@ -249,7 +258,7 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
         raise SettingsError(
             f"Target {settings.name}: {name!r} isn't a valid name of a header.",
             where=where,
-            fix="X-Team",
+            fix="Use letters, digits and '-', for example X-Team.",
         )
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         fix = (
@@ -266,6 +275,7 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
 
 
 def _line(value: str, name: str) -> str:
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import TemplateRenderError
 
     if not value.isascii() or not value.isprintable():

@@ -4,6 +4,7 @@ service tells of itself.
 
 from __future__ import annotations
 
+import gzip
 import io
 import socket
 import sys
@@ -13,10 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.model import EMPTY
 from dolt_watch.errors import DatabaseError, DoltWatchError
+from dolt_watch.inspection.report.web import Request, Response, Route, plain
 from dolt_watch.sanitize import sanitize
 from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
@@ -28,6 +32,11 @@ one pause: the database's answers.
 
 PATIENCE = 20.0
 """Seconds for a whole request to arrive."""
+
+COMPRESSED = 1024
+"""Bytes from which an answer is compressed, if the client accepts gzip."""
+KEPT = 4
+"""Compressed answers that are kept: several viewers of the same data cost one compression."""
 
 Page = Callable[[], tuple[int, str, bytes]]
 
@@ -114,16 +123,35 @@ class Health:
 
 
 class Server:
-    """Serves pages from a thread of its own. Port 0: any free one; ``port`` says which.
+    """Serves pages from a thread of its own. Port 0: any free one; ``port`` is the one taken.
 
-    Nothing that a client does writes to stderr or keeps a thread for longer than ``PATIENCE``.
-    A page that fails is logged in one line.
+    No client makes the server write to stderr, or keeps a thread for longer than ``PATIENCE``.
+    A page that fails is logged in one line. An answer with a tag is not sent again to a client
+    that has it (304).
     """
 
     def __init__(
-        self, host: str, port: int, pages: Mapping[str, Page], patience: float = PATIENCE
+        self,
+        host: str,
+        port: int,
+        pages: Mapping[str, Page],
+        patience: float = PATIENCE,
+        routes: Mapping[str, Route] = EMPTY,
     ) -> None:
-        """Raises OSError where the port is taken."""
+        """Start the server.
+
+        Args:
+            host: Address to listen on.
+            port: Port to listen on.
+            pages: Path → small page.
+            patience: Seconds for a whole request to arrive.
+            routes: Path, or beginning of a path that ends with '/', → page that is given the
+                request.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        answers = _Answers(pages, routes)
 
         class Handler(BaseHTTPRequestHandler):
             server_version, sys_version = "dolt_watch", ""
@@ -137,11 +165,20 @@ class Server:
                 )
 
             def do_GET(self) -> None:
-                status, kind, body = self._page()
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
+                answer = answers.to(self.path)
+                tag = f'"{answer.tag}"' if answer.tag else ""
+                if tag and tag in self.headers.get("If-None-Match", ""):
+                    self._head(304, tag)
+                    self.end_headers()
+                    return
+                accepts = self.headers.get("Accept-Encoding", "")
+                packed = answers.packed(answer) if "gzip" in accepts else None
+                body = answer.body if packed is None else packed
+                self._head(answer.status, tag)
+                self.send_header("Content-Type", answer.kind)
+                if packed is not None:
+                    self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(body)))
-                self.send_header("Cache-Control", "no-store")
                 self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 if self.command != "HEAD":
@@ -149,16 +186,12 @@ class Server:
 
             do_HEAD = do_GET
 
-            def _page(self) -> tuple[int, str, bytes]:
-                page = pages.get(self.path.partition("?")[0])
-                if page is None:
-                    return 404, "text/plain; charset=utf-8", b"not found\n"
-                try:
-                    return page()
-                except Exception as error:
-                    path = sanitize(self.path.partition("?")[0], 100)
-                    log_failure(f"error: the page {path} failed", type(error), error)
-                    return 500, "text/plain; charset=utf-8", b"internal error\n"
+            def _head(self, status: int, tag: str) -> None:
+                self.send_response(status)
+                self.send_header("Vary", "Accept-Encoding")
+                self.send_header("Cache-Control", "no-cache" if tag else "no-store")
+                if tag:
+                    self.send_header("ETag", tag)
 
             def log_message(self, format: str, *args: object) -> None:
                 return
@@ -167,10 +200,7 @@ class Server:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """A client that hangs up is no error.
-
-                The base class prints a traceback to stderr.
-                """
+                """Ignore a client that hangs up. The base class prints a traceback to stderr."""
                 error = sys.exc_info()[1]
                 if error is not None and not isinstance(error, OSError):
                     log_failure("error: a request failed", type(error), error)
@@ -182,6 +212,53 @@ class Server:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Answers:
+    """Answers by address, and the compressed form of the last ones."""
+
+    def __init__(self, pages: Mapping[str, Page], routes: Mapping[str, Route]) -> None:
+        self._pages, self._routes = pages, routes
+        self._packed: dict[bytes, bytes] = {}
+        self._lock = threading.Lock()
+
+    def to(self, address: str) -> Response:
+        parts = urlsplit(address)
+        try:
+            if parts.path in self._pages:
+                return Response(*self._pages[parts.path]())
+            route = self._routes.get(parts.path) or self._below(parts.path)
+            if route is None:
+                return plain(404, "not found")
+            return route(Request(unquote(parts.path), dict(parse_qsl(parts.query))))
+        except Exception as error:
+            path = sanitize(parts.path, 100)
+            log_failure(f"error: the page {path} failed", type(error), error)
+            return plain(500, "internal error")
+
+    def _below(self, path: str) -> Route | None:
+        """Return the route of all paths below one; '/' itself has no paths below it."""
+        return next(
+            (
+                route
+                for start, route in self._routes.items()
+                if start.endswith("/") and len(start) > 1 and path.startswith(start)
+            ),
+            None,
+        )
+
+    def packed(self, answer: Response) -> bytes | None:
+        """Return the body as gzip; None if that saves nothing worth the time."""
+        if len(answer.body) < COMPRESSED:
+            return None
+        if not answer.tag:
+            return gzip.compress(answer.body, 5, mtime=0)
+        with self._lock:
+            found = self._packed.pop(answer.body, None) or gzip.compress(answer.body, 5, mtime=0)
+            self._packed[answer.body] = found
+            while len(self._packed) > KEPT:
+                del self._packed[next(iter(self._packed))]
+            return found
 
 
 class _Patient(io.RawIOBase):

@@ -50,6 +50,7 @@ class HeartbeatPing:
             self._thread.join(TIMEOUT)
 
     def _fetch(self) -> None:
+        # Late: httpx is slow to import, and an idle tick sends nothing.
         import httpx
 
         try:

@@ -58,7 +58,7 @@ class Watch:
     settings: Settings
     engine: Engine
     waited: timedelta = NOW
-    """What the ticks so far would have slept: time goes on from there."""
+    """The total sleep of the ticks so far. Time continues from there."""
 
     def run(
         self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None
@@ -107,7 +107,7 @@ class Watch:
         return self.bd.create(title, *ASSIGNED, *more)
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """SQL-committed by somebody else, on a connection of its own."""
+        """Run a statement with SQL commits only, by another writer on its own connection."""
         with (
             contextlib.closing(self.server.connect(self.bd.database)) as connection,
             connection.cursor() as cursor,
@@ -125,7 +125,7 @@ class Watch:
         )
 
     def left_comment(self, bead: str, text: str) -> None:
-        """A comment that no commit holds, as bd 1.0.2 leaves one. The later ones commit theirs."""
+        """A comment that is in no commit, as bd 1.0.2 leaves it. Later releases commit comments."""
         self.sql(
             "INSERT INTO comments (id, issue_id, author, text, created_at)"
             " VALUES (UUID(), %s, 'agent', %s, UTC_TIMESTAMP())",

@@ -1,4 +1,6 @@
-"""What the target answers, and what becomes of the bead: nothing runs, it runs, or nobody knows."""
+"""The target's answers and their effect on the bead: nothing runs, it runs, or the outcome is
+unknown.
+"""
 
 from __future__ import annotations
 
@@ -136,6 +138,6 @@ def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str)
         assert watch.tick(timedelta(minutes=later))[0].dispatched == 0
     watch.tick(
         timedelta(hours=2)
-    )  # whoever was silent answers again: from here on its silence counts
+    )  # The silent target answers again, and its silence counts from here.
     outcome, _ = watch.tick(timedelta(hours=2, minutes=11))
     assert (watch.status(bead), watch.sent()) == ("blocked", [bead])

@@ -124,7 +124,7 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
         target = watch.settings.targets["beadboard"]
         watch.change(targets={"beadboard": type(target)("beadboard", url=dead_url())})
     before = watch.head()
-    assert watch.dispatch()[0].exit_code == 0  # nobody waits: nobody is asked
+    assert watch.dispatch()[0].exit_code == 0  # No bead waits, so no target is asked.
     bead = watch.assigned("waits")
     before = watch.head()
     if how != "dead":
@@ -219,7 +219,7 @@ def test_notes_that_are_full_lose_nothing(watch: Watch) -> None:
     bead = watch.assigned("much said")
     room = (
         tracker_schema(watch.engine).text_limit("issues", "notes") - 15
-    )  # too little for a note of ours
+    )  # Too little space for a note.
     text = "ä" * 30_000 + "x" * (room - 60_000)
     watch.sql("UPDATE issues SET notes = %s WHERE id = %s", text, bead)
     watch.sql("CALL DOLT_COMMIT('-Am', 'much')")

@@ -1,6 +1,6 @@
-"""``doctor``: how it tells, what ends it, and the server.
+"""``doctor``: its output, its errors, and the server checks.
 
-What it finds in the tracker: test_doctor_finds.py.
+For checks of the tracker see test_doctor_finds.py.
 """
 
 from __future__ import annotations

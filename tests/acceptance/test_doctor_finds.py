@@ -1,4 +1,4 @@
-"""``doctor`` finds what is wrong in the database, says what mends it, and what it says mends it."""
+"""``doctor`` finds faults in the database, and its fixes work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support import beads, forked
 
 
 def test_a_cursor_in_history(watch: Watch) -> None:
-    """Both ways in which it comes about; and the mend leaves the rows where they are."""
+    """Both causes of the fault. The fix keeps the rows."""
     watch.tick()
     rows = watch.sql("SELECT * FROM watch_cursor")
     watch.server.sql(
@@ -287,5 +287,5 @@ def test_on_doltlite(doltlite_path: FileAddress, tmp_path: Path) -> None:
         done, quiet = run("doctor"), run("doctor", "--quiet").stdout
     troubled = [line for line in quiet.splitlines() if "fix:" not in line]
     assert (done.returncode, done.stderr) == (0, "")
-    known = ("warning  version", "warning  target")  # nobody asks the stub's service
+    known = ("warning  version", "warning  target")  # The stub's service is not asked.
     assert [line for line in troubled if not line.startswith(known)] == [], done.stdout

@@ -96,7 +96,7 @@ def test_history_that_was_rewritten(watch: Watch) -> None:
     bead, gone = watch.bd.create("flattened"), watch.head()
     watch.bd.run("flatten", "--force")
     told, said = events(watch, "--from", gone)
-    assert said.startswith(f"history no longer holds {gone}: it begins at ")
+    assert said.startswith(f"history no longer contains {gone}: it begins at ")
     assert bead in {one["bead"] for one in told}
     told, said = events(watch, "--from", "2020-01-01")
     assert (said.startswith("history begins at "), bead in {one["bead"] for one in told}) == (
@@ -167,7 +167,7 @@ def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddr
 
 
 def polled(follower: Iterator[Any]) -> list[Any]:
-    """What one poll brings."""
+    """Return the events of one poll."""
     found = []
     for each in follower:
         if each is None:
@@ -177,7 +177,7 @@ def polled(follower: Iterator[Any]) -> list[Any]:
 
 
 def test_following(watch: Watch) -> None:
-    """What comes, once each; a history that is rewritten meanwhile is said."""
+    """Events appear once each, and a rewrite of history is reported."""
     said: list[str] = []
     begin = watch.head()
     follow = Follower(watch.engine, RULES, ShiftedClock(), said.append).follow(begin)

@@ -1,5 +1,5 @@
-"""What history does between two ticks: merges, flattening, deletions, columns that appear, edits
-that our commits sweep in.
+"""Changes of history between two ticks: merges, flattening, deletions, new columns, and edits in
+commits of dolt_watch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_deleted_before(watch: Watch) -> None:
 
 @pytest.mark.parametrize("parent", ["first", "second"])
 def test_assigned_by_a_merge(watch: Watch, parent: str) -> None:
-    """The side branch assigns; our line goes on meanwhile.
+    """The side branch assigns while main continues.
 
     'second': main is fast-forwarded onto a merge made on the side branch.
     """
@@ -121,7 +121,7 @@ def test_flattened_between_two_ticks(watch: Watch) -> None:
 
 
 def test_paused_before_the_first_tick(watch: Watch) -> None:
-    """What the ledger holds is then no attempt whose outcome was lost: nothing is to be held."""
+    """The ledger then has no attempt of lost outcome, so nothing is held."""
     bead = watch.assigned("goes when resumed")
     assert watch.command("pause", "--reason", "not yet").code == 0
     assert watch.dispatch()[0].dispatched == 0
@@ -184,7 +184,7 @@ def test_a_column_that_a_rule_uses_is_gone(watch: Watch) -> None:
 
 @pytest.mark.parametrize("edit", ["priority = 0", "notes = 'by a person'", "design = 'new'"])
 def test_an_edit_swept_into_our_claim_is_seen_as_theirs(watch: Watch, edit: str) -> None:
-    """SQL-committed, not Dolt-committed: our claim's commit takes it along."""
+    """An uncommitted row that the commit of a claim includes."""
     watch.change(adopt=False)
     bead = watch.assigned("edited")
     watch.sql(f"UPDATE issues SET {edit} WHERE id = %s", bead)
@@ -212,7 +212,7 @@ def test_another_assignee_uncommitted_stops_the_claim(watch: Watch) -> None:
             "notes = 'by a person'",
             ["claim", "dispatched"],
             "notes",
-        ),  # the same cells: our claim is decided anew
+        ),  # The same cells: the claim is planned again.
         (
             "assignee = 'bob', updated_at = '2020-01-01'",
             [],
@@ -223,8 +223,9 @@ def test_another_assignee_uncommitted_stops_the_claim(watch: Watch) -> None:
 def test_an_edit_in_the_instant_of_our_claim(
     watch: Watch, edit: str, kinds: list[str], sign: str | None
 ) -> None:
-    """Between the snapshot of our claim and its commit: cell-wise merges let it through where
-    the cells differ.
+    """Between the snapshot of a claim and its commit.
+
+    Dolt merges cell by cell, so it succeeds if the cells differ.
     """
     bead = watch.assigned("edited")
     at_commit(watch, f"UPDATE issues SET {edit} WHERE id = '{bead}'")
@@ -242,7 +243,7 @@ def test_an_edit_in_the_instant_of_our_claim(
 
 
 def at_commit(watch: Watch, text: str) -> None:
-    """Somebody else's statement, SQL-committed just before our next Dolt commit is staged."""
+    """A statement of another writer, SQL-committed just before the next Dolt commit is staged."""
     link = watch.engine._link  # type: ignore[attr-defined]
     send, todo = link.send, [text]
 
@@ -407,9 +408,7 @@ def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> N
 
 
 def test_a_copy_without_the_local_tables(watch: Watch) -> None:
-    """A clone, or a backup on a new server: what became of beads after it was taken, nobody can
-    know.
-    """
+    """A clone, or a backup on a new server: the outcomes after it was made are not known."""
     running, waiting = watch.assigned("runs", "-p", "0"), watch.assigned("waits")
     watch.dispatch()
     for table in ("watch_cursor", "watch_bead", "watch_attempt"):
@@ -433,8 +432,8 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
 def test_an_old_row_that_bd_imports_again_is_not_sent_again_and_one_set_open_is(
     watch: Watch,
 ) -> None:
-    """bd's build of May 2026 imports `.beads/issues.jsonl` on every command, and so takes rows
-    back to what they were.
+    """bd's build of May 2026 imports `.beads/issues.jsonl` with every command, which sets rows
+    back.
     """
     bead = watch.assigned("imported again")
     before = watch.now() - timedelta(

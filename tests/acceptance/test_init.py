@@ -46,7 +46,7 @@ def test_init_says_what_the_first_tick_would_do_and_is_idempotent(
     assert first.code == 0
     assert "waiting to be dispatched: 1" in first.out
     assert "--dry-run" in first.out
-    assert "adopted" in first.out
+    assert "are committed automatically" in first.out
     engine = open_engine(beads_workspace.address)
     before = engine.query("SELECT HASHOF('HEAD')")
     assert "already up to date" in command("init").out

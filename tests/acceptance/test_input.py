@@ -1,4 +1,4 @@
-"""Bad input gets a clear error, what mends it, and its exit code, from the real command."""
+"""Bad input gives a clear error, a fix, and its exit code, from the real command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(folder: Path, *arguments: str, **env: str) -> Ran:
 
 
 def told(ran: Ran, code: int, *words: str) -> None:
-    """It ended so, said these, and what mends it."""
+    """Assert the exit code, the message and the fix."""
     assert ran.code == code, ran
     assert ran.stderr.startswith("error: "), ran.stderr
     assert "  fix:   " in ran.stderr, ran.stderr
@@ -42,7 +42,7 @@ def empty(dolt_server: Server) -> Iterator[str]:
 
 def test_the_wrong_database(dolt_server: Server, empty: str, tmp_path: Path) -> None:
     a = dolt_server.address
-    told(run(tmp_path, "dispatch"), 2, "no database is set", "bd init --server")
+    told(run(tmp_path, "dispatch"), 2, "No database is set", "bd init --server")
     told(
         run(tmp_path, "dispatch", "--database", "mysql://root@localhost/beads"),
         2,
@@ -82,8 +82,8 @@ def test_not_migrated_and_newer(watch: Watch) -> None:
         "INSERT INTO watch_migration VALUES (99, 'future', '9.9.9', NOW())",
         database=watch.bd.database,
     )
-    told(watch.command("dispatch"), 3, "version 99", "upgrade")
-    told(watch.command("init"), 3, "version 99", "upgrade")
+    told(watch.command("dispatch"), 3, "version 99", "Upgrade")
+    told(watch.command("init"), 3, "version 99", "Upgrade")
     for table in (
         "watch_cursor",
         "watch_bead",

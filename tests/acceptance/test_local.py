@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.policy import BOTH, Scope
-from dolt_watch.core.model import Verdict
+from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
@@ -213,6 +213,52 @@ def test_a_reaped_bead_has_no_live_agent(watch: Watch, agents: Agents) -> None:
     assert agents.target.verdict(token, None).error.startswith("by beads-reaper: no progress")
 
 
+class Counting(Local):
+    """Counts how often the live runs are listed."""
+
+    listed = 0
+
+    def live_tokens(self) -> list[str]:
+        self.listed += 1
+        return super().live_tokens()
+
+
+def test_the_live_runs_are_listed_once_a_tick(watch: Watch, agents: Agents) -> None:
+    watch.tick()
+    for number in range(3):
+        watch.assigned(f"bead {number}")
+    agents.are("sleep 300", {"max_runtime": timedelta(minutes=10)})
+    target = Counting(agents.target.settings)
+    outcome, _ = watch.dispatch(targets=lambda name: target)
+    assert (outcome.dispatched, target.listed) == (3, 1)
+    outcome, _ = watch.run(Scope(reap=True), 60 * MINUTE, lambda name: target)
+    assert (outcome.reaped, target.listed) == (3, 2)
+    assert target.live_tokens() == []
+
+
+def test_a_bead_with_earlier_attempts_is_claimed_after_its_runs_are_stopped(
+    watch: Watch, agents: Agents
+) -> None:
+    """Another worker ended the attempt, and has not stopped the run yet."""
+    first = watch.assigned("first")
+    agents.are("sleep 300", {"max_runtime": timedelta(minutes=10)})
+    watch.dispatch()
+    token = agents.token(first)
+
+    class NotYet(Counting):
+        def stop(self, job: str, by: str, reason: str) -> Any:
+            return JobReport(Verdict.RUNNING)
+
+    watch.run(Scope(reap=True), 40 * MINUTE, lambda name: NotYet(agents.target.settings))
+    assert watch.status(first) == "blocked" and alive(token)
+    watch.bd.run("update", first, "-s", "open", "-p", "4")
+    watch.assigned("a bead that goes first")
+    target = Counting(agents.target.settings)
+    outcome, _ = watch.dispatch(60 * MINUTE, targets=lambda name: target)
+    assert (outcome.dispatched, target.listed) == (2, 2)
+    assert not alive(token)
+
+
 def test_stop_on_reap_can_be_switched_off(watch: Watch, agents: Agents) -> None:
     bead = watch.assigned("silent")
     agents.are("sleep 300", {"max_runtime": timedelta(minutes=10)}, stop_on_reap=False)
@@ -359,7 +405,7 @@ stop_grace = "1s"
 
 
 def command(watch: Watch, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command with its own state directory. Returns its exit code and what it printed."""
+    """Run a command with its own state directory. Returns its exit code and its output."""
     ran = watch.command(*arguments, env={"XDG_STATE_HOME": str(folder / "state")})
     return ran.code, ran.stdout + ran.stderr
 

@@ -113,7 +113,7 @@ def test_an_agent_s_note_keeps_it_alive(watch: Watch) -> None:
 
 
 def test_our_own_notes_are_no_sign_of_life(watch: Watch) -> None:
-    """The claim and the report are ours: only their time counts, once."""
+    """dolt_watch wrote the claim and the outcome: only their time counts, once."""
     bead = watch.assigned("silent")
     watch.dispatch()
     watch.tick(timedelta(minutes=10))
@@ -149,9 +149,7 @@ def test_deleted_while_it_is_sent(watch: Watch) -> None:
 
 
 def test_finished_while_it_is_sent(watch: Watch) -> None:
-    """An agent so quick that it closes the bead before the answer: it stays closed, with our
-    note.
-    """
+    """An agent that closes the bead before the answer: the bead stays closed, with the note."""
     bead = watch.assigned("quick")
     watch.board.on_accept = lambda bead, _job: none(watch.bd.close(bead))
     assert watch.dispatch()[0].exit_code == 0

@@ -69,7 +69,7 @@ def same_again(path: FileAddress, seed: int) -> None:
 
 
 def told(journal: AttemptLog) -> list[tuple[datetime, str, EntryKind, int]]:
-    """Less the notes of ours that somebody overwrote: a simulation writes none."""
+    """Without the overwritten notes of dolt_watch, since a simulation writes none."""
     found = (
         (one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.told
     )
@@ -88,8 +88,8 @@ def answer(chance: random.Random, bead: str) -> Answer:
 
 
 def deeds(chance: random.Random) -> Deeds:
-    """None within two seconds behind a tick: it would wait for that to settle, and nobody sees
-    what happens meanwhile.
+    """None within two seconds after a tick, which would wait for it to settle and miss the changes
+    in between.
     """
     found: Deeds = {}
 

@@ -125,10 +125,10 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
 def test_a_page_that_cannot_be_written(
     doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """The error of ``report -o``, and before history is read: there is none here."""
+    """The error of ``report -o``, before history is read: the database doesn't exist."""
     ran = replay(doltlite_path.url, tmp_path, *arguments)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(f"Error: Could not open file '{arguments[1]}': "), ran.stderr
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"error: Can't write {arguments[1]}: "), ran.stderr
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -165,7 +165,7 @@ def test_a_page_that_cannot_be_written(
 def test_options_that_would_change_nothing_are_refused(
     tmp_path: Path, arguments: str, says: str
 ) -> None:
-    """No database is asked: there is none of that name."""
+    """No database is asked, because none has that name."""
     ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in " ".join(ran.stderr.split()), ran.stderr
@@ -259,7 +259,7 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
     ("arguments", "says", "mends"),
     [
         (("--from", "ffffffff"), "history holds no commit ffffffff", "write a commit's hash"),
-        (("--to", "tomorrow?"), "neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        (("--to", "tomorrow?"), "is not a valid time", "2026-04-18T22:35:46Z"),
         (
             ("--from", "2026-04-18T10:30:00Z", "--to", "2026-04-18T10:10:00Z"),
             "is later than --to 2026-04-18T10:10:00Z",
@@ -268,23 +268,23 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
         (("--from", "1999-01-01"), "nothing as old as 1999-01-01", "or later"),
         (
             ("--set", "rules.agent.stale_aftr=15m"),
-            "no such key in [rules.agent]",
-            "did you mean stale_after?",
+            "There is no [rules.agent] key",
+            "Did you mean stale_after?",
         ),
         (
             ("--when", "priorty = 1"),
             "The table issues has no column priorty",
-            "did you mean priority?",
+            "Did you mean priority?",
         ),
         (
             ("--when", "status = 'open' AND (SELECT 1)"),
             "Subqueries aren't allowed",
             "columns of issues",
         ),
-        (("--rule", "agnt"), "no such rule: 'agnt'", "did you mean agent?"),
-        (("--every", "0s"), "--every is a duration of more than 0", "write '30s'"),
-        (("--every", "0"), "--every is a duration", "needs its unit"),
-        (("--run-time", "soon"), "--run-time is a duration", "write '30m'"),
+        (("--rule", "agnt"), "There is no rule 'agnt'.", "Did you mean agent?"),
+        (("--every", "0s"), "--every must be a duration of more than 0", "'30s'"),
+        (("--every", "0"), "--every must be a duration", "Add a unit"),
+        (("--run-time", "soon"), "--run-time must be a duration", "'30m'"),
     ],
 )
 def test_what_it_refuses(
@@ -334,7 +334,7 @@ def test_a_user_who_may_only_read(
 
 @pytest.mark.parametrize("migrated", [True, False])
 def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
-    """Nobody decided anything yet, with and without our tables: what it would have done."""
+    """No decisions exist yet, with and without the tables of dolt_watch: the plan is shown."""
     from dolt_watch.cli.composition import identity
     from dolt_watch.config import load
     from dolt_watch.ledger.schema import migrate

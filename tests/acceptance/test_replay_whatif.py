@@ -1,5 +1,6 @@
-"""``replay``: a history of a dozen beads under the settings that stood, and under two others,
-whose answers are worked out by hand.
+"""``replay``: a history of a dozen beads under its own settings and under two others.
+
+The expected results are computed by hand.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import History, clock
 
-# What is recorded: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
+# The recording: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
 #
 # bead  comes      prio  its run                                  claimed    because
 # left b03   10:01:00   1     9m30s                                    10:02:00   the only one of
@@ -212,14 +213,14 @@ def test_two_at_a_time(dozen: History) -> None:
     assert found.before.unsent == found.after.unsent == {"failed": 1, "busy": 1}
 
 
-# `run`, every 2s, and silent after 15 minutes. settle lets b01 go at 10:00:32, until 10:10:02.
-# b03 (priority 1) then goes before b02, until 10:19:32; b02 is alive after 10m and ends at
-# 10:39:02; b04 goes, and is reaped at 16 whole minutes, 10:55:02; b05 goes in that tick. b06 is
-# refused at 11:30:32, b07 busy at 11:31:02, so the target rests until 11:36:02: b06 goes (its
-# row was written before b07's), until 11:45:32, then b07. b08 goes at 12:30:32; its comment
-# would come after 20m: reaped at 12:46:32. b10 is priority 0 since 12:45 and goes, until
-# 12:56:02; b09 is unassigned meanwhile; b11 goes. b12 goes at 13:40:32, before the person starts
-# it, and nobody recorded its run.
+# `run`, every 2s, and silent after 15 minutes. b01 has settled at 10:00:32, and ends at 10:10:02.
+# b03 (priority 1) is next, before b02, until 10:19:32. b02 is alive after 10m and ends at 10:39:02.
+# b04 is next, and is reaped at 16 whole minutes, 10:55:02. b05 is dispatched in that tick. b06 is
+# refused at 11:30:32, b07 busy at 11:31:02, so the target has a cooldown until 11:36:02. Then b06
+# is next (its row was written before b07's), until 11:45:32, then b07. b08 is dispatched at
+# 12:30:32. Its comment would come after 20m: reaped at 12:46:32. b10 has priority 0 since 12:45 and
+# is next, until 12:56:02. b09 is unassigned meanwhile, so b11 is next. b12 is dispatched at
+# 13:40:32, before the user starts it, and its run was not recorded.
 FAST = {
     "b01": "10:00:32",
     "b03": "10:10:02",

@@ -19,20 +19,8 @@ import pytest
 
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_run import running, wait_for
+from tests.support.report_page import data_of, figures_of, rows_of
 from tests.support.servers import as_in_a_terminal
-
-
-def payload(page: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
-
-
-def number(page: str, label: str) -> int:
-    found = re.search(rf'data-number="{label}">.*?<b>([\d,]+)</b>', page, re.DOTALL)
-    assert found is not None
-    return int(found[1].replace(",", ""))
 
 
 @pytest.fixture
@@ -55,27 +43,36 @@ def test_the_same_numbers_as_status_and_log(busy: Watch) -> None:
     page = (busy.bd.path / "report.html").read_text(encoding="utf-8")
     status = json.loads(busy.command("status", "--format", "json").stdout)
     log = json.loads(busy.command("log", "--since", "1h", "--format", "json").stdout)["entries"]
-    phases = [bead["phase"] for bead in status["beads"]]
     kinds = [entry["kind"] for entry in log]
-    data = payload(page)
-    assert [[bead[0], bead[2], bead[4]] for bead in data["queue"]] == [
-        [bead["bead"], bead["phase"], bead["rule"]] for bead in status["beads"]
-    ]
-    assert [bead[5] for bead in data["queue"] if bead[2] == "waiting"] == [
-        bead["why"] for bead in status["beads"] if bead["phase"] == "waiting"
-    ]
-    assert [[one[1], one[2], one[3]] for one in data["audit"]] == [
-        [one["bead"], one["version"], one["kind"]] for one in log
-    ]
-    assert number(page, "waiting") == phases.count("waiting") > 0
-    assert number(page, "under way") == phases.count("running") > 0
-    assert number(page, "held back") == phases.count("backoff") > 0
-    assert number(page, "dispatched") == kinds.count("dispatched") > 0
-    assert number(page, "failed") == kinds.count("failed") > 0
-    assert {lane[0] for lane in data["lanes"]} == {bead["bead"] for bead in status["beads"]}
+    data = data_of(page)
+    rows = rows_of(data)
+    shown = {one.bead: (one.state, one.rule, one.why) for one in rows.values()}
+    assert shown == {
+        bead["bead"]: (bead["phase"], bead["rule"], bead["why"] or f"job {bead['job']}")
+        for bead in status["beads"]
+    }
+    figures = figures_of(data, "1h")
+    assert figures["dispatched"] == kinds.count("dispatched") > 0
+    assert figures["failed"] == kinds.count("failed") > 0
+    told = {(one.bead, one.state) for one in rows.values()}
+    assert told == {(bead["bead"], bead["phase"]) for bead in status["beads"]}
     assert "<script>alert" not in page
     commits = {row[0] for row in busy.sql("SELECT commit_hash FROM dolt_log")}
-    assert {one[7] for one in data["audit"]} <= commits
+    named = {interval[4] for row in data["rows"] for interval in row[11]}
+    assert named and named <= commits
+
+
+def test_the_conditions_of_the_file_are_those_of_why(busy: Watch) -> None:
+    assert busy.command("report", "-o", "report.html").code == 0
+    page = (busy.bd.path / "report.html").read_text(encoding="utf-8")
+    views = json.loads(page.partition('id="views">')[2].partition("</script>")[0])
+    beads = json.loads(busy.command("status", "--format", "json").stdout)["beads"]
+    assert views.keys() == {bead["bead"] for bead in beads}
+    for bead in views:
+        why = json.loads(busy.command("why", bead, "--format", "json").stdout)["rules"][0]
+        (rule,) = views[bead]["rules"]
+        conditions = [(one["name"], one["satisfied"]) for one in why["conditions"]]
+        assert [(name, good) for name, good, _ in rule["conditions"]] == conditions
 
 
 def test_report_refuses(busy: Watch) -> None:
@@ -88,7 +85,7 @@ def test_report_refuses(busy: Watch) -> None:
         done = busy.command("report", *arguments)
         assert done.code == 2, done
         assert not (busy.bd.path / "x.html").exists()
-    assert busy.command("report", "-o", "/nowhere/x.html").code == 1
+    assert busy.command("report", "-o", "/nowhere/x.html").code == 2
 
 
 def test_run_serves_it_live(watch: Watch) -> None:
@@ -101,12 +98,15 @@ def test_run_serves_it_live(watch: Watch) -> None:
         def shown() -> bool:
             status, page = one.get("/")
             seen.append(page)
-            return status == 200 and number(page, "dispatched") == 1
+            return status == 200 and figures_of(data_of(page))["dispatched"] == 1
 
         wait_for(shown)
-        lane = payload(seen[-1])["lanes"][0]
-        assert (lane[0], lane[1]) == (bead, "seen live")
-        assert [stretch[0] for stretch in lane[2]] == ["waiting", "claimed", "running"]
+        row = rows_of(data_of(seen[-1]))[bead]
+        assert (row.title, row.phases) == ("seen live", ["waiting", "claimed", "running"])
+        status, why = one.get(f"/why.json?bead={bead}")
+        assert (status, json.loads(why)["rules"][0]["rule"]) == (200, "agent")
+        assert json.loads(why)["life"]
+        assert one.get("/why.json?bead=nope")[0] == 404
         assert one.end() == 0
 
 

@@ -168,7 +168,7 @@ def test_the_database_goes_away_and_comes_back(watch: Watch) -> None:
 
 
 def test_two_replicas(watch: Watch) -> None:
-    """One works, the other stands by, and takes over when the first dies."""
+    """One works, the other stands by and takes over when the first dies."""
     with running(watch) as one:
         one.until("leading")
         with running(watch) as two:
@@ -201,8 +201,8 @@ def test_sigterm_while_an_answer_is_awaited(watch: Watch) -> None:
     [
         (("--poll", "0s"), "--poll"),
         (("--poll", "2"), "needs its unit"),
-        (("--set", "poll=1ms"), "poll is a pause of at least 50ms"),
-        (("--port", "1", "--host", "192.0.2.1"), "cannot serve"),
+        (("--set", "poll=1ms"), "poll must be at least 50ms"),
+        (("--port", "1", "--host", "192.0.2.1"), "Can't serve"),
     ],
 )
 def test_bad_arguments(watch: Watch, arguments: Sequence[str], words: str) -> None:

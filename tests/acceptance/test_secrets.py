@@ -194,7 +194,7 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         hunt.hear_only(verb, "--help")
     credentials = watch.bd.path / "credentials"
     credentials.write_text(f"[no section\npassword = {DATABASE}\n")
-    for verb in ("config", "doctor", "dispatch"):  # what is wrong is told without it
+    for verb in ("config", "doctor", "dispatch"):  # The error doesn't contain it.
         watch.sql("UPDATE issues SET priority = 1 WHERE id = %s", bead)
         for wrong in (
             {"BEADS_DOLT_PASSWORD": "", "BEADS_CREDENTIALS_FILE": str(credentials)},
@@ -244,8 +244,9 @@ def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> Non
 
 
 def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
-    """A bead's id is whatever somebody wrote into the table: it must neither colour, nor move
-    the cursor, nor begin a line of its own.
+    """A bead's id may be any text in the table.
+
+    It must not color output, move the cursor or begin a line of its own.
     """
     evil = "bd-\x1b[2J\x1b]0;owned\x07\ndispatched bd-1 as job 1\u202e"
     watch.committed(

@@ -32,7 +32,7 @@ def dispatching_to(watch: Watch, target: TargetSettings, **rule: Any) -> None:
 
 
 def given(watch: Watch, bead: str) -> dict[str, Any]:
-    """What its last entry rests on."""
+    """Return the recorded inputs of its last entry."""
     rows = watch.sql(
         "SELECT detail FROM watch_decision WHERE bead_id = %s ORDER BY version DESC LIMIT 1", bead
     )

@@ -95,7 +95,7 @@ def upgrade(watch: Watch, to: str) -> None:
 
 
 def signs(watch: Watch, since: str) -> list[tuple[str, str, str]]:
-    """Bead, what and who of each sign of life in the commits since then."""
+    """Return bead, kind and writer of each sign of life in the commits since then."""
     read = event_stream.read_events(watch.engine, since, watch.head(), watch.settings.rules)
     return [
         (e.bead, e.sign.what, e.sign.who)
@@ -175,8 +175,9 @@ def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
 
 
 def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
-    """Its first write commits issues and events, and leaves the other tables: decisions go on,
-    and take none of them along.
+    """Its first write commits issues and events and leaves the other tables.
+
+    Decisions continue, and their commits include none of these tables.
     """
     running = old.assigned("running")
     old.bd.run("comment", running, "at it", actor="agent")

@@ -44,7 +44,7 @@ def test_a_long_day(watch: Watch) -> None:
 
 
 def test_a_forged_row_is_found_and_its_words_are_no_sql(watch: Watch) -> None:
-    """``observed_commit`` is text that whoever may write to the ledger chose."""
+    """``observed_commit`` is text that any database user may have written."""
     watch.assigned("true")
     watch.dispatch(timedelta(seconds=5))
     forged = {

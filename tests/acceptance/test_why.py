@@ -230,7 +230,7 @@ def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
 
 
 def test_without_its_target(watch: Watch) -> None:
-    """Who looks need not be who dispatches: a target that cannot be opened is a condition, no
+    """The reader need not be the dispatcher: a target that can't be opened is a condition, not an
     error.
     """
     found = why(watch, watch.assigned("waits"), env={"BEADBOARD_URL": ""})
@@ -271,7 +271,7 @@ def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
         ["exists"],
     )
     stays = watch.assigned("stays")
-    ran = watch.command("why", stays[:-1])
+    ran = watch.command("why", f"{stays}x")
     assert (ran.code, ran.stdout) == (2, "")
     assert f"did you mean {stays}" in ran.stderr
 

@@ -16,6 +16,8 @@ import pytest
 from tests.support.servers import without
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+LOCAL = ("data:", "blob:")
+"""Beginnings of addresses that cause no request."""
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -94,12 +96,14 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         scheme: str = "light",
         touch: bool = False,
         clock: bool = False,
+        zone: str = "Europe/Berlin",
     ) -> Opened:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
             offline=not url,
             has_touch=touch,
+            timezone_id=zone,
         )
         context.set_default_timeout(10_000)
         one = Opened(context.new_page())
@@ -120,4 +124,4 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     for context, one in made:
         context.close()
         assert one.complaints == []
-        assert [address for address in one.asked if not address.startswith("data:")] == []
+        assert [address for address in one.asked if not address.startswith(LOCAL)] == []

@@ -91,7 +91,7 @@ def test_settings_that_are_asked_about(opened: Open) -> None:
 def test_a_title_and_a_bead_that_are_a_script(opened: Open) -> None:
     one = opened(html(9, made.EVIL, f"{made.EVIL}{{}}"))
     assert "owned" not in one.page.title()
-    assert made.EVIL in one.texts("#differs td small")
+    assert made.EVIL in one.texts("#differs td.wide b")
     assert one.page.locator("main script, main img").count() == 0
 
 
@@ -115,7 +115,7 @@ def test_by_keyboard_alone(opened: Open) -> None:
         )
         if seen[-1] == "Next":
             break
-    assert "Settings, table" in seen and "What differs, bead by bead, table" in seen
+    assert "Settings, table" in seen and "Differences by bead, table" in seen
     keys.press("Enter")
     assert one.texts("#differs [role=status]")[0].startswith("26 to ")
 
@@ -128,7 +128,7 @@ def test_labels_stand_in_for_heads_on_a_phone(opened: Open) -> None:
 
 def test_empty(opened: Open) -> None:
     one = opened(html(0))
-    assert one.page.get_by_text("Nothing was dispatched or reaped, in either.").is_visible()
+    assert one.page.get_by_text("Neither contains a dispatch or a reap.").is_visible()
     assert ("dispatched", "0", "0") in figures(one)
     assert one.texts("[data-summary]") == ["Difference: none."]
 

@@ -37,9 +37,9 @@ def workspace_engine(beads_workspace):
 
 
 def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, dolt):
-    """Columns, types, defaults, keys and foreign keys: a change in bd's schema shows here.
+    """Columns, types, defaults, keys and foreign keys, so that a change in bd's schema is noticed.
 
-    Our copies are those of three releases. Another release must be of a generation that we support.
+    The copies are those of three releases. Another release must belong to a supported generation.
     """
     found = tracker_schema(workspace_engine)
     found.require()
@@ -164,8 +164,9 @@ def test_deleted_by_bd(beads_workspace, workspace_engine):
 def test_flatten_rewrites_history_and_loses_what_only_sql_committed(
     beads_workspace, workspace_engine
 ):
-    """Ignored tables and committed ones survive; a table of ours that was never Dolt-committed
-    does not matter to bd.
+    """Ignored and committed tables survive.
+
+    A table of dolt_watch that was never Dolt-committed does not affect bd.
     """
     commit(
         workspace_engine,

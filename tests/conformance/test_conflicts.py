@@ -1,4 +1,6 @@
-"""Who wins when two write at once: what makes a claim exclusive, and what does not."""
+"""The results of concurrent writes: the mechanisms that make a claim exclusive, and those that
+don't.
+"""
 
 from __future__ import annotations
 

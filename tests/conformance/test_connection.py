@@ -165,8 +165,9 @@ def test_closing_twice_and_two_engines_in_threads(dolt_factory):
 
 
 def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
-    """Reads are fresh although the server's sessions begin with autocommit off; and a restart is
-    survived, an outage told.
+    """Reads are fresh although the server's sessions begin with autocommit off.
+
+    A restart is survived, and an outage is reported.
     """
     program = shutil.which("dolt")
     if program is None or dolt_server.data is None:
@@ -215,8 +216,8 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
         assert "SSL_CERT_FILE=" in (told.value.fix or "")
         with pytest.raises(SettingsError, match="CA file"):
             open_engine(replace(address, tls=True, ca=str(tmp_path / "none.pem")))
-        # 0.0.0.0 reaches this machine and is no loopback address: nobody said how, so it is
-        # encrypted
+        # 0.0.0.0 reaches this machine and is no loopback address. Without a setting, the connection
+        # is encrypted.
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
         engine = open_engine(replace(address, host="0.0.0.0"))
         assert isinstance(engine._link._connection._sock, ssl.SSLSocket)

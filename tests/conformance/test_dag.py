@@ -154,8 +154,8 @@ def tip(engine, name: str) -> str:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
-    """A line through a random history: of what a merge brought, of another table, and of the
-    table itself gone and made anew.
+    """A line through a random history: rows from a merge, rows of another table, and the table
+    itself dropped and created again.
     """
     rng = random.Random(seed)
     base = make(engine)
@@ -200,7 +200,7 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
 
 
 def test_what_dolt_itself_loses(dolt):
-    """Why the edges are sorted out beforehand. If this test ever fails, Dolt has mended it."""
+    """The reason for sorting the edges beforehand. If this test ever fails, Dolt has fixed it."""
     base = make(dolt)
     branch(dolt, "side")
     side = add(dolt, "s")
@@ -214,8 +214,10 @@ def test_what_dolt_itself_loses(dolt):
 
 
 def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
-    """dolt_diff_<table> stops there with a warning; later edges of the same query would be
-    missing. DOLT_DIFF goes on.
+    """dolt_diff_<table> stops there with a warning, and later edges of the same query would be
+    missing.
+
+    DOLT_DIFF continues.
     """
     first = make(dolt)
     before = [add(dolt, f"b{n}") for n in range(3)]

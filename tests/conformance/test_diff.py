@@ -12,9 +12,8 @@ from tests.support.servers import call
 
 @pytest.fixture(params=["parents known", "parents unknown"])
 def known(request, engine):
-    """Whether the engine has been told the parents:
-
-    ``commits`` brings them, and the server's engine uses them.
+    """Whether the engine knows the parents: ``commits`` reads them, and the server's engine uses
+    them.
     """
 
     def tell(since: str, until: str) -> None:
@@ -105,8 +104,8 @@ def test_a_jump_among_steps(engine, known):
 
 
 def test_a_merge_by_either_parent(engine, known):
-    """From the first parent it shows the side's rows, from the second ours: the path says which
-    is wanted.
+    """From the first parent it shows the side's rows, from the second the main line's: the path
+    selects one.
     """
     base = make(engine)
     branch(engine, "side")

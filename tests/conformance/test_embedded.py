@@ -18,8 +18,8 @@ from tests.support.servers import home, own_dolt, start_dolt
 
 
 def _fix(folder: Path) -> str:
-    """The commands of the error, as somebody would paste them."""
-    with pytest.raises(SettingsError, match="dolt_watch needs beads in 'server' mode") as caught:
+    """The commands of the error, as a user would paste them."""
+    with pytest.raises(SettingsError, match="dolt_watch requires the mode 'server'") as caught:
         load({}, {}, folder)
     assert caught.value.fix
     assert "--force" not in caught.value.fix
@@ -48,7 +48,7 @@ def test_history_is_kept(mode: str, tmp_path: Path) -> None:
     for query in (
         "CREATE TABLE issues (id VARCHAR(255) PRIMARY KEY); CALL DOLT_COMMIT('-Am', 'one')",
         "INSERT INTO issues VALUES ('emb-1'); CALL DOLT_COMMIT('-Am', 'two')",
-        "INSERT INTO issues VALUES ('emb-2')",  # a row that nobody committed
+        "INSERT INTO issues VALUES ('emb-2')",  # An uncommitted row.
     ):
         subprocess.run(
             [program, "sql", "-q", query], cwd=data, env=env, check=True, capture_output=True

@@ -1,6 +1,4 @@
-"""Each error of a database as the class that means it, with where and what mends it; never with
-the password.
-"""
+"""Each database error becomes its class, with place and fix, and never with the password."""
 
 from __future__ import annotations
 

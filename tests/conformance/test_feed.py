@@ -36,8 +36,9 @@ def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> N
 
 
 def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: Engine) -> None:
-    """A cell that did not change stands in both, one that did in each as it was; NULL answers a
-    rule as 'no' does.
+    """An unchanged cell has the same value on both sides, a changed one its own on each.
+
+    NULL answers a rule like 'no'.
     """
     engine = shaped_engine
     columns = engine.columns("issues")

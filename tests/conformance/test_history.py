@@ -27,7 +27,7 @@ def line(engine):
 
 @pytest.fixture
 def merged(engine):
-    """base → ours, base → side, and their merge (parents: ours, side)."""
+    """base → main, base → side, and their merge (parents: main, side)."""
     base = make(engine)
     branch(engine, "side")
     side = commit(engine, "UPDATE t SET v = 'side' WHERE id = 'b'", message="side")
@@ -67,7 +67,7 @@ def test_dates_are_utc_and_now(engine, line):
 
 
 def test_a_date_that_nobody_can_mean_is_cut(engine, line):
-    """Whoever commits may choose it; sums with it must not end a tick."""
+    """The committer may choose the date. Arithmetic with it must not end a tick."""
     call(engine, "dolt_commit", "--allow-empty", "-m", "late", "--date", "9999-12-31T23:59:59Z")
     [made] = engine.commits(line[3], head(engine))
     assert made.date == engine.commit_of(head(engine)).date == LATEST

@@ -22,8 +22,8 @@ RULES = [Rule("agent")]
 
 
 def step(dice: random.Random, number: int, bead: str) -> list[str]:
-    """What a person may do to a bead; with the row of ``events`` that bd writes, or by SQL
-    without one.
+    """Actions of a user on a bead, with the row of ``events`` that bd writes, or by SQL without
+    one.
     """
     when = f"'2026-04-{1 + number // 24:02} {number % 24:02}:{dice.randrange(60):02}:00'"
     event = (

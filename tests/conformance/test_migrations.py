@@ -317,8 +317,8 @@ def test_schemas_that_changed_are_named(history: History) -> None:
 )
 @pytest.mark.parametrize("edited", [False, True])
 def test_state_made_anew_over_a_dropped_column(history: History, change: str, edited: bool) -> None:
-    """What the bead is about is told by the columns of both times: only a person's edit arms it
-    again.
+    """The content of a bead is compared by the columns of both times: only a user's edit makes it
+    due again.
     """
     when = "assignee = 'agent' AND status = 'open'"
     old = f"{when} AND (estimated_minutes IS NULL OR estimated_minutes > 0)"

@@ -1,5 +1,5 @@
-"""State made anew from the rows is the state folded up to them, also where several rules see one
-bead.
+"""The state rebuilt from the rows equals the state with all changes applied, also if several rules
+match one bead.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria,
 
 @dataclass(frozen=True)
 class Expected:
-    """What one shape must look like."""
+    """The expected properties of one shape."""
 
     target: str
     events_in_history: bool
@@ -156,8 +156,8 @@ IGNORED = ("leases", "wisps", "wisp_dependencies")
 def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it(
     engine: Engine,
 ) -> None:
-    """DOLT_ADD skips it without an error, so `dolt_ignore` alone says whether our row comes into
-    a commit.
+    """DOLT_ADD skips it without an error, so only `dolt_ignore` shows whether the row is
+    committed.
     """
     create_beads(engine, "1.2.2")
     with engine.transaction() as tx:

@@ -1,4 +1,4 @@
-"""What the ledger writes in each shape of beads' tables, on both engines."""
+"""The writes of the ledger in each shape of bd's tables, on both engines."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def events(here: Light, bead: str = "bd-a") -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_day_in_each_shape(engine: Engine, shape: str) -> None:
-    """Each entry's row of `events` is written, with an id of our own; the entry says whether a
-    commit holds it.
+    """Each entry's row of `events` is written with its own id, and the entry says whether a commit
+    contains it.
     """
     here = Light(engine, shape=shape)
     here.assign("bd-a")
@@ -134,7 +134,7 @@ def test_a_rules_own_column_that_is_gone_is_another_error(doltlite: Engine) -> N
 def test_a_write_of_bd_at_the_same_time_conflicts(dolt_factory: Any) -> None:
     """Dolt merges two writes of different cells of one row.
 
-    With `row_lock` the second one fails, and is decided anew.
+    With `row_lock` the second one fails and is planned again.
     """
     here, other = Light(dolt_factory(), shape="1.3"), dolt_factory()
     here.assign("bd-a")

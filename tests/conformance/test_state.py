@@ -1,4 +1,4 @@
-"""What stands uncommitted or unfinished; what tables there are; which names may be used."""
+"""Uncommitted and unfinished changes, the existing tables, and the allowed names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_columns(engine):
 
 
 def diverge(engine, ours: str, theirs: str) -> None:
-    """A branch ``side`` and ours, each with one commit."""
+    """A branch ``side`` and the current one, each with one commit."""
     make(engine)
     branch(engine, "side")
     commit(engine, theirs)
@@ -99,7 +99,7 @@ def test_a_merge_without_its_commit_stands(dolt_factory):
 
 
 def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
-    """Why nothing is committed while a merge stands."""
+    """The reason why nothing is committed during a merge."""
     person, watcher = dolt_factory(), dolt_factory()
     diverge(
         person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"

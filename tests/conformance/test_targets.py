@@ -1,4 +1,4 @@
-"""Our own four targets pass the suite that we give to authors of others."""
+"""The built-in targets pass the suite for authors of targets."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_name_that_needs_quoting_is_refused(engine):
 
 
 def test_head_moved_between_begin_and_commit(dolt_factory):
-    """The commit's parent is the new HEAD, and it holds our row alone."""
+    """The commit's parent is the new HEAD, and it contains only the new row."""
     mine, theirs = dolt_factory(), dolt_factory()
     make(mine)
     with mine.transaction() as tx:
@@ -162,7 +162,9 @@ def test_head_moved_between_begin_and_commit(dolt_factory):
 
 
 def test_a_commit_sweeps_in_what_others_left_uncommitted(engine_factory):
-    """So a commit of ours is not only ours: ownership is told by cell."""
+    """A commit of dolt_watch may contain changes of other writers, so ownership is decided by
+    cell.
+    """
     mine, theirs = engine_factory(), engine_factory()
     before = make(mine)
     write(theirs, "UPDATE t SET v = 'theirs' WHERE id = 'b'")

@@ -1,4 +1,4 @@
-"""While bd's schema migration is not committed, no commit of ours takes a part of it along."""
+"""While bd's schema migration is uncommitted, no commit of dolt_watch includes a part of it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What goes in comes out: text of all kinds, times, NULL, and SQL that holds the marks of
-parameters itself.
+"""Values come back unchanged: text of all kinds, times, NULL, and SQL that contains parameter marks
+itself.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def test_times_compare_with_the_databases_own(engine):
 
 
 def test_defaults_are_written_in_utc(dolt_factory, dolt_address):
-    """bd's tables say DEFAULT CURRENT_TIMESTAMP, which is of the session's zone: ours is set to
-    UTC before the first write.
+    """bd's tables have DEFAULT CURRENT_TIMESTAMP in the session's zone. dolt_watch sets UTC before
+    the first write.
     """
     engine = dolt_factory()
     engine.execute_ddl(

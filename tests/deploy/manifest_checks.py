@@ -1,8 +1,8 @@
-"""What must hold for Kubernetes objects, wherever they were rendered: schema, words, names that
-refer to one another, and no privileges.
+"""Rules for Kubernetes objects of any renderer: schema, words, names that refer to one another, and
+no privileges.
 
-The schemas of the API know fields and types. They do not know a cron string, most enumerations,
-nor whether a named thing exists.
+The schemas of the API contain fields and types. They contain no cron strings, few enumerations, and
+not whether a named object exists.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORDS = {
     "dnsPolicy": {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"},
     "drop": {"ALL"},
 }
-"""Field → what may stand there, wherever it is."""
+"""Field → its allowed values, wherever it is."""
 UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 

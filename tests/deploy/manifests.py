@@ -17,12 +17,12 @@ POD = {
     "Job": "spec.template",
     "Deployment": "spec.template",
 }
-"""Kind → where its pod template stands."""
+"""Kind → path of its pod template."""
 Manifest = dict[str, Any]
 
 
 def suspended(folder: Path) -> Path:
-    """An overlay of somebody's own in ``folder``: the base with the kill switch."""
+    """A user's overlay in ``folder``: the base with the kill switch."""
     return with_component(folder, "suspended")
 
 
@@ -86,7 +86,7 @@ def with_pods(objects: list[Manifest]) -> list[Manifest]:
 
 
 def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
-    """What the container sees in its working directory, under ``root``."""
+    """The container's working directory, under ``root``."""
     volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
     for mount in container(manifest)["volumeMounts"]:
         for item in at(volumes[mount["name"]], "configMap.items") or ():

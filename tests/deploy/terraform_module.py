@@ -57,9 +57,7 @@ Block = dict[str, Any]
 
 
 class Module:
-    """All files as one, with some text of theirs replaced where a test makes a mistake on
-    purpose.
-    """
+    """Return all files as one text, with a part replaced if a test makes a deliberate mistake."""
 
     def __init__(self, *replace: tuple[str, str], **given: Any) -> None:
         texts = [file.read_text(encoding="utf-8") for file in sorted(MODULE.glob("*.tf"))]
@@ -194,7 +192,7 @@ class Module:
         return self._inner(text, scope)
 
     def _inner(self, text: str, scope: Mapping[str, Any]) -> Any:
-        """An expression that stands inside of another: hcl2 leaves it as text."""
+        """An expression inside of another one: hcl2 leaves it as text."""
         parsed = _parsed(f"x = {text}\n")["x"]
         if parsed == f"${{{text}}}" and not re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text):
             raise ValueError(f"not understood: {text}")

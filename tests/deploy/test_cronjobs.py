@@ -164,7 +164,7 @@ def test_the_kill_switch_suspends_both_and_changes_nothing_else(
 
 
 def test_the_kill_switch_by_itself_applies_nothing() -> None:
-    """As an overlay of the base it would lay our placeholders over somebody's installation."""
+    """As an overlay of the base it would replace a user's values with placeholders."""
     assert render("components/suspended") == []
 
 
@@ -256,7 +256,7 @@ def test_the_service(service: list[Manifest]) -> None:
     one = container(deployment)
     assert at(one, "livenessProbe.httpGet") == {"path": "/healthz", "port": "metrics"}
     assert at(one, "startupProbe.httpGet") == {"path": "/startupz", "port": "metrics"}
-    # An hour: nobody asks whether it lives before the first fold of a long history has ended.
+    # An hour: liveness is not checked before the first rebuild of a long history has ended.
     assert at(one, "startupProbe.periodSeconds") * at(one, "startupProbe.failureThreshold") == 3600
     assert at(one, "readinessProbe.httpGet") == {"path": "/readyz", "port": "metrics"}
     assert one["ports"] == [{"name": "metrics", "containerPort": 9464}]

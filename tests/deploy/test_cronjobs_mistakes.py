@@ -1,5 +1,6 @@
-"""Each kind of mistake, made on purpose in what kustomize renders, is found by our checks;
-without it nothing is (test_cronjobs.py).
+"""Each deliberate mistake in the output of kustomize is found by a check.
+
+Without it, nothing is found (test_cronjobs.py).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ GONE = object()
 
 
 def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
-    """Sets what is at ``path`` (POD stands for the pod's template, C for its container) in every
-    object of that kind.
+    """Set the value at ``path`` (POD is the pod's template, C its container) in every object of
+    that kind.
     """
     path = path.replace("C.", "POD.spec.containers.0.").replace("POD", POD.get(kind, "POD"))
     parent, _, last = path.rpartition(".")
@@ -41,7 +42,7 @@ def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
 
 
 ALL = ("CronJob", "Job", "Deployment")
-# What is changed, in which kinds, to what, and a word of what is said about it.
+# The path, the kinds, the new value, and a word of the message.
 MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     # fields and types, by the schemas
     ("spec.shedule", ("CronJob",), "*/2 * * * *", "schema"),
@@ -58,7 +59,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.env.0.value", ALL, 7, "schema"),
     ("spec.egress.0.ports.0.portNumber", ("NetworkPolicy",), 53, "schema"),
     ("apiVersion", ("CronJob",), "batch/v1beta1", "schema"),
-    # words and cron, by our own check
+    # Words and cron, by a check of this repository.
     ("spec.concurrencyPolicy", ("CronJob",), "Forbidden", "concurrencyPolicy"),
     ("POD.spec.restartPolicy", ("CronJob", "Job"), "Always", "restartPolicy"),
     ("POD.spec.restartPolicy", ("CronJob", "Job"), GONE, "restartPolicy"),

@@ -1,4 +1,4 @@
-"""What cronjobs/README.md tells people to write works as it stands there."""
+"""The instructions of cronjobs/README.md work as written."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ PROJECT = "5f0c6f0e-6d0f-4c53-9d67-5f6f4f0c0a11"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Runs a pod by its object's name, as Kubernetes would: nothing of our own environment but
+    """Run a pod by its object's name, as Kubernetes would: with nothing of this environment but
     PATH.
     """
 
@@ -51,7 +51,7 @@ class Cluster:
                 env[each["name"]] = value
             else:
                 assert ref.get("optional"), f"{ref['name']} is missing: the pod would not start"
-        # The names that only a cluster resolves; a pod that is not told of a service asks none.
+        # Names that only a cluster resolves. A pod without a service's address asks none.
         served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
         env |= {name: url for name, url in served.items() if name in env} | {
             "HOME": str(self.folder)

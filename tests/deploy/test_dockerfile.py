@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 STAGES = re.split(r"(?m)^FROM ", TEXT)[1:]
 MOST = 60_000_000
-"""Bytes that we may add to the base."""
+"""Bytes that the image may add to the base."""
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -63,8 +63,8 @@ def test_hadolint_would_find(right: str, wrong: str, rule: str) -> None:
 def test_every_stage_starts_from_the_one_base_which_has_a_version() -> None:
     assert {stage.split()[0] for stage in STAGES} == {"${BASE}"}
     (base,) = re.findall(r"(?m)^ARG BASE=(.+)$", TEXT)
-    # A digest is given by whoever publishes the image, from the registry (cronjobs/README.md):
-    # none is made up here. CI builds on today's.
+    # The publisher of the image sets a digest from the registry (cronjobs/README.md). CI builds on
+    # the current one.
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", base)
 
 
@@ -185,7 +185,7 @@ def test_what_we_add_to_the_base_is_small(built: Path) -> None:
 def test_no_pip_no_source_archives_no_stray_files(built: Path) -> None:
     names = {each.name for each in built.rglob("*")}
     assert not {"pip", "setuptools", "wheel", "hatchling", ".cache"} & names
-    # What a wheel has of its own (markupsafe: a C file of 4 kB) comes with it.
+    # The C file of a wheel (markupsafe: 4 kB) is part of it.
     recorded = {
         line.split(",")[0].rpartition("/")[2]
         for record in built.rglob("*.dist-info/RECORD")

@@ -26,9 +26,7 @@ __all__ = ["beads_address"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # debootstrap, and two builds
 
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
-"""Our Python → the Debian that has it too: pip resolves what is needed for the Python that it
-runs on.
-"""
+"""Python version → the Debian release that has it: pip resolves for the Python that runs it."""
 BASE = "localhost/base:debian"
 IMAGE = "localhost/dolt_watch:test"
 
@@ -223,6 +221,6 @@ def test_it_stays_up_and_is_asked_whether_it_lives(image: Buildah, tmp_path: Pat
         "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads",
         "BEADBOARD_URL": "http://127.0.0.1:9",
     }
-    # The chroot shares our network.
+    # The chroot shares the network of this machine.
     command = image.command("dolt_watch", "run", "--port", "9464", env=env)
     assert healthz(command, tmp_path, dict(os.environ)) == (200, "ok\n")

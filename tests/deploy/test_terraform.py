@@ -53,11 +53,11 @@ def comparable(objects: list[Manifest]) -> list[Manifest]:
             each["data"]["metadata.json"] = json.loads(each["data"]["metadata.json"])
             del each["data"]["dolt_watch.toml"]  # compared as settings
         if each["kind"] == "Job":
-            # A Job that removes itself would be made anew at each `terraform apply`; with
-            # kubectl that is how it migrates.
+            # `terraform apply` would create a Job that removes itself again each time. With
+            # kubectl, that is the way it migrates.
             each["spec"].pop("ttlSecondsAfterFinished", None)
         if each["kind"] == "Deployment":
-            # What the hash in the ConfigMap's name does for kustomize.
+            # The equivalent of the hash in a ConfigMap's name in kustomize.
             template(each)["metadata"]["annotations"].pop("dolt-watch/settings", None)
     return sorted(objects, key=lambda each: (each["kind"], each["metadata"]["name"]))
 

@@ -1,4 +1,4 @@
-"""What the pages of the documentation are run in."""
+"""The environment in which the pages of the documentation are run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of somebody who has nothing but dolt and bd, and our command."""
+    """The environment of a user who has only dolt, bd and dolt_watch."""
     program = Path(bd_program(tmp_path / "bin"))
     env = home(tmp_path) | {
         "TMPDIR": str(tmp_path),

@@ -1,10 +1,9 @@
-"""Runs the commands of a page, in its order, in one shell, and compares what they print with
-what the page shows.
+"""Runs the commands of a page in their order in one shell, and compares their output with the page.
 
-In a block ```console, `$ ` begins a command, `> ` goes on with it, and the lines below are what
-it prints; a block ```sh is one command whose output is not shown. Every command must exit with
-0, unless the block says `exit=N`. Printed text may hold more lines than shown. What differs from
-run to run (times, ids, hashes, spans) is compared by its shape, and `…` stands for anything.
+In a block ```console, `$ ` begins a command, `> ` continues it, and the lines below are its output.
+A block ```sh is one command whose output is not shown. Every command must exit with 0, unless the
+block says `exit=N`. The real output may contain more lines than the page. Values that differ from
+run to run (times, ids, hashes, durations) are compared by shape, and `…` matches anything.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Step(NamedTuple):
     line: int
     exit: int = 0
     board: str = ""
-    """What the board is to do first: the text of a comment `<!-- board: … -->` above the block."""
+    """The script of the board: the text of a comment `<!-- board: … -->` above the block."""
 
 
 def steps(page: Path) -> list[Step]:
@@ -44,7 +43,7 @@ def steps(page: Path) -> list[Step]:
 
 
 def steps_of(text: str, above: int = 0) -> Iterator[Step]:
-    """``above``: lines of the page above this text. A block may stand indented, in a list."""
+    """``above``: lines of the page above this text. A block may be indented, in a list."""
     fence = re.compile(
         r"(?:<!-- board: (.*?) -->\n)?^( *)```(console|sh)(?: exit=(\d+))?\n(.*?)^ *```$",
         re.MULTILINE | re.DOTALL,
@@ -68,9 +67,9 @@ def steps_of(text: str, above: int = 0) -> Iterator[Step]:
 
 
 class Shell:
-    """One bash, so that `cd`, `export` and variables last.
+    """One bash, so that `cd`, `export` and variables persist.
 
-    ``swaps``: text in commands → what stands for it here, such as ports.
+    ``swaps``: text in commands → its replacement here, for example ports.
     """
 
     def __init__(

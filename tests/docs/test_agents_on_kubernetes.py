@@ -1,4 +1,4 @@
-"""What the page on agents as Jobs shows is what the code accepts."""
+"""The page on agents as Jobs shows values that the code accepts."""
 
 from __future__ import annotations
 

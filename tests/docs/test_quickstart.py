@@ -96,3 +96,11 @@ def test_each_agent_is_one_that_the_settings_accept(line: str, tmp_path: Path) -
     target = settings.targets["local"]
     assert isinstance(target, LocalSettings)
     assert target.argv == tuple(json.loads(line))
+
+
+def test_the_settings_in_the_readme_are_accepted(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "dolt_watch.toml").write_text(block, "utf-8")
+    settings = load({"database": "dolt://root@localhost/b"}, {"HOME": "/h"}, tmp_path)
+    assert isinstance(settings.targets["local"], LocalSettings)
+    assert settings.rules[0].target == "local"

@@ -1,6 +1,4 @@
-"""The recipes, as far as they can be run here: each file that a page holds is read by what will
-read it.
-"""
+"""The recipes, as far as they can run here: the program of each file in a page can read it."""
 
 from __future__ import annotations
 
@@ -71,7 +69,7 @@ WHERE = {"WorkingDirectory", "Environment", "LoadCredential"}
 
 
 def test_both_units_run_as_the_trackers_owner_with_the_same_rights_and_password() -> None:
-    """Nobody else may read bd's .beads (0700), so DynamicUser could not start."""
+    """Only its owner may read bd's .beads (0700), so DynamicUser could not start."""
     both = []
     for name in ("dolt-watch.service", "dolt-watch-tick.service"):
         lines = [
@@ -146,7 +144,7 @@ def test_cron_lines() -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path: Path) -> None:
-    """Run as cron runs it, with a stand-in for our command and for logger."""
+    """Run as cron does, with stand-ins for dolt_watch and for logger."""
     tool("flock"), tool("bash")
     variables, lines = crontab()
     command = (

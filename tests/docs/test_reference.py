@@ -14,6 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 import click
+import orjson
 import pytest
 
 from dolt_watch.cli import COMMANDS, group
@@ -44,7 +45,7 @@ def test_a_stale_page_is_told(
 ) -> None:
     monkeypatch.setattr("tools.docs.__main__.FOLDER", tmp_path)
     assert main(check=True) == 1
-    assert "settings.md is not up to date: make docs" in capsys.readouterr().err
+    assert "settings.md is out of date. Run `make docs`." in capsys.readouterr().err
     assert main(check=False) == 0
     assert main(check=True) == 0
 
@@ -56,7 +57,7 @@ def test_every_command_and_option_is_told(name: str) -> None:
     options = [
         word for param in command_of(name).params for word in param.opts if word.startswith("--")
     ]
-    shared = page.partition("\n## ")[0]
+    shared = page.partition("\n## Options of all commands")[2].partition("\n## ")[0]
     assert chapter
     assert not [word for word in options if not re.search(rf"`(-\w, )?{word}\b", chapter + shared)]
 
@@ -116,3 +117,16 @@ def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> No
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, f"{said}{out}{err}"
     assert said
+
+
+@pytest.mark.parametrize("words", [["status"], ["log"], ["why", "bd-12"], ["doctor"]])
+def test_the_json_page_names_every_key(
+    words: list[str], tracker: tuple[Path, dict[str, str]]
+) -> None:
+    folder, env = tracker
+    done = forked.dolt_watch([*words, "--format", "json"], cwd=folder, env=env)
+    page = (ROOT / "docs/reference/json.md").read_text("utf-8")
+    chapter = page.partition(f"\n## {words[0]}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", chapter, re.MULTILINE)
+    listed = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    assert listed == {*orjson.loads(done.stdout)} - {"schema"}

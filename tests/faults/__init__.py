@@ -1,4 +1,4 @@
-"""What goes wrong, on purpose: crashes, races, rewritten history, bad answers.
+"""Deliberate faults: crashes, races, rewritten history, bad answers.
 
-Bounded, on loopback, ending by itself.
+Bounded, on loopback, and ending automatically.
 """

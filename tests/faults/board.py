@@ -51,8 +51,9 @@ class KillingBoard(BeadBoardStub):
         self._victim, self._moment, self._nth = victim, moment, nth
 
     def spare(self) -> None:
-        """Nobody is killed any more; returns when nothing is being answered, so that forking is
-        safe.
+        """No more workers are killed.
+
+        Returns when no request is being answered, so that forking is safe.
         """
         with self._serving:
             self._victim = 0
@@ -71,7 +72,7 @@ class KillingBoard(BeadBoardStub):
         ]
 
     def jobs(self, bead: str) -> list[str]:
-        """What really runs."""
+        """The runs that really exist."""
         return [job for accepted, job in self.accepted if accepted == bead]
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:

@@ -1,5 +1,5 @@
-"""What must hold after a round, whoever was killed in it, read from history, the ledger, the
-saved state, the bead's own cells, and what the board saw.
+"""The conditions after a round with killed workers, read from history, the ledger, the saved state,
+the bead's cells, and the requests to the board.
 """
 
 from __future__ import annotations
@@ -153,8 +153,9 @@ def _end(stream: Sequence[LedgerEntry], saved: State, bead: str, status: str) ->
 
 
 def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterator[Wrong]:
-    """Versions without a gap; each entry's note and row of events stand once, and none that no
-    entry accounts for.
+    """Versions without a gap.
+
+    Each entry's note and row of events exist once, and every one belongs to an entry.
     """
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
@@ -183,7 +184,7 @@ def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterat
 
 
 def _leftovers(engine: Engine, stream: Sequence[LedgerEntry]) -> Iterator[Wrong]:
-    """Nothing stands uncommitted; no claim waits to be saved."""
+    """Nothing is uncommitted, and no claim waits to be saved."""
     if engine.dirty():
         yield Wrong("other", f"uncommitted: {sorted(engine.dirty())}")
     rows = engine.query("SELECT bead_id FROM watch_attempt")

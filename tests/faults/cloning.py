@@ -111,7 +111,7 @@ class Clones:
     here: Side
     board: BeadBoardStub
     clone: Callable[[], Side]
-    """Makes *there*: a clone of what was pushed."""
+    """Make *there*: a clone of the pushed history."""
 
     def sent(self) -> Counter[str]:
         return Counter(request.json["taskId"] for request in self.board.dispatches)
@@ -119,7 +119,7 @@ class Clones:
 
 @pytest.fixture(scope="module")
 def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """Of our own: a remote is a folder that both see."""
+    """Of this test: a remote is a folder that both can access."""
     program = servers.own_dolt()
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "there")]
     with (

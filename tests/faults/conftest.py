@@ -18,7 +18,7 @@ TALLIES = pytest.StashKey[list[Tally]]()
 
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """What this test does and finds; its row stands in the table also when it fails."""
+    """The purpose and findings of this test. Its row is in the table even if the test fails."""
     mine = Tally("", "")
     request.config.stash.setdefault(TALLIES, []).append(mine)
     yield mine

@@ -1,10 +1,11 @@
-"""Every effect of a worker, named and numbered as it happens: each statement that its engine
-sends, each call of its target. It can be struck at any of them.
+"""The effects of a worker, named and numbered as they happen: each statement of its engine, and
+each call of its target.
 
-Nobody lists boundaries by hand: the engine is watched where all of its SQL leaves it, so a new
-write is swept without anyone remembering. This is finer than the engine's own protocol: a Dolt
-commit is a DOLT_ADD, a DOLT_COMMIT and what ends the SQL transaction, and a worker may die
-between them.
+A worker can be struck at any of them.
+
+No list of boundaries is written by hand. The engine is watched where all of its SQL is sent, so a
+new write is swept automatically. This is finer than the engine's own protocol: a Dolt commit is a
+DOLT_ADD, a DOLT_COMMIT and the end of the SQL transaction, and a worker may die between them.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def writes(name: str) -> bool:
 
 
 def lasting(name: str) -> bool:
-    """What a dead worker leaves behind: commits, and what was sent.
+    """The remains of a dead worker: commits and sent requests.
 
-    Writes inside a transaction die with it.
+    Its open transactions are rolled back.
     """
     return name == POST or name.split()[0] in ("commit", "dolt_commit")
 
@@ -67,7 +68,7 @@ _WRITE = re.compile(
 
 
 def name_of(sql: str, params: Sequence[Any] = ()) -> str:
-    """What a statement does, in a word or two; 'read' where it changes nothing."""
+    """The effect of a statement, in a word or two. 'read' if it changes nothing."""
     found = _WRITE.match(sql)
     if found is None:
         return READ
@@ -156,7 +157,7 @@ class WatchedTarget:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended, and all that it told before."""
+    """The end of a worker, and its earlier reports."""
 
     signal: int
     """0: it ended by itself, with ``code``."""
@@ -173,7 +174,7 @@ class Ended:
 
     @property
     def clock(self) -> float:
-        """The clock's offset in seconds as it last told it."""
+        """The clock's offset in seconds in its last report."""
         return float(
             next((line.split()[1] for line in reversed(self.told) if line.startswith("clock ")), 0)
         )
@@ -197,7 +198,7 @@ class Worker:
         gate, self._gate = os.pipe()
         self._told, tell = os.pipe()
         with warnings.catch_warnings():
-            # Python 3.12 warns of forking beside threads: ours (the stub's) wait in accept() and
+            # Python 3.12 warns about forking with threads. The stub's threads wait in accept() and
             # hold no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()

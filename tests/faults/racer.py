@@ -42,7 +42,7 @@ class Ahead:
 
 
 class Counted:
-    """Counts how often each report had to be written until it stood."""
+    """Counts the tries of each outcome entry until it is in history."""
 
     def __init__(self, ledger: Any) -> None:
         self.tries: list[int] = []
@@ -61,10 +61,10 @@ class Counted:
 
 
 class Turnstile:
-    """What a scheduler lock would be:
+    """A scheduler lock: GET_LOCK held from the poll to the end of the claim, and around the outcome
+    entry.
 
-    GET_LOCK held from the look to the end of the claim, and around the report. Only measured,
-    see test_races_fence.
+    Only measured, see test_races_fence.
     """
 
     def __init__(self, address: Any, loop: Any) -> None:

@@ -1,5 +1,5 @@
-"""What the race tests share: an arena (a database with beads, a BeadBoard that takes all),
-worker processes, and what history says afterwards.
+"""Shared parts of the race tests: an arena (a database with beads, a BeadBoard that accepts all),
+worker processes, and the results in history.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Ticked:
-    """What one tick of a racer came to."""
+    """The result of one tick of a racer."""
 
     code: int
     error: str
@@ -56,13 +56,13 @@ class Ticked:
     rounds: int
     """0: there was nothing to do."""
     tries: int
-    """The most writes that one of its reports needed until it stood."""
+    """The most tries that one of its outcome entries needed."""
     seconds: float
     lines: Sequence[str]
 
 
 class Racer:
-    """A worker process that ticks when it is told to."""
+    """A worker process that ticks on request."""
 
     def __init__(self, database: str, board: str, *sets: str) -> None:
         self._process = subprocess.Popen(
@@ -102,7 +102,7 @@ def clean_env() -> dict[str, str]:
 
 @contextlib.contextmanager
 def racers(count: int, database: str, board: str, *sets: str) -> Iterator[list[Racer]]:
-    """``count`` of them, connected and waiting to be told."""
+    """``count`` workers, connected and waiting for a request."""
     made: list[Racer] = []
     try:
         for _ in range(count):
@@ -130,7 +130,7 @@ class Arena:
     engine: Engine
     board: BeadBoardStub
     agent: Callable[[str], None] = field(default=lambda bead: None)
-    """What the agent does with a bead that was accepted, before the answer leaves."""
+    """The agent's action on an accepted bead, before the answer is sent."""
 
     @property
     def url(self) -> str:
@@ -146,7 +146,7 @@ class Arena:
         return names
 
     def commit(self, sql: str, engine: Engine | None = None) -> str:
-        """Somebody else's statement and its Dolt commit."""
+        """A statement of another writer, and its Dolt commit."""
         with (engine or self.engine).transaction() as tx:
             tx.execute(sql)
             return tx.dolt_commit(["issues"], "by hand", "Tess Ter <tess@example.com>")
@@ -191,7 +191,7 @@ def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Seq
 
 @contextlib.contextmanager
 def open_arena(url: str, *sets: str) -> Iterator[Arena]:
-    """beads' tables and ours on an empty database, which is made if it is a file."""
+    """The tables of bd and dolt_watch on an empty database, which is created if it is a file."""
     with BeadBoardStub() as board:
         env = {
             "BEADBOARD_URL": board.url,

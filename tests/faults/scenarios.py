@@ -1,5 +1,5 @@
-"""What workers are killed in the middle of: how each bead comes to be, what its target answers,
-and the effects that a sweep of it must have met.
+"""The situations in which workers are killed: the origin of each bead, the target's answer, and the
+effects that a sweep must meet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONG = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Scenario:
-    """One bead a round. ``untouched``: the ledger's kinds for the bead where nobody was killed."""
+    """One bead a round. ``untouched``: the kinds of its entries if no worker is killed."""
 
     name: str
     untouched: tuple[EntryKind, ...]
@@ -63,8 +63,8 @@ def silent(world: World, bead: str) -> None:
 
 
 def overwritten(world: World, bead: str) -> None:
-    """It was dispatched, and then somebody's `bd note`, which had read the row before, wrote
-    over our notes.
+    """The bead was dispatched, and then a `bd note` that had read the row before overwrote the
+    notes of dolt_watch.
     """
     due(world, bead)
     world.recover()
@@ -82,8 +82,10 @@ def flattened(world: World, bead: str) -> None:
 
 
 def restored(world: World, bead: str) -> None:
-    """History was set back, so that the ledger's last rows are gone: those of a bead that was
-    not ours to begin with. Then something is due.
+    """History was set back, so that the last rows of the ledger are gone: those of a bead without
+    an attempt.
+
+    Then something is due.
     """
     with world.open() as engine:
         before = world.head(engine)
@@ -95,7 +97,7 @@ def restored(world: World, bead: str) -> None:
 
 
 def uncommitted(world: World, bead: str) -> None:
-    """Somebody's rows, SQL-committed and no more."""
+    """Rows of another writer, SQL-committed only."""
     with world.open() as engine, engine.transaction() as tx:
         tx.execute(insert(bead))
         tx.commit()

@@ -135,7 +135,7 @@ class Soak:
         self.time.wait(self.service.stop, self.service.step())
 
     def _held(self) -> dict[str, int]:
-        """What an idle service must leave as it is."""
+        """The values that an idle service must not change."""
         return {
             "bytes": sum(file.stat().st_size for file in Path(self.files).rglob("*"))
             if self.files
@@ -146,7 +146,7 @@ class Soak:
         }
 
     def _connections(self) -> list[int]:
-        """Of this database, on the server: the service's and ours."""
+        """Connections to this database on the server: the service's and the test's."""
         if isinstance(self.address, FileAddress):
             return []
         rows = self.here.engine.query("SHOW PROCESSLIST")

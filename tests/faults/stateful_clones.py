@@ -1,9 +1,9 @@
-"""Clones of one tracker for the stateful test: real databases of one server that sync through a
-remote, and people who edit on each.
+"""Clones of one tracker for the stateful test: databases of one server that sync through a remote,
+with users who edit on each.
 
-What is allowed is computed from the list of operations alone: a second request for a bead needs
-somebody's own commit that ended its attempt, or set it free, on a line that had seen the claim.
-Nothing of the product is asked for that.
+The allowed results are computed from the list of operations alone: a second request for a bead
+needs a user's own commit that ended its attempt, or freed it, on a line that contained the claim.
+No code of the product is used for that.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Team:
             self.commit(at)
 
     def edit(self, at: Clone, bead: str, sets: str, *values: Any) -> None:
-        """Somebody's own command: one commit."""
+        """A user's own command: one commit."""
         before = at.row(bead)
         if before is None:
             return
@@ -172,7 +172,7 @@ class Team:
             self.counted["pushes"] += 1
 
     def pull(self, at: Clone, resolve: str, status: str) -> None:
-        """A conflict is resolved by ours, by theirs, or by hand: ours with another status."""
+        """A conflict is resolved with one side, with the other, or by hand with another status."""
         at.sql("SET @@dolt_allow_commit_conflicts = 1")
         before = at.sql("SELECT HASHOF('HEAD')")
         at.sql("CALL DOLT_PULL('origin', 'main')")

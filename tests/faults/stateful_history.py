@@ -65,7 +65,7 @@ class History:
     # -- a side branch --------------------
 
     def branch(self, bead: str, column: str) -> None:
-        """Somebody works on a branch: an edit of one bead."""
+        """A user works on a branch: an edit of one bead."""
         if self.side is None:
             self.branches += 1
             self.side = DatedEngine(self.world.path, self.world.clock)
@@ -89,7 +89,9 @@ class History:
         self.end_merge()
 
     def merge_second(self) -> None:
-        """main into the side, and main goes forward onto that: our line is the second parent."""
+        """main into the side, and main is fast-forwarded onto that: the old main is the second
+        parent.
+        """
         if self.side is None or self.merging:
             return None
         self.world.commit("anna", "rest")

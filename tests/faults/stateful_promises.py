@@ -1,6 +1,6 @@
-"""What holds after every step of the stateful test, whatever happened.
+"""The conditions after every step of the stateful test.
 
-What a dispatch call itself must keep is asked in ``World.sent``.
+Conditions of a dispatch call are checked in ``World.sent``.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def check_rows(world: World, look: PollResult, state: State) -> None:
 
 
 def check_fold(world: World, look: PollResult, state: State) -> None:
-    """The saved state is what history says, folded in one go: from the beginning, or from the
-    last resync.
+    """The saved state equals the history, applied in one pass: from the beginning, or from the last
+    resync.
 
-    From the beginning all of it is equal. After a rewrite, or where main once went forward onto
-    a merge in which it is the second parent, it is folded by way of the cursors that stood;
-    times, causes and reasons may differ then: where a bead stands may not.
+    From the beginning, everything is equal. After a rewrite, or if main was fast-forwarded onto a
+    merge in which it is the second parent, the changes are applied by way of the saved cursors.
+    Times, causes and reasons may then differ, phases may not.
     """
     rules = [world.rule]
     compiled, columns = world.compiled
@@ -155,8 +155,8 @@ def standing(bead: Bead) -> tuple[object, ...]:
 
 
 def check_notes(world: World, state: State) -> None:
-    """No note of ours twice; and none missing of a bead that is watched and has no lost note to
-    be appended again.
+    """No note of dolt_watch appears twice, and none is missing on a watched bead without a lost
+    note.
     """
     notes = dict(world.rows("SELECT id, notes FROM issues"))
     said: dict[str, Counter[str]] = {}
@@ -180,7 +180,7 @@ def check_notes(world: World, state: State) -> None:
 
 
 def check_resynced(world: World) -> None:
-    """A tick ended: that history was rewritten stands in the ledger."""
+    """A tick ended: the ledger records that history was rewritten."""
     look = Poller(world.hand).poll()
     if world.resyncs is not None and look.head == look.commit:
         assert world.recorded_resyncs() > world.resyncs, (
@@ -197,8 +197,7 @@ def check_replay(world: World, look: PollResult) -> None:
         world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings)
     )
     out = verify(HistoryReplayer(world.hand, policy, look.head))
-    # else the times of what came in by a merge are those of the line that the watcher did not
-    # stand on
+    # Otherwise the times of a merged line are those of the line that the watcher did not follow.
     if not world.bent:
         assert (out.differences, out.unverifiable.total()) == ([], 0), (
             f"{out.differences}, {out.unverifiable}"
@@ -206,8 +205,8 @@ def check_replay(world: World, look: PollResult) -> None:
 
 
 def become_quiet(world: World, history: History) -> None:
-    """People stop, capacity is free, agents finish, time passes: then nobody may be left
-    waiting, and nobody running.
+    """Users stop, capacity is free, agents finish, and time passes: no bead may be left waiting or
+    running.
     """
     history.end_merge()
     world.service.slots, world.service.down = 9, False

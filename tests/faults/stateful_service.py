@@ -1,5 +1,5 @@
-"""The agent service of the stateful test: it answers as it is told, and keeps the truth of what
-runs.
+"""The agent service of the stateful test: it answers as the test requests, and knows which runs
+exist.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Run:
     job: str
     alive: bool = False
     maybe: bool = True
-    """Nobody outside can exclude that it is alive."""
+    """From outside, a run can't be excluded."""
     stepped_in: bool = False
-    """Since then somebody moved the bead by hand (status, assignee, deleted): that a second run
-    follows is their doing.
+    """Since then a user moved the bead by hand (status, assignee, deleted), so a second run is the
+    user's decision.
     """
     forgotten: bool = False
     """A rewrite of history took its claim away."""
 
 
 class Service:
-    """The target: answers as told, and keeps the truth.
+    """The target: it answers as requested and knows the truth.
 
-    Never dishonest: ``idle`` and a verdict are said only where they are so.
+    It is never dishonest: ``idle`` and verdicts are true.
     """
 
     name, timeout = "beadboard", 30.0
@@ -123,8 +123,8 @@ class Service:
 
 
 class HttpService(Service):
-    """The same truth behind real HTTP: the target is the real BeadBoard one, its server the
-    stub, which accepts or misbehaves as told.
+    """The same truth behind real HTTP: the target is the real BeadBoard target, its server the
+    stub, which accepts or misbehaves on request.
     """
 
     def __init__(self, world: World, board: BeadBoardStub) -> None:

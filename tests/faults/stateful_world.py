@@ -1,9 +1,8 @@
-"""A small world for the stateful test: one DoltLite file, virtual time, people and agents, an
-agent service that knows the truth, and workers.
+"""A small world for the stateful test: one DoltLite file, virtual time, users and agents, an agent
+service that knows the truth, and workers.
 
-Nothing here is random: what happens, and when, is told from outside. A ``Mishap`` is told
-beforehand and befalls the worker that ticks: at its n-th effect it is killed, or somebody else
-acts in just that moment.
+Nothing here is random: the test decides what happens, and when. A ``Mishap`` is set beforehand and
+hits the worker that ticks: at its n-th effect it is killed, or another writer acts at that moment.
 """
 
 from __future__ import annotations
@@ -118,17 +117,19 @@ class World:
         self.bent = False
         """History is no line any more by which the state could be folded from the beginning."""
         self.resyncs: int | None = None
-        """History was rewritten behind the cursor, and so many resyncs stood in the ledger: one
-        more must follow.
+        """History was rewritten behind the cursor, when the ledger had this many resyncs. One more
+        must follow.
         """
         self.cursors: list[str] = []
-        """Where the cursor stood after steps."""
+        """The position of the cursor after each step."""
         self.every: set[str] = set()
         self.overwritten: set[str] = set()
-        """Beads whose notes somebody overwrote while they were watched: ours must come back."""
+        """Watched beads whose notes another writer overwrote. The notes of dolt_watch must come
+        back.
+        """
         self.torn: set[str] = set()
-        """Beads whose notes may lack lines of ours: overwritten while nobody watched, made anew,
-        or history was rewritten.
+        """Beads whose notes may lack lines: overwritten while not watched, rebuilt, or after a
+        rewrite of history.
         """
         self.said: list[str] = []
         self.workers = [Worker(self) for _ in range(3)]
@@ -153,7 +154,7 @@ class World:
     def effect(self, name: str, locked: bool = False) -> None:
         """A worker is about to change something, or just did.
 
-        ``locked``: it holds the file, so nobody else can act.
+        ``locked``: it holds the file, so no other writer can act.
         """
         self.effects += 1
         mishap = self.mishap
@@ -272,7 +273,7 @@ class World:
             self.change(bead, who, notes=f"{notes}\n{text}" if notes else text)
 
     def overwrite(self, bead: str, lines: int) -> None:
-        """A `bd note` that had read before our last ``lines`` lines were there."""
+        """A `bd note` that had read before the last ``lines`` lines existed."""
         for (notes,) in self.rows("SELECT notes FROM issues WHERE id = ?", bead):
             if notes:
                 watched = self.rows(
@@ -367,7 +368,7 @@ class Worker:
 
 
 def template(folder: Path) -> Path:
-    """beads' tables and ours, once: each world is a copy of it."""
+    """The tables of bd and dolt_watch, made once. Each world is a copy."""
     file = folder / "template.db"
     engine = DoltLiteEngine(str(file), create=True)
     beads.create_tracker(engine, identity(Settings(FileAddress(str(file)))).author)

@@ -1,4 +1,4 @@
-"""What the fault tests did and found, added up for the table that ends the run."""
+"""The totals of the fault tests for the table at the end of the run."""
 
 from __future__ import annotations
 

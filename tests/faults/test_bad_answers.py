@@ -1,8 +1,8 @@
-"""What a service may answer and what somebody may import into the tracker: anything.
+"""Arbitrary answers of services and arbitrary imports into the tracker.
 
-Nobody is stuck, nothing is sent twice, nothing is a traceback.
+No bead is stuck, nothing is sent twice, and nothing is a traceback.
 
-``DOLT_WATCH_EXAMPLES``, with ``-m slow``: how many in all (10,000).
+``DOLT_WATCH_EXAMPLES``, with ``-m slow``: the number of examples (10,000).
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def test_over_the_wire_for_long() -> None:
 
 
 class Anything(Service):
-    """Answers with what an exchange is read as."""
+    """Answers with the interpretation of an exchange."""
 
     exchange: HttpResult
     told: Capacity | None = None
@@ -282,8 +282,8 @@ def new_world(folder: Path, number: list[int]) -> World:
 
 
 def printable(world: World) -> None:
-    """What the ledger and the commits of ours say can be shown in any terminal; the notes fit
-    their column.
+    """The texts of the ledger and of commits can be shown in any terminal, and notes fit their
+    column.
     """
     for row in world.rows(
         "SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"

@@ -32,7 +32,7 @@ max_attempts = 50
 
 [targets.cluster]
 kind = "kubernetes"
-timeout = "3s"
+timeout = "{timeout}"
 server = "{server}"
 namespace = "{namespace}"
 token_file = "{token}"
@@ -58,7 +58,9 @@ def namespace(plane: ControlPlane) -> Iterator[Namespace]:
 class Storm:
     """A tracker with beads, workers that are killed, and agents that close their beads."""
 
-    def __init__(self, workspace: Any, server: Any, namespace: Namespace, slots: int) -> None:
+    def __init__(
+        self, workspace: Any, server: Any, namespace: Namespace, slots: int, timeout: str = "3s"
+    ) -> None:
         self.workspace, self.server, self.namespace = workspace, server, namespace
         self.runs = workspace.path / "runs"
         self.runs.mkdir()
@@ -66,6 +68,7 @@ class Storm:
         token.write_text(namespace.token(), "utf-8")
         text = SETTINGS.format(
             slots=slots,
+            timeout=timeout,
             server=namespace.plane.server,
             namespace=namespace.name,
             token=token,
@@ -111,7 +114,7 @@ class Storm:
         return done.stdout
 
     def keep_closing(self) -> None:
-        """What agents do at their end: close the bead that they ran for."""
+        """The last act of agents: close the bead of their run."""
         while not self.is_over.is_set():
             ran = {path.name.partition(".")[0] for path in self.runs.iterdir()}
             if waiting := sorted(ran - self.closed):
@@ -186,7 +189,9 @@ def run_storm(storm: Storm, beads: int, seconds: float, mean_pause: float) -> No
 def test_a_thousand_beads_over_a_hundred_slots(
     beads_workspace: Any, dolt_server: Any, namespace: Namespace
 ) -> None:
-    storm = Storm(beads_workspace, dolt_server, namespace, 100)
+    # An answer of a busy machine may take longer than 3 s. That is an outage, in which nothing is
+    # claimed for half a minute, and the API server is not killed here.
+    storm = Storm(beads_workspace, dolt_server, namespace, 100, timeout="15s")
     run_storm(storm, 1000, 240.0, 4.0)
     [[overdue]] = storm.sql("SELECT COUNT(*) FROM watch_decision WHERE kind = 'overdue'")
     assert overdue, "no worker was killed between its claim and its report: nothing was tested"

@@ -76,7 +76,7 @@ def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
 
 @contextlib.contextmanager
 def earlier() -> Iterator[None]:
-    """The fold and the entries of a release that took any change of a row for somebody's act."""
+    """Projection and entries of a release that took any change of a row for a user's act."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "kept", lambda bead, event: False)
         written = recorded_inputs.record_inputs
@@ -126,8 +126,8 @@ def test_our_row_is_kept_here(clones: Clones) -> None:
 
 
 def test_put_together_by_hand_it_is_held_until_a_resume(clones: Clones) -> None:
-    """Open, and our notes still there: history does not say whether whoever resolved the
-    conflict meant it.
+    """The bead is open and still has the notes: history doesn't show whether the user who resolved
+    the conflict meant it.
     """
     here, there = clones.here, begun(clones, push=False)
     there.commit(NOTE)
@@ -202,7 +202,7 @@ def test_an_older_row_comes_back_in_a_commit_of_its_own(clones: Clones, how: str
     here = clones.here
     here.commit(rows_of(["bd-1"]))
     assert here.tick().dispatched == 1
-    if how == "a revert":  # our entries go with it: they are written again first
+    if how == "a revert":  # The entries of dolt_watch go with it, so they are written again first.
         here.sql("CALL DOLT_REVERT('HEAD')", "CALL DOLT_REVERT('HEAD~2')")
     else:
         here.sql(OLD_ROW[how], "CALL DOLT_COMMIT('-Am', 'by hand')")
@@ -222,7 +222,7 @@ def test_set_open_and_the_notes_written_anew_at_once_is_held(clones: Clones) -> 
     here.commit("UPDATE issues SET status = 'blocked' WHERE id = 'bd-1'")
     here.commit(
         "UPDATE issues SET status = 'open' WHERE id = 'bd-1'"
-    )  # somebody's own commit, and clear
+    )  # A user's own commit, and clear.
     settled(clones, ["claim", "dispatched", "note", "claim", "dispatched"], sent=2)
 
 

@@ -1,4 +1,4 @@
-"""Any sequence of schema changes between any decisions: ticks go on, and every command reads the
+"""Any sequence of schema changes between any decisions: ticks continue, and every command reads the
 history.
 """
 

@@ -1,5 +1,5 @@
-"""bd beside us: its commands go on while beads are dispatched, and what we do between an answer
-and its record is short.
+"""bd beside dolt_watch: its commands work while beads are dispatched, and the time between an
+answer and its entry is short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ watch, tally = _watch, racing.tally
 
 
 def other_beads(bd: Workspace, beads: list[str], number: int) -> list[list[str]]:
-    """The commands of one person, on beads that are not ours."""
+    """The commands of one user, on beads without an attempt."""
     bead = beads[number % len(beads)]
     return [
         ["update", bead, "--priority", str(number % 4)],
@@ -87,8 +87,9 @@ COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
 
 
 def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str], Counter[str]]:
-    """Interleaved: one bd command against our claim and report, two bd commands against one
-    another. What became of bd's.
+    """Interleaved: one bd command with a claim and its outcome, two bd commands with each other.
+
+    Return the results of bd's commands.
     """
     chance = random.Random(7)
     against_us, against_bd = Counter[str](), Counter[str]()

@@ -1,6 +1,6 @@
-"""Exclusive claims: many workers, one database, a target that takes all at once.
+"""Exclusive claims: many workers, one database, a target that accepts all at once.
 
-Each bead is POSTed exactly once, and nobody fails because of the others.
+Each bead is POSTed exactly once, and no worker fails because of another.
 """
 
 from __future__ import annotations

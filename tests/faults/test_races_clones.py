@@ -32,7 +32,9 @@ STEPS = [
 
 
 def test_the_local_tables_enter_no_history(engine: Engine) -> None:
-    """Beside what bd has in dolt_ignore: whoever commits all tables does not commit these."""
+    """In addition to bd's rows in dolt_ignore: a user who commits all tables does not commit
+    these.
+    """
     create_tracker(engine, "dolt-watch <dolt-watch@here>")
     assert {(name,) for name in LOCAL} <= set(
         engine.query("SELECT pattern FROM dolt_ignore WHERE ignored")
@@ -48,8 +50,9 @@ def test_the_local_tables_enter_no_history(engine: Engine) -> None:
 
 
 def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
-    """Merge commits are made on either side in turn; after a fast-forward onto one made there,
-    our line is its second parent.
+    """Merge commits are made on either side in turn.
+
+    After a fast-forward onto one made there, the local line is its second parent.
     """
     here, there = clones.here, clones.clone()
     expected: Counter[str] = Counter()
@@ -84,8 +87,9 @@ def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
 
 
 def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
-    """The local tables stay behind; made anew, they are filled from the ledger, and what was
-    claimed or sent is not sent again.
+    """The local tables are not cloned.
+
+    Made again, they are filled from the ledger, and nothing claimed or sent is sent again.
     """
     here = clones.here
 
@@ -147,7 +151,7 @@ def test_two_watchers_and_how_it_is_mended(clones: Clones) -> None:
     here.commit("UPDATE issues SET title = 'local' WHERE id = 'bd-both'")
     with pytest.raises(Exception, match="Merge conflict detected"):
         here.pull()
-    assert here.tick().rounds > 0  # rolled back: nothing stands
+    assert here.tick().rounds > 0  # Rolled back: there is no entry.
     before = here.head()
 
     assert [side for side, _ in STEPS] == ["here"] * 4 + ["there"]

@@ -184,8 +184,8 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(
 
 
 def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
-    """What is in the ledger by then was decided here: nothing is held as of a clone, and nothing
-    is sent twice.
+    """The entries by then were decided here: nothing is held as in a clone, and nothing is sent
+    twice.
     """
     beads = arena.add(3)
     ticks = iter([None])
@@ -220,8 +220,8 @@ def test_a_worker_that_dies_amid_the_first_tick_holds_nothing(arena: Arena) -> N
 def test_overtaken_again_and_again_is_no_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody commits before each claim: the worker leaves the rest to the others, and its
-    CronJob stays green.
+    """Another writer commits before each claim: the worker leaves the rest to the other workers,
+    and its CronJob succeeds.
     """
     monkeypatch.setattr(control_loop, "MAX_CONFLICTS", 3)
     other = arena.add(2)[1]
@@ -242,7 +242,7 @@ def test_overtaken_again_and_again_is_no_failure(
 def test_no_way_through_where_nothing_moves_is_a_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And it stops nobody else: the bead behind it is dispatched."""
+    """It stops no other bead: the next one is dispatched."""
     monkeypatch.setattr(control_loop, "CONFLICTS_BEFORE_CHECK", 3)
     first, second = arena.add(2)
     tries = []

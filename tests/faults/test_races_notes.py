@@ -1,7 +1,8 @@
-"""Notes survive: an agent's `bd note` at the same moment as ours. bd reads the notes, then
-writes them whole, so it may overwrite; we append inside one transaction, so a note that came
-between our snapshot and our commit makes us conflict (1213), and we append again to what stands
-then.
+"""Notes survive an agent's `bd note` at the same moment as a note of dolt_watch.
+
+bd reads the notes, then writes them whole, so it may overwrite. dolt_watch appends inside one
+transaction. A note between its snapshot and its commit causes a conflict (1213), and the note is
+appended again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ watch, tally = _watch, racing.tally
 
 
 def ours(watch: Watch, bead: str) -> list[str]:
-    """The lines that our decisions wrote into the bead's notes, those that restore left out:
-    they are the same lines once more.
+    """The lines that decisions wrote into the bead's notes, without those of ``restore``, which are
+    repeated lines.
     """
     rows = watch.sql(
         "SELECT detail FROM watch_decision WHERE bead_id = %s AND kind <> 'note' ORDER BY version",
@@ -132,7 +133,7 @@ def test_notes_survive_two_hundred_rounds(watch: Watch, tally: list[str]) -> Non
 
 
 def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
-    """bd read before our claim and wrote after our report: two notes of ours are gone in one
+    """bd read before the claim and wrote after the outcome: two notes of dolt_watch are gone in one
     commit.
     """
     bead = watch.assigned("overwritten")
@@ -145,7 +146,7 @@ def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
 
 
 def test_overwritten_one_after_the_other(watch: Watch) -> None:
-    """Two commits between two ticks, each of which takes one of our notes away."""
+    """Two commits between two ticks, each of which removes one note of dolt_watch."""
     bead = watch.assigned("overwritten twice")
     watch.dispatch()
     claimed, dispatched = lines(watch, bead)
@@ -156,7 +157,7 @@ def test_overwritten_one_after_the_other(watch: Watch) -> None:
 
 
 def test_what_came_back_by_itself_is_not_appended_twice(watch: Watch) -> None:
-    """Another `bd note` that had read before the first one wrote puts our note back."""
+    """Another `bd note` that had read before the first one wrote restores the note."""
     bead = watch.assigned("overwritten and restored")
     watch.dispatch()
     before = lines(watch, bead)
@@ -176,8 +177,8 @@ def overwrite(watch: Watch, bead: str, notes: str) -> None:
 
 @pytest.mark.parametrize("when", ["claim", "report"])
 def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
-    """bd's note is committed after our snapshot and before our commit: ours conflicts, and is
-    written again after it.
+    """bd's note is committed after the snapshot and before the commit: the note of dolt_watch
+    conflicts, and is written again.
     """
     bead = watch.assigned("in between")
     targets = TargetPool(watch.settings)

@@ -1,5 +1,5 @@
-"""`bd rename` and `bd rename-prefix` under an attempt: it goes on under the new id, which
-history says.
+"""`bd rename` and `bd rename-prefix` under an attempt: it continues under the new id, and history
+records that.
 """
 
 from __future__ import annotations

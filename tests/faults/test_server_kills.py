@@ -26,7 +26,7 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 class MortalServer:
-    """A Dolt server of our own, always on the same port and the same data."""
+    """A Dolt server for this test, always on the same port and data."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program, self._folder, self._port = program, folder, free_port()

@@ -23,9 +23,9 @@ MB = 1_000_000
 
 @pytest.fixture
 def files(address: ServerAddress | FileAddress, request: pytest.FixtureRequest) -> str:
-    """Where the engine keeps that database; '' where the server is not ours.
+    """The folder of that database.
 
-    Dolt's statistics beside it are its own affair.
+    '' if the server belongs to another process. Dolt's statistics next to it don't count.
     """
     if isinstance(address, FileAddress):
         return str(Path(address.path).parent)

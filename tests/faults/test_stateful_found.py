@@ -1,4 +1,4 @@
-"""What the stateful test found, each as the shortest story that shows it."""
+"""The findings of the stateful test, each as its shortest story."""
 
 from __future__ import annotations
 

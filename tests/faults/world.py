@@ -75,7 +75,7 @@ class Beginning:
 class World:
     """``shift``: how far the workers' clocks are ahead of the database's.
 
-    It only grows: time goes on from one round to the next.
+    It only grows, since time continues from one round to the next.
     """
 
     def __init__(
@@ -126,7 +126,10 @@ class World:
 
     @contextlib.contextmanager
     def open(self, create: bool = False) -> Iterator[Engine]:
-        """A connection of our own. Never open while a worker is forked: SQLite's do not bear it."""
+        """A connection of the test.
+
+        Never open while a worker is forked, because SQLite's connections don't survive a fork.
+        """
         with contextlib.closing(open_engine(self.address, create=create)) as engine:
             yield engine
 
@@ -134,7 +137,7 @@ class World:
         return str(engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def commit(self, message: str, *sql: str) -> None:
-        """What bd does: rows and a Dolt commit of them."""
+        """The effect of bd: rows and a Dolt commit of them."""
         with self.open() as engine, engine.transaction() as tx:
             for text in sql:
                 tx.execute(text)
@@ -157,7 +160,9 @@ class World:
     # -- workers --------------------
 
     def work(self, fatal: int = 0, grain: Grain = every) -> Callable[[Tell], int]:
-        """What a worker does from its fork to its end: it connects, and ticks until it is quiet."""
+        """The life of a worker from its fork to its end: it connects, and ticks until it is
+        quiet.
+        """
 
         def body(tell: Tell) -> int:
             effects = Effects(tell, fatal, grain)
@@ -171,7 +176,7 @@ class World:
         return body
 
     def recover(self) -> None:
-        """A worker whom nobody kills, in this process."""
+        """A worker in this process that is not killed."""
         targets = TargetPool(self.settings)
         with self.open() as engine:
             self._until_quiet(engine, targets, lambda line: None)
@@ -205,7 +210,10 @@ class World:
         raise AssertionError(f"not quiet after {MOST_TICKS} ticks:\n" + "\n".join(said[-8:]))
 
     def _next(self, look: PollResult) -> datetime | None:
-        """What is due by time alone; what stands uncommitted is due when it has settled."""
+        """Return the work that is due by time alone.
+
+        Uncommitted rows are due when they have settled.
+        """
         moments = [look.due.get(kind) for kind in self.scenario.scope.kinds]
         moments += [seen.since + self.settings.settle for seen in look.seen.values() if seen.dirty]
         return min((at for at in moments if at is not None), default=None)

@@ -1,5 +1,6 @@
-"""What people and the image install is enough for what they are told to run: this environment
-has everything, so nothing else would notice.
+"""The installation of users and of the image is enough for the documented commands.
+
+This environment has everything, so no other test would notice.
 """
 
 from __future__ import annotations

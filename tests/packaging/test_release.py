@@ -62,9 +62,9 @@ def test_a_release(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("version", "why"),
     [
-        ("", "no version"),
-        ("1.2", "no version"),
-        ("v1.2.3", "no version"),
+        ("", "is not a version"),
+        ("1.2", "is not a version"),
+        ("v1.2.3", "is not a version"),
         (__version__, "not newer"),
         ("0.0.1", "not newer"),
     ],
@@ -79,4 +79,4 @@ def test_no_release(copy: Path, capsys: pytest.CaptureFixture[str], version: str
 def test_nothing_to_release(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["987.0.0"], copy) == 0
     assert main(["987.0.1"], copy) == 2
-    assert "nothing under [Unreleased]" in capsys.readouterr().err
+    assert "no entries under [Unreleased]" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from tests.support.wheel import build
 
 ROOT = Path(__file__).parents[2]
 OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
-"""What only a clone needs."""
+"""Files that only a clone needs."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,9 @@ def source(once: Once) -> Path:
 
 
 def test_the_source_has_all_that_is_kept(source: Path) -> None:
-    """Whoever has it can run the tests, which read manifests, recipes and the Makefile too."""
+    """With the source distribution a user can run the tests, which also read manifests, recipes and
+    the Makefile.
+    """
     kept = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")
@@ -94,7 +96,9 @@ def test_all_migrations_are_inside(wheel: zipfile.Path) -> None:
         "dolt_watch/demo/beads.sql",
         "dolt_watch/py.typed",
         "dolt_watch/targets/prompt.j2",
-        "dolt_watch/inspection/report/templates/page.js",
+        "dolt_watch/inspection/report/templates/report.js",
+        "dolt_watch/inspection/report/templates/vendor/uPlot.js",
+        "dolt_watch/inspection/report/templates/vendor/uPlot.LICENSE",
     ],
 )
 def test_other_files_are_inside(wheel: zipfile.Path, name: str) -> None:

@@ -1,5 +1,5 @@
-"""A bead that goes from one rule's agent to another's while ours is at work: no rule holds on to
-what is no longer its own.
+"""A bead moves from one rule's agent to another's during an attempt: no rule keeps a bead that it
+no longer matches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def here(doltlite: Engine) -> Light:
 
 
 def during_dispatch(here: Light, answer: Answer) -> None:
-    """Somebody hands it over while we are asking the target."""
+    """A user hands it over during the request to the target."""
 
     def dispatch(task: BeadTask, token: str) -> Answer:
         here.sql(TO_BOB)

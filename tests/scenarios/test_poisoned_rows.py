@@ -1,4 +1,4 @@
-"""What somebody imported and nobody can mean: ticks go on, and the rest of the work with them."""
+"""Imported rows that make no sense: ticks continue, and so does the rest of the work."""
 
 from __future__ import annotations
 

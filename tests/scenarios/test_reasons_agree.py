@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -27,6 +25,7 @@ from dolt_watch.log_events import LogEvent
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Records, build, build_dry_run
+from tests.support.report_page import data_of, rows_of
 
 MINUTE = timedelta(minutes=1)
 WAITS = ["bd-a", "bd-b", "bd-c", "bd-d"]
@@ -161,12 +160,11 @@ def test_all_four_agree(
         lambda name: targets.capacity(),
     )
     html = render("report", page)
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
-    assert data is not None
-    queue = {row[0]: row[5] for row in json.loads(data[1])["queue"]}
-    assert {bead.bead: queue[bead.bead] for bead in waiting} == {
-        bead.bead: status[bead.bead] for bead in waiting
-    }
+    data = data_of(html)
+    rows = rows_of(data)
+    waiting_on_page = {bead.bead: rows[bead.bead].why for bead in waiting}
+    assert waiting_on_page == {bead.bead: status[bead.bead] for bead in waiting}
+    assert [rule[4] for rule in data["rules"]] == [now.rules["agent"].why or whole]
     assert now.held_rules == page.now.held_rules
 
     kept = Records()

@@ -1,5 +1,5 @@
-"""What happens to the database while a request is under way, or to a bead whose worker died:
-nothing is sent twice, nothing that ran is forgotten, nobody waits.
+"""Events during a request, and for a bead whose worker died: nothing is sent twice, no run is
+forgotten, and no bead waits forever.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def amid(light: Light, what: Callable[[], object]) -> None:
     ],
 )
 def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sent: int) -> None:
-    """To before the claim: its report alone stands afterwards, and says how far the attempt had
-    come.
-    """
+    """Before the claim: only its outcome entry remains, with the state of the attempt."""
     light.tick()
     light.assign("bd-a")
     before = light.head()

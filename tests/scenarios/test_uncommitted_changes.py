@@ -1,4 +1,4 @@
-"""What stands uncommitted may spare a bead, and never causes an act."""
+"""Uncommitted changes may spare a bead, and never cause a decision."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def loose(here: Light, text: str) -> None:
 
 
 def tick(here: Light) -> TickResult:
-    """Before anything has stood for ``settle``, so that nothing is adopted; and nobody waits for
+    """Before any row is unchanged for ``settle``, so that nothing is adopted, and no tick waits for
     it.
     """
     clock = ShiftedClock(timedelta(minutes=1))
@@ -76,8 +76,9 @@ def test_a_blocker_that_stands_uncommitted_holds_and_the_next_one_goes(here: Lig
 
 
 def test_a_blocker_that_comes_after_the_look(here: Light) -> None:
-    """The claim's own transaction meets it; from then on the tick asks what stands beside
-    history too.
+    """The claim's own transaction meets it.
+
+    From then on the tick also reads rows outside of history.
     """
 
     def capacity() -> Capacity:

@@ -191,7 +191,7 @@ def affected(edges: list[Row], beads: set[str]) -> set[str]:
 
 
 def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
-    """``is_blocked`` of these and of what depends on them; other cells stay as they are."""
+    """Set ``is_blocked`` of these beads and of their dependents. Other cells don't change."""
     if not tracker.dialect.keeps_blocked:
         return
     edges, status = dependencies(tracker), statuses(tracker)
@@ -206,7 +206,7 @@ def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
 
 
 def blockers(tracker: Tracker, bead: str) -> list[str]:
-    """What keeps a bead from being closed, as bd names it; empty where nothing does."""
+    """Return the reasons why a bead can't be closed, in bd's words. Empty if there is no reason."""
     edges, status = dependencies(tracker), statuses(tracker)
     blocked = (
         blocked_with_parents(edges, status)

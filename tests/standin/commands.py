@@ -55,7 +55,9 @@ SWEPT = (
     ),
     *("compaction_snapshots", "federation_peers", "custom_statuses", "custom_types", "dolt_ignore"),
 )
-"""What bd 1.0.2 commits when it opens the database to write. ``config`` is not among it."""
+"""The tables that bd 1.0.2 commits when it opens the database to write. ``config`` is not one of
+them.
+"""
 
 
 def found(tracker: Tracker, bead: str) -> tuple[str, Row]:
@@ -260,8 +262,8 @@ def assign(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def note(tracker: Tracker, words: list[str], options: Options) -> None:
-    """Reads outside of the transaction that writes, as bd does: what somebody appends in between
-    is lost.
+    """Read outside of the transaction that writes, as bd does: text that another writer appends in
+    between is lost.
     """
     bead, text = words
     old = found(tracker, bead)[1]["notes"]
@@ -896,7 +898,7 @@ def parse(arguments: list[str]) -> tuple[str, list[str], dict[str, Any]]:
 
 
 def prepare(tracker: Tracker, name: str) -> None:
-    """What bd does when it opens the database, before the command."""
+    """The actions of bd when it opens the database, before the command."""
     if tracker.dialect.sweeps and name not in READS:
         tracker.commit("schema: auto-migrate", SWEPT, author="")
     if tracker.dialect.leases:

@@ -1,4 +1,4 @@
-"""What differs between the releases of bd that are recorded."""
+"""The differences between the recorded releases of bd."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Reader:
         return next((line for line in text.splitlines() if "PRIMARY KEY" in line), "").strip(" ,")
 
     def since(self, head: str) -> list[dict[str, Any]]:
-        """What the commits after this one hold, oldest first."""
+        """The contents of the commits after this one, oldest first."""
         log = self.commits()
         hashes = [each["commit_hash"] for each in log]
         if head not in hashes:
@@ -261,8 +261,9 @@ def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
 
 
 def actor_of(step: dict[str, Any]) -> str:
-    """Who ran a recorded command: the agent where a row of it says so; claims and heartbeats are
-    the agent's too.
+    """The actor of a recorded command: the agent if a row says so.
+
+    Claims and heartbeats are also the agent's.
     """
     words = step["args"]
     if words[0] == "heartbeat" or "--claim" in words:
@@ -316,7 +317,7 @@ class Player:
         self.ids: dict[str, str] = {}
 
     def play(self, step: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        """What differs: its name, what the stand-in did, what the recording holds."""
+        """A difference: its name, the stand-in's result, and the recording's."""
         words = [self.ids.get(word, word) for word in step["args"]]
         head, before = self.reader.head(), self.reader.ignored()
         start = self.reader.rows("SELECT UTC_TIMESTAMP() AS moment")[0]["moment"].replace(

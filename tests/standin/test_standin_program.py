@@ -1,5 +1,5 @@
-"""What the recordings do not show of the stand-in: what it refuses, whose lease it prolongs, and
-that copies equal an init.
+"""Properties of the stand-in that the recordings don't show: its refusals, the leases that it
+extends, and that copies equal an init.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def test_a_copy_is_what_init_leaves(dialect: str, dolt_server: Server, tmp_path:
 
 
 def test_it_offers_only_what_is_recorded() -> None:
-    """Each command has a recorded one; ``blocked`` stands in the recordings of readiness."""
+    """Each command has a recorded one. ``blocked`` is in the recordings of readiness."""
     words = {step["args"][0] for folder in recorded.trackers() for step in recorded.steps(folder)}
     for path in recorded.graphs():
         words |= {

@@ -26,9 +26,7 @@ def dialect_of(path: Path) -> str:
 
 
 def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Write the recorded rows as they stood; cells that the recording leaves out are empty or
-    zero.
-    """
+    """Write the recorded rows unchanged. Cells that the recording leaves out are empty or zero."""
     with (
         contextlib.closing(server.connect(bd.database, cursorclass=DictCursor)) as connection,
         connection.cursor() as cursor,

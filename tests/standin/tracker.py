@@ -153,7 +153,7 @@ class Tracker:
     def transaction(self) -> Iterator[None]:
         """One SQL transaction.
 
-        A conflict with somebody else's is the command's error: bd does not try again.
+        A conflict with another writer is the command's error: bd does not try again.
         """
         self.connection.begin()
         try:
@@ -167,7 +167,7 @@ class Tracker:
             raise
 
     def commit(self, message: str, tables: Iterable[str], author: str = AUTHOR) -> None:
-        """A Dolt commit of what these tables hold; none where that is nothing."""
+        """A Dolt commit of the changes in these tables. None if there are no changes."""
         for table in tables:
             with contextlib.suppress(pymysql.MySQLError):
                 self.run("CALL DOLT_ADD(%s)", [table])

@@ -1,8 +1,9 @@
-"""What a newer bd does to an older tracker at its first command: the recorded upgrades from 1.0.2.
+"""The actions of a newer bd on an older tracker at its first command: the recorded upgrades from
+1.0.2.
 
-``upgrade_to`` is for tests that need a history in which the schema changes. bd 1.2.2 leaves most
-of the migration uncommitted; the 1.3 line makes one commit for each migration, and leaves three
-tables uncommitted.
+``upgrade_to`` is for tests that need a history in which the schema changes. bd 1.2.2 leaves most of
+the migration uncommitted. The 1.3 line makes one commit for each migration, and leaves three tables
+uncommitted.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
-"""Real HTTP servers that answer as the real services do (asked of them; see docs/targets.md),
-and as broken ones might.
+"""Real HTTP servers that answer as the real services do, and as broken ones might.
+
+The real services were asked (docs/reference/target-answers.md).
 """

@@ -73,9 +73,9 @@ class AgentServiceStub(StubServer):
     def finish(
         self, job: str, status: str = "completed", *, exit_code: int | None = None, error: str = ""
     ) -> None:
-        """End a job; the next queued one starts.
+        """End a job, so that the next queued one starts.
 
-        'timeout' frees its slot though the agent would go on.
+        'timeout' frees its slot although the agent would continue.
         """
         assert status in ENDED, status
         with self._lock:

@@ -1,5 +1,5 @@
-"""A stub of BeadBoard (20f07e9): the two routes that we use, its checks in their order, its
-cache, and the ways in which it fails open.
+"""A stub of BeadBoard (20f07e9): the two routes that dolt_watch uses, its checks in their order,
+its cache, and the ways in which it fails open.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What the stubs have in common: a server on a free loopback port, a record of what it was
-asked, and answers by script.
+"""Shared parts of the stubs: a server on a free loopback port, a record of its requests, and
+scripted answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DRIP = 0.02
 
 
 def dead_port() -> int:
-    """A loopback port on which nobody listens."""
+    """A loopback port without a listener."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -72,10 +72,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Scripted:
-    """What to do with the next request instead of the usual:
-
-    ``what`` is a status, or a word of ``WORDS``.
-    """
+    """Script the next request: ``what`` is a status, or a word of ``WORDS``."""
 
     what: int | str
     body: Any = b""
@@ -168,7 +165,7 @@ class StubServer:
         assert not self.errors, self.errors
 
     def stop(self) -> None:
-        """Nobody is there any more."""
+        """Nothing listens any more."""
         self.release()
         self._server.shutdown()
         self._server.server_close()

@@ -76,7 +76,7 @@ class Workspace:
         return done.stdout.strip()
 
     def close(self, bead: str, *arguments: str) -> str:
-        """The agent closes its bead. bd 1.3 lets nobody but the assignee do that."""
+        """The agent closes its bead. bd 1.3 allows only the assignee to do that."""
         return self.run("close", bead, *arguments, actor="agent")
 
     def create(self, title: str, *arguments: str, actor: str = "") -> str:

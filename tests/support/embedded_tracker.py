@@ -1,5 +1,6 @@
-"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger; the
-target is an object that answers as told.
+"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger.
+
+The target is an object with scripted answers.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Light:
         self.receivers: dict[str, Any] = {}
 
     def listen(self, receiver: Any) -> None:
-        """Decisions that go wrong are told to it."""
+        """Receives notices of failed decisions."""
         self.receivers["ops"] = receiver
         self.settings = replace(self.settings, notify=Notify("ops"))
 
@@ -112,7 +113,7 @@ class Light:
         return loop.tick(Scope(dispatch=dispatch, reap=reap))
 
     def sql(self, *texts: str, author: str = "ann <ann@test>") -> str:
-        """Statements of somebody else, and one commit of them; its hash."""
+        """Statements of another writer, and one commit of them. Returns its hash."""
         with self.engine.transaction() as tx:
             for text in texts:
                 tx.execute(text)

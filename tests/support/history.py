@@ -35,11 +35,11 @@ def clock(text: str) -> datetime:
 
 
 Deeds = dict[str, Any]
-"""What people and agents do, and when: 'HH:MM:SS' → a function of the history."""
+"""The actions of users and agents: 'HH:MM:SS' → a function of the history."""
 
 
 class Now:
-    """A clock that stands where it was put; sleeping moves it."""
+    """A clock that keeps its time. Sleeping advances it."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -103,9 +103,8 @@ def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
 
 
 class History:
-    """Told from top to bottom:
-
-    ``at`` puts the clock, people and agents act, ``ticks`` runs the real loop.
+    """Read from top to bottom: ``at`` sets the clock, users and agents act, ``ticks`` runs the real
+    loop.
     """
 
     def __init__(

@@ -34,9 +34,8 @@ REKEY_DEPENDENCIES = (
     "ALTER TABLE dependencies ADD PRIMARY KEY (id)",
     "ALTER TABLE dependencies DROP COLUMN depends_on_id",
 )
-"""What bd 1.0.5 does to the key and the target of a dependency.
-
-Dolt only: SQLite changes no key.
+"""The changes of bd 1.0.5 to the key and the target of a dependency. Dolt only, since SQLite can't
+change a key.
 """
 
 

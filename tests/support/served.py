@@ -10,8 +10,10 @@ from pathlib import Path
 
 
 def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Status and words of ``/healthz`` of a ``run``, on any free port in place of the one that
-    its arguments name; then it is told to end, and must.
+    """Return status and text of ``/healthz`` of a ``run``, on any free port instead of the one in
+    its arguments.
+
+    Then it is stopped, and must end.
     """
     asked = [
         ("0" if before == "--port" else "127.0.0.1" if before == "--host" else each)

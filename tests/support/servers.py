@@ -53,9 +53,9 @@ class Choice:
 def choose(
     env: Mapping[str, str], which: Callable[[str], str | None], docker_answers: Callable[[], bool]
 ) -> Choice:
-    """Where the Dolt server of this run comes from.
+    """The source of this run's Dolt server.
 
-    Docker is asked last: that costs seconds where there is none.
+    Docker is checked last, because that takes seconds if it is missing.
     """
     if url := env.get("DOLT_WATCH_TEST_DATABASE"):
         return Choice(Source.GIVEN, url)
@@ -127,7 +127,7 @@ def unprivileged(why: str) -> NoReturn:
 
 
 def without(why: str) -> NoReturn:
-    """What a test needs is not here: skip it, or with CI=true fail."""
+    """A requirement of the test is missing: skip it, or fail with CI=true."""
     give_up(missing(os.environ, why))
 
 
@@ -165,7 +165,7 @@ class Server:
 
     address: ServerAddress
     data: Path | None = None
-    """Its data folder, where we started it ourselves."""
+    """Its data folder, if the tests started it."""
     pid: int = 0
     """Of its process, likewise: for tests that kill it."""
     program: str = ""
@@ -238,7 +238,7 @@ def own(address: ServerAddress) -> Server | None:
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """The session's server, stopped surely afterwards if we started it."""
+    """The session's server, which is stopped afterwards if the tests started it."""
     choice = choose(os.environ, shutil.which, docker_answers)
     if choice.source is Source.GIVEN:
         address = parse_url(choice.why)
@@ -284,7 +284,7 @@ def home(folder: Path) -> dict[str, str]:
 def start_dolt(
     program: str, folder: Path, *, port: int | None = None, config: str = ""
 ) -> Iterator[Server]:
-    """A Dolt server of our own on a loopback port, its data in ``folder``.
+    """A Dolt server on a loopback port, with its data in ``folder``.
 
     ``config``: YAML, added to listener and port.
     """
@@ -302,7 +302,7 @@ def start_dolt(
             check=True,
             capture_output=True,
         )
-    for attempt in range(3):  # somebody else may take the port in between
+    for attempt in range(3):  # Another process may take the port in between.
         number = port or free_port()
         arguments = ["--host", "127.0.0.1", "--port", str(number)]
         if config:

@@ -1,4 +1,4 @@
-"""A fork of the fork server is, for whoever runs it, the same as a start of Python."""
+"""A fork of the fork server behaves like a start of Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_exit_code_and_streams(way: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.startswith("dolt_watch "), done.stderr) == (0, True, "")
     done = forked.dolt_watch(["statu"], cwd=tmp_path, env=env(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "did you mean status?" in done.stderr
+    assert "Did you mean status?" in done.stderr
 
 
 def test_folder_environment_and_file(way: str, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_folder_environment_and_file(way: str, tmp_path: Path) -> None:
 
 def test_streams_together(way: str, tmp_path: Path) -> None:
     done = forked.dolt_watch(["statu"], cwd=tmp_path, env=env(tmp_path), stderr=subprocess.STDOUT)
-    assert (done.stderr, "did you mean" in done.stdout) == (None, True)
+    assert (done.stderr, "Did you mean" in done.stdout) == (None, True)
 
 
 def test_check_and_timeout(way: str, tmp_path: Path, doltlite_path: FileAddress) -> None:

@@ -1,4 +1,4 @@
-"""The references, made from the code, and the site.
+"""The reference pages, generated from the code, and the site.
 
-``python -m tools.docs`` writes; ``python -m tools.docs.site`` builds.
+``python -m tools.docs`` writes the pages, and ``python -m tools.docs.site`` builds the site.
 """

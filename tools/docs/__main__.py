@@ -1,4 +1,4 @@
-"""Write the references. ``--check``: write nothing, exit 1 where one is not up to date."""
+"""Write the reference pages. With ``--check``, only exit 1 if a page is out of date."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = {
 
 
 def stale() -> dict[Path, str]:
-    """Page → its text, where it is not what stands in the file."""
+    """Return the new text of each page that is out of date."""
     made = {FOLDER / f"{name}.md": page() for name, page in PAGES.items()}
     return {
         path: text
@@ -28,9 +28,10 @@ def stale() -> dict[Path, str]:
 
 
 def main(check: bool) -> int:
+    """Write or check the pages, and return the exit code."""
     for path, text in stale().items():
         if check:
-            sys.stderr.write(f"{path.name} is not up to date: make docs\n")
+            sys.stderr.write(f"{path.name} is out of date. Run `make docs`.\n")
             continue
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")

@@ -1,5 +1,5 @@
-"""docs/reference/ledger.md: from the migrations, whose columns say what they mean, and from the
-kinds of entries.
+"""docs/reference/ledger.md: from the comments of the migrations, and
+from the kinds of entries.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
 
-dolt_watch adds tables of its own to the tracker's database, and changes none of beads'. What it
-writes to beads' rows, as `bd` itself would, are `status`, `notes`, `started_at` and `updated_at`
-of
-`issues`, and rows of `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`, whose
-trailers say the same in short:
+dolt_watch adds tables of its own to the tracker's database, and changes no table of bd. Like `bd`
+itself, it sets `status`, `notes`, `started_at` and `updated_at` in rows of `issues`, and adds rows
+to `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`. Its trailers summarize the
+entry:
 
 ```sh
 dolt_watch log --bead bd-12 --format json
 bd sql "SELECT commit_hash, message FROM dolt_log WHERE committer = 'dolt-watch' LIMIT 5"
 ```
 
-Times are UTC. The tables are an interface for reading; write to none of them.
+Times are UTC. You can read the tables with SQL. Don't write to them.
 """
 COMMITTED = """## Tables that enter history
 
 They are committed, pushed and pulled with the tracker. `watch_decision` is append-only. Its
-primary key, (`bead_id`, `version`), is what makes a claim exclusive.
+primary key, (`bead_id`, `version`), makes a claim exclusive.
 """
 LOCAL = """## Tables that never enter history
 
-Rows of `dolt_ignore` keep them out. They are on one server and one branch; a clone lacks them, and
-`dolt_watch init` makes them anew. Whatever they hold is made from history again,
-but for claims whose worker died before the tick was done.
+Rows of `dolt_ignore` exclude them. They are on one server and one branch. A clone lacks them, and
+`dolt_watch init` makes them. Their content is rebuilt from history, except for claims whose worker
+died before the end of its tick.
 """
 KINDS = """## Kinds of entries
 
-A *decision* that meets another worker's is thrown away and decided anew. A *report* tells what
-happened outside, and is appended until it stands.
+A *decision* that conflicts with another worker's decision is discarded and planned again. A
+*report* (an outcome entry) records what happened outside. It is appended again until it is in
+history.
 """
 
 REASONS = """## `detail.reason_code`
 
-The code of `reason`: programs compare it, and the words of `reason` may change from release to
-release. An entry without it is from before the codes; its code follows from its
-text (`dolt_watch/core/model/reason_codes.py`). A claim and a `dispatched` have no reason.
+The code of `reason`, for programs. The text of `reason` may change with each release. Entries of
+early releases have no code; it follows from their text
+(`dolt_watch/core/model/reason_codes.py`). `claim` and `dispatched` have no reason.
 """
 
 

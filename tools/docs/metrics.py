@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md: from the registry itself."""
+"""docs/reference/metrics.md, from the metrics registry."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tools.docs.reading import GENERATED, code, table
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
 INTRO = """# Metrics
 
-`dolt_watch run --port 9464` serves them at `/metrics`, for Prometheus. A dashboard and alerts that
-use them: `cronjobs/monitoring/`. A histogram has `_bucket`, `_sum` and `_count`.
+`dolt_watch run --port 9464` serves Prometheus metrics at `/metrics`. `cronjobs/monitoring/`
+contains a dashboard and alerts. Each histogram has `_bucket`, `_sum` and `_count`.
 
-A good tick is one that would end a command with exit 0: no dispatch failed, no outcome is unknown,
-and the target is not down while beads wait; idle, busy and paused are good. After it, and
-only then, the last success is set and `DOLT_WATCH_PING_URL` is fetched. A replica that stands by,
-or does not reach the database, tells of no beads: sums over replicas count each bead once.
+A tick is successful if the same command would end with exit code 0: no dispatch failed, no outcome
+is unknown, and the target isn't down while beads wait. Idle, busy and paused ticks are successful.
+Only a successful tick sets the time of the last success, and fetches `DOLT_WATCH_PING_URL`. A
+standby replica, or one that can't reach the database, reports no beads, so sums over replicas
+count each bead once.
 """
 
 
@@ -26,7 +27,7 @@ def page() -> str:
         [
             GENERATED.format(source="`dolt_watch/telemetry/metrics.py`"),
             INTRO,
-            table(("metric", "type", "labels", "means"), _rows()),
+            table(("metric", "type", "labels", "meaning"), _rows()),
         ]
     )
 

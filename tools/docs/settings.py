@@ -1,4 +1,4 @@
-"""docs/reference/settings.md: from the settings' own dataclasses and their docstrings."""
+"""docs/reference/settings.md, from the dataclasses of the settings and their docstrings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from dolt_watch.config.converters import duration_text
-from dolt_watch.config.model import Notify, Settings
-from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.config.model import Links, Notify, Settings
+from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.targets import registry
 from dolt_watch.targets.settings import TargetSettings
@@ -30,23 +30,24 @@ TYPES = {
 HEAD = ("key", "type", "default", "meaning")
 INTRO = """# Settings
 
-Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder
-above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`) or as
-`--set KEY=VALUE`. Top-level keys, `[notify]`, and the URLs and secrets of targets also have
-environment variables. The later place wins: defaults, beads' own files and variables,
-`dolt_watch.toml`, environment, flags. `dolt_watch config` prints the values in effect, and where
-each value came from.
+`dolt_watch init --write-config` writes a complete, commented `dolt_watch.toml`. `dolt_watch config`
+prints the values in force and where each value came from.
 
-A variable is the key in capitals, with `DOLT_WATCH_` before it, and `_` for each `.` and `-`:
-`settle` is `DOLT_WATCH_SETTLE`, and `targets.hook.secret` is `DOLT_WATCH_TARGETS_HOOK_SECRET`. In
-`[targets.NAME]`, secrets and keys that end in `url` have one. An empty variable counts as not set.
-Unknown variables, keys and values are errors; the message names the place and the closest match.
-A variable for any other key of a rule or target is an error that names the key.
+Set a key in `dolt_watch.toml`, with `--set KEY=VALUE`, or in an environment variable. The file is
+searched in the working directory and the folders above it, next to `.beads/` and in it. `--config`
+and `DOLT_WATCH_CONFIG` name another file. Later sources win: defaults, bd's files and variables,
+`dolt_watch.toml`, environment, flags.
 
-A duration is a number with its unit: `90s`, `30m`, `2h`, `1h30m`. A list or table in `--set` is
-JSON. A relative path in the file is relative to the file. A
-secret stands in no file of settings and on no command line: it comes from its environment
-variable, or from the file that the key `KEY_file` names.
+The name of a variable is `DOLT_WATCH_` and the key in capitals, with `_` for each `.` and `-`:
+`settle` is `DOLT_WATCH_SETTLE`, and `targets.hook.secret` is `DOLT_WATCH_TARGETS_HOOK_SECRET`.
+Variables exist for top-level keys, `[notify]`, and the secrets and URLs of targets. An empty
+variable counts as not set. Unknown variables, keys and values are errors; the message names the
+source and the closest match.
+
+A duration is a number with its unit, such as `90s`, `30m`, `2h` or `1h30m`. In `--set`, lists and
+tables are JSON. A relative path in the file starts at the folder of the file. Secrets aren't
+allowed in the file or on a command line: use the environment variable, or set `KEY_file` to the
+path of a file that contains the secret.
 """
 
 
@@ -63,6 +64,7 @@ def page() -> str:
         table(HEAD, _rows(Rule, RULE)),
     ]
     parts += ["## `[notify]`\n", flat(Notify.__doc__) + "\n", table(HEAD, _rows(Notify, NOTIFY))]
+    parts += ["## `[links]`\n", flat(Links.__doc__) + "\n", table(HEAD, _rows(Links, LINKS))]
     parts += ["## `[targets.NAME]`\n", _TARGETS]
     common = {
         key: kind
@@ -83,10 +85,10 @@ def page() -> str:
 
 def _top() -> Iterator[tuple[str, str, str, str]]:
     url = (
-        "`dolt://user@host:port/database[/branch]`, or `doltlite:///path`. Named here,"
-        " metadata.json is not asked, nor its project id checked."
+        "`dolt://user@host:port/database[/branch]` or `doltlite:///path`. If set,"
+        " `.beads/metadata.json` isn't read, and its project ID isn't checked."
     )
-    yield "`database`", "text", "as bd finds it", url
+    yield "`database`", "text", "the database that bd uses", url
     yield from _rows(Settings, {key: kind for key, kind in TOP.items() if key != "database"})
 
 
@@ -98,7 +100,7 @@ def _rows(cls: type, keys: Mapping[str, str]) -> Iterator[tuple[str, str, str, s
 
 
 def _defaults(cls: type) -> dict[str, str]:
-    """Key → its default, of a dataclass or a NamedTuple."""
+    """Return the default of each key of a dataclass or NamedTuple."""
     if not is_dataclass(cls):
         return {name: _shown(value) for name, value in cls._field_defaults.items()}  # type: ignore[attr-defined]
     return {each.name: _default(each) for each in fields(cls)}
@@ -122,15 +124,14 @@ def _shown(value: Any) -> str:
 
 
 _PASSWORD = """
-The database's password comes from `DOLT_WATCH_PASSWORD`, else from the file that
-`DOLT_WATCH_PASSWORD_FILE` names, else as bd finds it: `BEADS_DOLT_PASSWORD`, then beads'
-credentials
-file. `DOLT_WATCH_DEBUG=1` shows the traceback of an error. `DOLT_WATCH_PING_URL` is fetched after
-each good tick ([metrics](metrics.md)).
+The database's password is the first that is set of `DOLT_WATCH_PASSWORD`, the file that
+`DOLT_WATCH_PASSWORD_FILE` names, `BEADS_DOLT_PASSWORD`, and bd's credentials file.
+`DOLT_WATCH_DEBUG=1` prints the traceback of an error. `DOLT_WATCH_PING_URL` is fetched after each
+successful tick ([metrics](metrics.md)).
 """
-_RULES = """Without any there is one, `[rules.agent]`, with the defaults. A bead belongs to the
+_RULES = """Without any rule, there is one named `agent` with the defaults. A bead belongs to the
 first rule in the file that it matches.
 """
-_TARGETS = """Who runs the beads. What each answer of theirs means: [targets](../targets.md).
-The name of a kind is also the name of a target that needs no table.
+_TARGETS = """A target runs the agents. [Targets](../targets.md) explains how dolt_watch interprets
+the answers of each kind. The name of a kind is also the name of a target that needs no table.
 """

@@ -85,7 +85,7 @@ def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
     if not bead.token:
         return Refusal(
             f"{name} is in progress, but dolt_watch did not dispatch it.",
-            f"When nobody works on it, run `bd update {name} --status open`.",
+            f"If no agent works on it, run `bd update {name} --status open`.",
         )
     if sending := _sending(found):
         return sending

@@ -104,7 +104,7 @@ class Candidates(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What was observed for the candidates."""
+    """Observations for the candidates."""
 
     capacity: Mapping[str, Capacity] = EMPTY
     """By target."""

@@ -131,7 +131,7 @@ _MORE = (
 class RecordedInputs(NamedTuple):
     """The recorded inputs.
 
-    ``now`` is None if they lack a time, so that the decision can't be computed again.
+    ``now`` is ``None`` if they lack a time, so that the decision can't be computed again.
     """
 
     now: datetime | None

@@ -19,8 +19,8 @@ class Verdict(StrEnum):
 class Capacity(NamedTuple):
     """The number of further runs that a target accepts now.
 
-    ``slots`` is None if the number is not known; ``why`` gives the reason. ``idle`` is evidence: it
-    is True only if the service itself said that nothing runs and nothing is queued.
+    ``slots`` is ``None`` if the number is not known; ``why`` has the reason. ``idle`` is evidence:
+    it is True only if the service itself said that nothing runs and nothing is queued.
     """
 
     slots: int | None

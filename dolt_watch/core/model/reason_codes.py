@@ -151,7 +151,7 @@ NOT_FOUND = "not found."
 
 
 def recorded_or_derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
-    """Return the recorded code, or the code that the text implies. None if there is none."""
+    """Return the recorded code, or the code that the text implies. None if it is missing."""
     code = CODES.get(str(detail.get("reason_code")))
     return code if code is not None else derived(kind, reason, detail)
 

@@ -54,8 +54,8 @@ class Rule:
     job runs. Default: twice the default of ``stale_after``.
     """
     on_stale: str = "block"
-    """What the reaper does with a stale bead: 'block', or 'requeue' up to ``max_attempts`` and then
-    block. Default 'block', as in the original reaper.
+    """How the reaper ends the attempt of a stale bead: 'block', or 'requeue' up to ``max_attempts``
+    and then block. Default 'block', as in the original reaper.
 
     'requeue' applies only if the agent has stopped. If the target reports the job as running, timed
     out, completed or in error, and can't prove that it is dead, the bead is blocked instead.

@@ -110,8 +110,8 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
 
 def _row_events(
     row: RowChange,
-    theirs: tuple[str, ...],
-    ours: bool,
+    foreign: tuple[str, ...],
+    has_entries: bool,
     facts: RuleMatch | None,
     changes: CommitChanges,
     rules: Sequence[Rule],
@@ -120,8 +120,8 @@ def _row_events(
 
     Args:
         row: The row change.
-        theirs: The columns that other writers changed.
-        ours: Whether the commit contains entries about the bead.
+        foreign: The columns that other writers changed.
+        has_entries: Whether the commit contains entries about the bead.
         facts: The rules under which the row matches and runs.
         changes: The commit.
         rules: The rules.
@@ -135,8 +135,8 @@ def _row_events(
             EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row
         )
         return
-    if not theirs:
-        if not ours:
+    if not foreign:
+        if not has_entries:
             yield from _computed(row, changes, rules)
         return
     assert facts is not None
@@ -145,13 +145,13 @@ def _row_events(
     # Rows that a commit of dolt_watch included or adopted have another writer, whose name is not
     # known.
     who = UNKNOWN_WRITER if changes.author == "dolt-watch" else changes.author
-    renamed = theirs == ("id",)  # A new id alone is no sign of life.
+    renamed = foreign == ("id",)  # A new id alone is no sign of life.
     sign = (
         None
         if renamed
-        else ActivitySignal(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+        else ActivitySignal(at, ", ".join(foreign), row.who or who, commit, _off(own, at))
     )
-    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
+    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=foreign, row=row)
 
 
 def _origin(

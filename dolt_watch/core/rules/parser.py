@@ -231,7 +231,7 @@ class Expression:
             )
             said = told["description"].split(" for <class")[0]
             self.fail(f"Syntax error: {said}.", at, "Write one boolean SQL expression.")
-        # If the text begins with ELSE there is no tree, and if it begins with + the tree is None.
+        # No tree if the text begins with ELSE, and ``None`` if it begins with +.
         tree = next(iter(trees), None)
         if tree is None:
             self.fail("Syntax error.", tokens[0].start, "Write one boolean SQL expression.")
@@ -263,13 +263,11 @@ class Expression:
             )
         if isinstance(node, exp.Column):
             if not isinstance(node.this, exp.Identifier) or node.name.lower() not in known:
-                near = get_close_matches(node.name.lower(), known, 1)
-                fix = (
-                    f"Did you mean {known[near[0]]}?"
-                    if near
-                    else f"The columns of issues are: {', '.join(sorted(self.columns))}"
+                self.fail(
+                    f"The table issues has no column {node.name}.",
+                    at,
+                    self._column_fix(node, known),
                 )
-                self.fail(f"The table issues has no column {node.name}.", at, fix)
             node.this.set("this", known[node.name.lower()])
         elif isinstance(node, COMPARISONS):
             for operand in node.iter_expressions():
@@ -301,6 +299,16 @@ class Expression:
             self.fail(
                 "SUBSTRING requires two or three arguments.", at, "Write SUBSTRING(column, 1, 3)."
             )
+
+    def _column_fix(self, node: Any, known: Mapping[str, str]) -> str:
+        """Return the fix for an unknown column, which may be text without its quotes."""
+        near = get_close_matches(node.name.lower(), known, 1)
+        column = f"Did you mean {known[near[0]]}?" if near else ""
+        # In `assignee = agent`, the value is usually text. In `agent = assignee`, it is a column.
+        if isinstance(node.parent, COMPARISONS) and node.parent.this is not node:
+            text = node.name.replace("'", "''")
+            return f"Put text in quotes: '{text}'. {column}".rstrip()
+        return column or f"The columns of issues are: {', '.join(sorted(self.columns))}"
 
     def _need_boolean(self, node: Any) -> None:
         if not self._is_boolean(node):

@@ -374,6 +374,7 @@ def lock_name(database: str, branch: str) -> str:
     name = f"dolt_watch:{database}:{branch}"
     if len(name.encode()) <= LOCK_LENGTH:
         return name
+    # Late: only long names are hashed.
     import hashlib
 
     return "dolt_watch:" + hashlib.sha256(name.encode()).hexdigest()[: LOCK_LENGTH - 11]

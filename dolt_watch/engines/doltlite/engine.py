@@ -391,6 +391,7 @@ class DoltLiteEngine:
     def try_acquire_leadership(self) -> bool:
         """By a file beside the database, locked as long as this process lives."""
         if self._lead is None:
+            # Late: few commands need the lock.
             import fcntl
 
             file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - held open: closing gives the lock up
@@ -407,6 +408,7 @@ class DoltLiteEngine:
 
     def leader(self) -> Leader | None:
         """Its host stands in the locked file; when it last asked anything, nothing tells."""
+        # Late: few commands need the lock.
         import fcntl
 
         try:

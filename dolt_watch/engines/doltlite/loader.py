@@ -32,6 +32,7 @@ def load_sqlite3() -> ModuleType:
             ) from error
         finally:
             os.environ.pop(MARKER, None)  # not for our children
+    # Late: doltlite must be loaded before sqlite3.
     import sqlite3
 
     if not version(sqlite3):

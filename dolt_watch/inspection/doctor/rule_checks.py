@@ -57,6 +57,7 @@ def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
     """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an
     index serves.
     """
+    # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
 
     served = (exp.EQ, exp.NullSafeEQ, exp.In, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.Is)

@@ -1,35 +1,55 @@
-"""Reads what a report shows. History is folded once: who asks again folds only what is new."""
+"""Reads what a report shows.
+
+History is applied once: the next report of the same collector applies only new commits, and asks
+only for titles and entries that it does not have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from dolt_watch.beads import feed_query
 from dolt_watch.controller.loop import ControlLoop
-from dolt_watch.core.model import Capacity, EntryKind
+from dolt_watch.core.model import Capacity, EntryKind, LedgerEntry
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history.reader import HistoryReader, find_line
+from dolt_watch.inspection.report.bead_view import conditions_of
 from dolt_watch.inspection.report.lanes import LaneBuilder
-from dolt_watch.inspection.report.view_model import Report, build_report
-from dolt_watch.inspection.status import Status, collect_status
+from dolt_watch.inspection.report.view_model import (
+    FINISHED,
+    BeadFacts,
+    Place,
+    Report,
+    build_report,
+)
+from dolt_watch.inspection.status import Status, collect_status, read_titles
+from dolt_watch.inspection.why.conditions import evaluate_rule
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
 from dolt_watch.sanitize import sanitize
 
 TITLE = 120
 """Characters of a bead's title that are shown."""
+CONDITIONS = 50
+"""Maximum number of beads whose conditions a file contains: each costs some queries. `dolt_watch
+why` and the live page have those of all beads."""
 REBUILDING = frozenset({EntryKind.RESYNC, EntryKind.REPROCESS})
 
 
 class ReportCollector:
-    """Keeps what it folded between reports, and no connection."""
+    """Keeps lanes, entries and titles between reports, and no connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place or Place()
         self._history: LaneBuilder | None = None
         self._under: SettingsVersion | None = None
+        self._entries: dict[tuple[str, int], LedgerEntry] = {}
+        self._entries_since: datetime | None = None
+        self._facts: dict[str, BeadFacts] = {}
 
     def report(
         self,
@@ -39,40 +59,58 @@ class ReportCollector:
         only: Collection[str] = (),
         capacity: Callable[[str], Capacity] | None = None,
     ) -> Report:
-        """``begin``: of the span, by the database's clock.
+        """Return the report of a span.
 
-        ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of
-        ``status``.
+        Args:
+            loop: Reads only.
+            engine: The database.
+            begin: Returns the begin of the span, given the database's time.
+            only: The only beads to show; empty: all.
+            capacity: Asks a target; None asks none.
+
+        Raises:
+            DoltWatchError: As ``collect_status`` does.
         """
         now = collect_status(loop, engine, capacity)
-        history = self._folded(loop, engine, now)
+        history = self._read_history(loop, engine, now)
         since = begin(now.now)
-        told = read_entries(engine, since=since)
+        entries = self._read_ledger(engine, since)
         shown = {
             *history.lanes,
             *(bead.bead for bead in now.beads),
-            *(entry.bead for entry in told),
+            *(entry.bead for entry in entries),
         }
-        titles = dict(titles_of(engine, shown & set(only) if only else shown))
-        return build_report(history, now, told, titles, loop.policy.rules, since, only)
+        self._read_facts(engine, shown & set(only) if only else shown)
+        return build_report(
+            history, now, entries, self._facts, loop.policy.rules, since, only, self.place
+        )
 
-    def prune(self, now: Report) -> None:
-        """What ended before the span of that report is not asked for again."""
+    def prune(self, shown: Report) -> None:
+        """Forget what ended before the span of that report: the next one does not begin earlier."""
         if self._history is not None:
-            self._history.forget(now.since, {(entry.bead, entry.version) for entry in now.entries})
+            kept = {(entry.bead, entry.version): entry for entry in shown.entries}
+            self._entries, self._entries_since = kept, shown.since
+            self._history.forget(shown.since, kept.keys())
+            beads = {row.bead for row in shown.rows} | {entry.bead for entry in shown.entries}
+            self._facts = {bead: facts for bead, facts in self._facts.items() if bead in beads}
 
-    def _folded(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+    # -- history --------------------
+
+    def _read_history(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
         history = self._history
-        if history is None or not self._goes_on(engine, history, now.head):
-            self._history = None  # a half-folded one must not be taken up again
-            self._history = history = self._whole(loop, engine, now)
+        if history is None or not self._continued(engine, history, now.head):
+            # If reading fails halfway, the next report must not continue a half-read history.
+            self._history = None
+            self._entries_since = None
+            self._facts = {}
+            self._history = history = self._read_whole_history(loop, engine, now)
         return history
 
-    def _whole(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+    def _read_whole_history(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
         past = HistoryReplayer(engine, loop.policy, now.head)
         begin = past.first_replayable_commit()
         made = now.state.made
-        if begin is None:  # nothing decided yet: from where the watcher began
+        if begin is None:  # nothing was decided yet: begin where the watcher began
             begin = made if made and engine.is_ancestor(made, now.head) else now.head
         self._under = past.settings_at(begin)
         commit = engine.commit_of(begin)
@@ -84,9 +122,9 @@ class ReportCollector:
             self._under = step.settings
         return history
 
-    def _goes_on(self, engine: Engine, history: LaneBuilder, head: str) -> bool:
-        """What came since, folded on; False where the state was made anew in between, or history
-        was rewritten.
+    def _continued(self, engine: Engine, history: LaneBuilder, head: str) -> bool:
+        """Apply new commits. Return False if the state was rebuilt or history was rewritten in
+        between: the lanes then must be read again as a whole.
         """
         if history.commit == head:
             return True
@@ -101,14 +139,63 @@ class ReportCollector:
                 return False
             history.projection.apply(events)
             history.apply(commit.hash, changes, events, history.projection)
+            self._entries |= {(entry.bead, entry.version): entry for entry in changes.entries}
+            for row in changes.rows:
+                self._facts.pop(row.bead, None)
         return True
+
+    # -- ledger and titles --------------------
+
+    def _read_ledger(self, engine: Engine, since: datetime) -> list[LedgerEntry]:
+        """Return the entries since a time, newest first, as ``read_entries`` orders them."""
+        if self._entries_since is None or since < self._entries_since:
+            found = read_entries(engine, since=since)
+            self._entries = {(entry.bead, entry.version): entry for entry in found}
+            self._entries_since = since
+        kept = [entry for entry in self._entries.values() if entry.at >= since]
+        kept.sort(key=lambda entry: (entry.bead, -entry.version))
+        kept.sort(key=lambda entry: entry.at, reverse=True)
+        return kept
+
+    def _read_facts(self, engine: Engine, beads: Collection[str]) -> None:
+        missing = sorted(beads - self._facts.keys() - {""})
+        self._facts |= dict.fromkeys(missing, BeadFacts())  # a deleted bead has no row
+        self._facts |= dict(facts_of(engine, missing))
+
+
+def facts_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, BeadFacts]]:
+    """Yield beads and their titles and priorities, as they are now."""
+    for bead, (title, priority) in read_titles(engine, beads).items():
+        yield bead, BeadFacts(sanitize(title, TITLE), priority)
 
 
 def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """As they are now: bead, title."""
-    for part in chunks(sorted(beads), 500):
-        marks = ", ".join("?" * len(part))
-        for bead, title in engine.query(
-            f"SELECT id, title FROM issues WHERE id IN ({marks})", part
-        ):
-            yield bead, sanitize(title or "", TITLE)
+    """Yield beads and their titles, as they are now."""
+    for bead, facts in facts_of(engine, beads):
+        yield bead, facts.title
+
+
+def read_conditions(
+    loop: ControlLoop, engine: Engine, report: Report, limit: int = CONDITIONS
+) -> dict[str, Any]:
+    """Return the conditions of the first open beads, as ``why`` has them.
+
+    Args:
+        loop: Reads only. Its targets are asked for their capacity once.
+        engine: The database.
+        report: Of which beads are taken in the order of its rows.
+        limit: Maximum number of beads.
+    """
+    rows = [one for one in report.rows if one.group != FINISHED][:limit]
+    if not rows:
+        return {}
+    snapshot = snapshot_now(loop, rows[0].bead)
+    columns = engine.columns("issues")
+    rules = {rule.name: rule for rule in snapshot.policy.rules}
+    return {
+        one.bead: conditions_of(
+            [evaluate_rule(engine, rules[one.rule], one.bead, snapshot, columns)]
+        )
+        for one in rows
+        if one.rule in rules and one.bead in snapshot.state.beads
+    }

@@ -1,6 +1,7 @@
-"""Writes a page: one file that asks nobody for anything.
+"""Writes a page: one file that contains all it needs.
 
-``render(kind, data)`` takes ``templates/<kind>.html``; parts.html holds what pages share.
+``render(kind, given)`` takes ``templates/<kind>.html``. A page's scripts and styles are files of
+``templates/``, and uPlot, which draws the charts (``templates/vendor/``, its license beside it).
 """
 
 from __future__ import annotations
@@ -10,93 +11,88 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import orjson
 
 from dolt_watch import __version__
-from dolt_watch.core.model import LedgerEntry
-from dolt_watch.inspection.report import charts, view_model
-from dolt_watch.inspection.report.view_model import Lane, Report
+from dolt_watch.inspection.report.payload import payload
+from dolt_watch.inspection.report.view_model import FINISHED, Report
 from dolt_watch.inspection.report.what_if import page_context
-from dolt_watch.inspection.status import BeadStatus
 from dolt_watch.timestamps import format_span, iso
 
-LANES = 30
-"""Lanes shown at first, and with each 'show more'."""
+LISTED = 100
+"""Maximum number of open beads that the page lists for a browser without JavaScript."""
+LIBRARY = "vendor/uPlot.js"
 
 
-def render(kind: str, given: Any, refresh: int = 0) -> str:
-    """``kind``: one of ``KINDS``; ``given``: what it is of.
+class _Kind(NamedTuple):
+    context: Callable[[Any], dict[str, Any]]
+    """Returns what the template is given; ``payload`` is the data for the script."""
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
 
-    ``refresh``: seconds after which an open page asks again where it came from; 0: it never
-    does.
+
+def render(
+    kind: str,
+    given: Any,
+    refresh: int = 0,
+    *,
+    data: bytes | None = None,
+    views: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a page.
+
+    Args:
+        kind: 'report' or 'whatif'.
+        given: The report, or the what-if that was compared.
+        refresh: Seconds after which an open page asks the server for changes; 0: it never asks.
+        data: The data as JSON, if the caller has it already.
+        views: Bead → its conditions (``bead_view``), for a file.
     """
-    shown = KINDS[kind](given)
-    return (
-        _environment()
-        .get_template(f"{kind}.html")
-        .render(
-            **shown | {"payload": _payload(shown["payload"])},
-            refresh=refresh,
-            policy=_policy(refresh),
-            style=_text("page.css"),
-            script=_text("page.js"),
-            version=__version__,
-        )
+    what = _KINDS[kind]
+    context = what.context(given)
+    found = context.pop("payload")
+    text = data if data is not None else orjson.dumps(found())
+    scripts = _scripts(what.scripts)
+    page = _environment().get_template(f"{kind}.html")
+    return page.render(
+        **context,
+        payload=_escaped(text.decode()),
+        views=_escaped(orjson.dumps(dict(views)).decode()) if views else "",
+        refresh=refresh,
+        policy=_policy(scripts, refresh),
+        style=_joined(what.styles),
+        scripts=scripts,
+        version=__version__,
     )
 
 
 def _report_context(report: Report) -> dict[str, Any]:
-    until = report.now.now
-    waiting = [(depth.at, depth.waiting) for depth in report.depths]
-    flying = [(depth.at, depth.under_way) for depth in report.depths]
-    scale = charts.scale(
-        report.since, until, [value for _, value in (*waiting, *flying, *report.slots)]
-    )
     return {
         "report": report,
-        "now": report.now,
-        "span": until - report.since,
-        "numbers": view_model.headline(report),
-        "waited": view_model.wait_durations(report),
-        "ran": view_model.run_durations(report),
-        "failures": view_model.failures(report),
-        "ticks": charts.ticks(report.since, until),
-        "top": scale.top,
-        "height": charts.HEIGHT,
-        "width": charts.WIDTH,
-        "chart": {
-            "waiting": charts.area(waiting, scale),
-            "flying": charts.line(flying, scale),
-            "slots": charts.line(report.slots, scale),
-        },
-        "peak": max((depth.waiting for depth in report.depths), default=0),
-        "busiest": max((depth.under_way for depth in report.depths), default=0),
-        "payload": {
-            "since": charts.seconds(report.since),
-            "now": charts.seconds(report.now.now),
-            "cap": LANES,
-            "lanes": [_lane(lane) for lane in report.lanes],
-            "queue": [_standing(bead, report) for bead in report.now.beads],
-            "audit": [_entry(entry, report) for entry in report.entries],
-        },
+        "open": [row for row in report.rows if row.group != FINISHED][:LISTED],
+        "payload": lambda: payload(report),
     }
 
 
 def _what_if_context(compared: Any) -> dict[str, Any]:
+    context = page_context(compared)
+    data = context["payload"]
+    return {**context, "payload": lambda: data}
 
-    return page_context(compared)
 
-
-KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "report": _report_context,
-    "whatif": _what_if_context,
+_KINDS = {
+    "report": _Kind(
+        _report_context,
+        ("vendor/uPlot.css", "base.css", "report.css"),
+        ("common.js", "store.js", "lanes.js", "drawer.js", "report.js"),
+    ),
+    "whatif": _Kind(
+        _what_if_context, ("vendor/uPlot.css", "base.css", "whatif.css"), ("common.js", "whatif.js")
+    ),
 }
-"""Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the
-script draws from.
-"""
 
 
 @cache
@@ -117,71 +113,34 @@ def _text(name: str) -> str:
     return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(refresh: int) -> str:
-    """Only our own script runs, and nothing is fetched: whatever a title says, and should we
-    ever fail to escape it.
+def _joined(names: tuple[str, ...]) -> str:
+    return "\n".join(_text(name) for name in names)
+
+
+@cache
+def _scripts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts of the script elements: the library, and the page's own files in one."""
+    own = "\n".join(_text(name).replace('"use strict";\n', "", 1) for name in names)
+    return (_text(LIBRARY), f'"use strict";\n{own}')
+
+
+def _policy(scripts: tuple[str, ...], refresh: int) -> str:
+    """Return a policy that lets only the page's own scripts run, and nothing be fetched from
+    elsewhere, even if a title is ever not escaped.
     """
-    script = base64.b64encode(hashlib.sha256(_text("page.js").encode()).digest()).decode()
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
     asks = "'self'" if refresh else "'none'"
     return (
-        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; img-src"
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src"
         f" data:; connect-src {asks}; base-uri 'none'; form-action 'none'"
     )
 
 
-def _payload(drawn: Mapping[str, Any]) -> str:
-    """What the script draws lanes and tables from.
-
-    In JSON '<' may be written as an escape, so that no text ends the element.
-    """
-    text = orjson.dumps(drawn).decode()
+def _escaped(text: str) -> str:
+    """Return JSON that no text can use to end its element: '<' may be written as an escape."""
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _lane(lane: Lane) -> list[Any]:
-    return [
-        lane.bead,
-        lane.title,
-        [
-            [
-                one.phase,
-                charts.seconds(one.begin),
-                charts.seconds(one.end or one.begin),
-                one.why,
-                one.commit,
-                one.rule,
-                one.attempt,
-                one.job,
-            ]
-            for one in lane.stretches
-        ],
-    ]
-
-
-def _standing(bead: BeadStatus, report: Report) -> list[Any]:
-    title = report.titles.get(bead.bead, "")
-    return [
-        bead.bead,
-        title,
-        bead.phase,
-        charts.seconds(bead.since),
-        bead.rule,
-        bead.why or (bead.job and f"job {bead.job}"),
-    ]
-
-
-def _entry(entry: LedgerEntry, report: Report) -> list[Any]:
-    commit = report.commits.get((entry.bead, entry.version), "")
-    what = " ".join(part for part in (entry.job and f"job {entry.job}", entry.reason) if part)
-    return [
-        charts.seconds(entry.at),
-        entry.bead,
-        entry.version,
-        entry.kind.value,
-        entry.attempt,
-        entry.rule,
-        what,
-        commit,
-    ]

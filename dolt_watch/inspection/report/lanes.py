@@ -62,7 +62,7 @@ class LaneBuilder:
         """(bead, version) of an entry → the commit that it stands in."""
         self._last: dict[str, Bead] = {}
         for bead in projection.beads.values():
-            self._enter(bead, min(bead.since, at), "so it stood when this history begins")
+            self._enter(bead, min(bead.since, at), "state at the start of this history")
         self._sample(at)
 
     def apply(
@@ -212,7 +212,9 @@ class LaneBuilder:
 def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:
     """A running stretch, cut where silence passed the threshold."""
     cut = max(stretch.begin, silent_from)
-    silent = stretch._replace(phase=SILENT, begin=cut, why="no sign of life past `stale_after`")
+    silent = stretch._replace(
+        phase=SILENT, begin=cut, why="no sign of life for longer than `stale_after`"
+    )
     return [stretch._replace(end=cut), silent] if cut > stretch.begin else [silent]
 
 
@@ -249,4 +251,4 @@ def _ending(status: str | None, event: Event | None) -> tuple[str, str]:
     if event is not None and event.changed == ("renamed",):
         return LEFT, f"renamed to {event.other}"
     changed = ", ".join(event.changed) if event is not None and event.changed else "row"
-    return LEFT, f"no longer under its rule: {changed} changed{by}"
+    return LEFT, f"no longer matches its rule: {changed} changed{by}"

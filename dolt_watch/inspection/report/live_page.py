@@ -1,75 +1,289 @@
-"""The report as a page of ``dolt_watch run``: read-only, and never in the poll's way."""
+"""The report as pages of ``dolt_watch run``: read-only, and never in the way of the loop.
+
+| path | answer |
+|---|---|
+| ``/``, ``/bead/ID`` | the page |
+| ``/data.json`` | all data; ``?after=TAG``: only what changed since the answer with that tag |
+| ``/why.json?bead=ID`` | what ``dolt_watch why`` reports of a bead |
+"""
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
 
 from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.errors import DoltWatchError
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.history.revisions import head_commit
+from dolt_watch.inspection.report.bead_view import view_of
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.payload import payload
+from dolt_watch.inspection.report.view_model import Place, Report
+from dolt_watch.inspection.report.web import Request, Response, Route, plain
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
+from dolt_watch.inspection.why.explanation import explain
+from dolt_watch.targets.protocol import BeadTask, Target
 
-HttpResponse = tuple[int, str, bytes]
-
-SPAN = timedelta(days=1)
+SPAN = timedelta(days=7)
 AT_MOST_EVERY = 5.0
-"""Seconds between two computations, however many look."""
+"""Seconds between two computations, regardless of the number of viewers."""
 MAX_CPU_SHARE = 0.05
-"""No more than this part of the time is spent on computing: what takes long is computed more
-seldom.
-"""
+"""Maximum share of the time that is spent on computing: a long computation is repeated less
+often."""
 REFRESH = 10
 """Seconds after which an open page asks again."""
+CLOCKS = frozenset({"now", "since", "first"})
+"""Values that move with the clock. They are part of each answer, and alone no reason for a new
+tag."""
+MOVING = frozenset({"now", "since"})
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
 
 
-class _Live:
-    """Computed by whoever asks, in their thread, on a connection of its own: nobody asks,
-    nothing is read.
+class UnaskedTargets:
+    """Targets by name that are never asked: a viewer of the page causes no request to a target."""
+
+    def __call__(self, name: str) -> Target:
+        return _UnaskedTarget(name)
+
+
+class _UnaskedTarget:
+    timeout = 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def capacity(self) -> Capacity:
+        return Capacity(None, "not asked by the page")
+
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
+        return Refused("the page only reads")
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return JobReport(Verdict.UNKNOWN)
+
+    def close(self) -> None: ...
+
+
+class _Part(NamedTuple):
+    text: bytes
+    changed: int
+    """Generation in which the part last changed."""
+
+
+class Versions:
+    """Data in parts, each with the generation in which it last changed."""
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(4)
+        """Distinguishes this process from earlier ones, whose generations mean nothing here."""
+        self.generation = 0
+        self._clocks: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+        """The clocks of the last data."""
+        self._parts: dict[str, _Part] = {}
+        self._rows: dict[str, _Part] = {}
+        self._gone: dict[str, int] = {}
+        """Bead → generation in which its row disappeared."""
+
+    @property
+    def tag(self) -> str:
+        return f"{self.epoch}.{self.generation}"
+
+    def update(self, data: Mapping[str, Any]) -> None:
+        """Take new data: ``rows``, whose first value is the bead, and other parts."""
+        next_ = self.generation + 1
+        parts = {
+            name: self._part(self._parts.get(name), value, next_)
+            for name, value in data.items()
+            if name not in CLOCKS and name != "rows"
+        }
+        rows = {row[0]: self._part(self._rows.get(row[0]), row, next_) for row in data["rows"]}
+        gone = self._rows.keys() - rows.keys()
+        self._gone = {bead: at for bead, at in self._gone.items() if bead not in rows}
+        self._gone |= dict.fromkeys(gone, next_)
+        self._clocks = self._taken = {name: data[name] for name in data.keys() & CLOCKS}
+        self._parts, self._rows = parts, rows
+        changed = gone or any(one.changed == next_ for one in (*parts.values(), *rows.values()))
+        if changed:
+            self.generation = next_
+
+    def advance(self, elapsed: timedelta) -> None:
+        """Let time pass since the last data."""
+        seconds = round(elapsed.total_seconds())
+        moved = {name: self._taken[name] + seconds for name in self._taken.keys() & MOVING}
+        self._clocks = {**self._taken, **moved}
+
+    @staticmethod
+    def _part(before: _Part | None, value: Any, generation: int) -> _Part:
+        text = orjson.dumps(value)
+        return before if before is not None and before.text == text else _Part(text, generation)
+
+    def after(self, tag: str) -> bytes:
+        """Return the parts that changed after the answer with that tag; all for a foreign tag."""
+        epoch, _, number = tag.partition(".")
+        known = epoch == self.epoch and number.isdecimal() and int(number) <= self.generation
+        since = int(number) if known else -1
+        found = [b'"tag":' + orjson.dumps(self.tag), b'"whole":' + orjson.dumps(not known)]
+        found += [
+            b'"%s":%s' % (name.encode(), orjson.dumps(at)) for name, at in self._clocks.items()
+        ]
+        found += [
+            b'"%s":%s' % (name.encode(), part.text)
+            for name, part in self._parts.items()
+            if part.changed > since
+        ]
+        rows = [part.text for part in self._rows.values() if part.changed > since]
+        found.append(b'"rows":[' + b",".join(rows) + b"]")
+        if known:
+            gone = [bead for bead, at in self._gone.items() if at > since]
+            found.append(b'"gone":' + orjson.dumps(gone))
+        return b"{" + b",".join(found) + b"}"
+
+
+class LivePage:
+    """Computed by the thread of a request, on a connection of its own: without viewers, nothing
+    is read.
     """
 
     def __init__(
-        self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+        self,
+        connect: Callable[[], Engine],
+        make: Callable[[Engine], ControlLoop],
+        place: Place | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.connect, self.make = connect, make
-        self._gatherer: ReportCollector | None = None
+        self.connect, self.make, self.clock = connect, make, clock
+        self.collector = ReportCollector(place)
+        self.versions = Versions()
         self._lock = threading.Lock()
-        self._answer: HttpResponse = (503, "text/plain; charset=utf-8", b"starting\n")
         self._next = 0.0
+        self._error: Response | None = None
+        self.report: Report | None = None
+        """The last one."""
+        self._mark: object = None
+        """The input of the last report: commit, working set, saved state, minute."""
+        self._html: tuple[str, bytes] = ("", b"")
+        """Tag of the data, and the page that contains them."""
+        self._views: dict[str, tuple[float, Response]] = {}
 
-    def __call__(self) -> HttpResponse:
+    def routes(self) -> Mapping[str, Route]:
+        return {
+            "/": self.page,
+            "/bead/": self.page,
+            "/data.json": self.data,
+            "/why.json": self.why,
+        }
+
+    def page(self, request: Request) -> Response:
         with self._lock:
-            begun = time.monotonic()
-            if begun >= self._next:
-                self._answer = self._computed()
-                ended = time.monotonic()
-                self._next = ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
-            return self._answer
+            error = self._refresh()
+            if error is not None:
+                return error
+            tag = self.versions.tag
+            if self._html[0] != tag and self.report is not None:
+                whole = self.versions.after("")
+                html = render("report", self.report, refresh=REFRESH, data=whole)
+                self._html = (tag, html.encode())
+            return Response(200, HTML, self._html[1], tag)
 
-    def _computed(self) -> HttpResponse:
-        # Imported when somebody looks: a service that nobody looks at does without jinja2.
+    def data(self, request: Request) -> Response:
+        """Answer with the data. An answer that continues another one has no tag: the time in it
+        is new.
+        """
+        with self._lock:
+            error = self._refresh()
+            if error is not None:
+                return error
+            after = request.query.get("after", "")
+            tag = "" if after else self.versions.tag
+            return Response(200, JSON, self.versions.after(after), tag)
 
-        gatherer = self._gatherer = self._gatherer or ReportCollector()
+    def why(self, request: Request) -> Response:
+        """Answer with a bead's conditions and life; 404 if there is no such bead."""
+        bead = request.query.get("bead", "")
+        with self._lock:
+            now = self.clock()
+            self._views = {one: kept for one, kept in self._views.items() if kept[0] > now}
+            if bead not in self._views:
+                answer = self._explained(bead)
+                ended = self.clock()
+                pause = max(AT_MOST_EVERY, (ended - now) / MAX_CPU_SHARE)
+                self._views[bead] = ended + pause, answer
+            return self._views[bead][1]
+
+    def _refresh(self) -> Response | None:
+        """Compute again if that is due. Return the error of the last computation."""
+        begun = self.clock()
+        if begun >= self._next:
+            self._error = self._computed()
+            ended = self.clock()
+            self._next = ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
+        return self._error
+
+    def _computed(self) -> Response | None:
         try:
             engine = self.connect()
             try:
-                report = gatherer.report(self.make(engine), engine, lambda now: now - SPAN)
+                loop = self.make(engine)
+                # One query tells whether a row changed. Without a change, only the time of day can
+                # change the report: once a minute is often enough.
+                look = loop.looker.poll()
+                now = loop.clock.now(look.now)
+                minute = now.replace(second=0, microsecond=0)
+                mark = (look.head, look.hashes, look.saved, look.merging, minute)
+                if self.report is not None and mark == self._mark:
+                    self.versions.advance(now - self.report.now.now)
+                    return None
+                report = self.collector.report(loop, engine, lambda now: now - SPAN)
+                self._mark = mark
             finally:
                 engine.close()
         except DoltWatchError as error:
-            return 503, "text/plain; charset=utf-8", f"{error.message}\n".encode()
-        gatherer.prune(report)
-        return 200, "text/html; charset=utf-8", render("report", report, refresh=REFRESH).encode()
+            return plain(503, error.message)
+        self.collector.prune(report)
+        self.report = report
+        self.versions.update(payload(report))
+        return None
+
+    def _explained(self, bead: str) -> Response:
+        try:
+            engine = self.connect()
+            try:
+                loop = self.make(engine)
+                found = explain(
+                    engine, bead, head_commit(engine), partial(snapshot_now, loop, bead)
+                )
+                return Response(200, JSON, orjson.dumps(view_of(found)))
+            finally:
+                engine.close()
+        except SettingsError as error:
+            return plain(404, error.message)
+        except DoltWatchError as error:
+            return plain(503, error.message)
 
 
-def pages(
-    connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
-) -> Mapping[str, Callable[[], HttpResponse]]:
-    """Path → page, as ``telemetry.health.Server`` serves them.
+def routes(
+    connect: Callable[[], Engine],
+    make: Callable[[Engine], ControlLoop],
+    place: Place | None = None,
+) -> Mapping[str, Route]:
+    """Return the routes of the live page, as ``telemetry.health.Server`` serves them.
 
-    ``make``: a loop that acts on nothing.
+    Args:
+        connect: Opens a connection.
+        make: Returns a loop that only reads, with ``UnaskedTargets``.
+        place: The tracker.
     """
-    return {"/": _Live(connect, make)}
+    return LivePage(connect, make, place).routes()

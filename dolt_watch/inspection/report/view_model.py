@@ -1,165 +1,334 @@
-"""What the page shows, as plain data: from lanes, entries and the present. Pure."""
+"""The report's data: the present from ``status``, lanes from history, decisions from the ledger.
+Pure.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import NamedTuple
 
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.config.model import Links
+from dolt_watch.core.decisions.dispatch_policy import in_flight
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.model import EntryKind, LedgerEntry, Phase, Rule, entry_payloads
-from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.inspection.report.lanes import (
-    HELD_BACK,
-    SILENT,
-    UNDER_WAY,
-    LaneBuilder,
-    PhaseInterval,
-    split,
+from dolt_watch.core.model import Bead, LedgerEntry, Phase, Rule
+from dolt_watch.inspection.causes import Cause, group_causes
+from dolt_watch.inspection.report.attempts import Attempt, attempts_of
+from dolt_watch.inspection.report.figures import (
+    Figures,
+    Measured,
+    Timed,
+    all_ranges,
+    runs_of,
+    waits_of,
 )
-from dolt_watch.inspection.status import Status
-from dolt_watch.stats import DurationStats, QueueDepth
-from dolt_watch.timestamps import format_span
+from dolt_watch.inspection.report.lanes import SILENT, LaneBuilder, PhaseInterval, split
+from dolt_watch.inspection.status import BeadStatus, Status
+from dolt_watch.stats import QueueDepth
 
-WENT_WRONG = frozenset(
-    {
-        EntryKind.FAILED,
-        EntryKind.QUARANTINED,
-        EntryKind.STOPPED,
-        EntryKind.RETRY,
-        EntryKind.GIVE_UP,
-        EntryKind.UNKNOWN,
-        EntryKind.OVERDUE,
-        EntryKind.REAP,
-        EntryKind.REQUEUE,
-    }
-)
-BUCKETS = tuple(
-    timedelta(seconds=seconds)
-    for seconds in (10, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400)
-)
+MINUTE = timedelta(minutes=1)
+ATTENTION, RUNNING, QUEUE, FINISHED = "attention", "running", "queue", "finished"
+"""Groups of the table of beads, in this order."""
+GROUPS = {
+    Phase.QUARANTINED: ATTENTION,
+    Phase.UNKNOWN: ATTENTION,
+    Phase.HELD: ATTENTION,
+    Phase.CLAIMED: RUNNING,
+    Phase.RUNNING: RUNNING,
+    Phase.WAITING: QUEUE,
+    Phase.BACKOFF: QUEUE,
+}
 
 
-class Stat(NamedTuple):
-    label: str
-    value: int
-    note: str = ""
+class Place(NamedTuple):
+    """The tracker that a report is about."""
+
+    tracker: str = ""
+    """Name of the tracker."""
+    database: str = ""
+    """Address of its database, without user and password."""
+    links: Links = Links()
+
+
+class BeadFacts(NamedTuple):
+    """A bead's row as it is now."""
+
+    title: str = ""
+    priority: int | None = None
 
 
 class Lane(NamedTuple):
-    """A bead and where it stood in the span, oldest first."""
+    """A bead's phases in the span, oldest first. The last one may last."""
 
     bead: str
-    title: str
-    stretches: tuple[PhaseInterval, ...]
+    intervals: tuple[PhaseInterval, ...]
 
 
-class Bar(NamedTuple):
-    label: str
-    number: int
+class Row(NamedTuple):
+    """A bead of the table."""
+
+    bead: str
+    facts: BeadFacts
+    group: str
+    state: str
+    """A phase as ``status`` has it, 'silent', or how the bead left."""
+    rule: str
+    since: datetime
+    why: str
+    place: int | None
+    """Place in the queue of its rule; None if another reason keeps the bead waiting."""
+    attempt: int
+    job: str
+    gate: str
+    lane: tuple[PhaseInterval, ...]
+    attempts: tuple[Attempt, ...]
+    entries: tuple[LedgerEntry, ...]
+    """Entries that no interval shows, oldest first."""
 
 
-class Durations(NamedTuple):
-    """How long something took: the distribution, and its figures."""
+class RuleUse(NamedTuple):
+    """A rule and its slots."""
 
-    bars: tuple[Bar, ...]
-    stats: DurationStats
+    name: str
+    target: str
+    slots: int
+    used: int
+    held: str
+    """The reason that holds all waiting beads of the rule; '' if there is none."""
 
 
 class Report(NamedTuple):
     """Everything on the page."""
 
+    place: Place
     since: datetime
+    """Begin of the span that was asked for."""
+    first: datetime
+    """First event in the span."""
     now: Status
     only: tuple[str, ...]
-    """Shown are these beads; empty: all."""
+    """The only beads shown; empty: all."""
     begins: datetime
-    """Where the lanes begin: what was before it, nobody folded."""
-    titles: Mapping[str, str]
-    lanes: tuple[Lane, ...]
+    """Where the lanes begin: earlier history was not read."""
+    rules: tuple[RuleUse, ...]
+    rows: tuple[Row, ...]
+    ranges: tuple[Figures, ...]
+    causes: tuple[tuple[Cause, ...], ...]
+    """Of each range."""
     depths: tuple[QueueDepth, ...]
     slots: tuple[tuple[datetime, int], ...]
-    """Free slots, as a target said when a decision was made."""
+    """Free slots that targets reported when decisions were made."""
     entries: tuple[LedgerEntry, ...]
-    """Newest first, as ``log`` has them."""
+    """Newest first, as ``log --entries`` has them."""
     commits: Mapping[tuple[str, int], str]
+    """(bead, version) of an entry → its commit."""
+
+    def row(self, bead: str) -> Row | None:
+        return next((one for one in self.rows if one.bead == bead), None)
 
 
 def build_report(
     history: LaneBuilder,
     now: Status,
     entries: Sequence[LedgerEntry],
-    titles: Mapping[str, str],
+    facts: Mapping[str, BeadFacts],
     rules: Sequence[Rule],
     since: datetime,
     only: Collection[str] = (),
+    place: Place | None = None,
 ) -> Report:
-    """``entries``: those since ``since``. ``rules``: as they are now, for who is silent already."""
+    """Return the report.
+
+    Args:
+        history: All lanes, as far as history was read.
+        now: The present.
+        entries: Ledger entries since ``since``, newest first.
+        facts: Of each bead that the report may show.
+        rules: As they are set now.
+        since: Begin of the span.
+        only: The only beads to show; empty: all.
+        place: The tracker.
+    """
     shown = now._replace(beads=tuple(bead for bead in now.beads if not only or bead.bead in only))
-    depths = sorted(
-        (depth for depth in history.depths if depth.at <= now.now), key=lambda depth: depth.at
-    )
-    before = [depth._replace(at=since) for depth in depths if depth.at < since][-1:]
+    kept = tuple(entry for entry in entries if not only or entry.bead in only)
+    lanes = {one.bead: one.intervals for one in _lanes(history, now, rules, since, only)}
+    rows = tuple(_rows(lanes, shown, facts, kept, history.commits))
+    moments = [max(since, lane[0].begin) for lane in lanes.values()]
+    moments += [entry.at for entry in kept[-1:]]
+    first = min([*moments, now.now])
+    depths = _depths(history, now, since)
+    minute = _whole_minute(now.now)
+    ranges = all_ranges(_measured(rows, depths, kept), first, minute)
+    known = {*facts, *lanes}
     return Report(
+        place=place or Place(),
         since=since,
+        first=first,
         now=shown,
         only=tuple(only),
         begins=history.begins,
-        titles=titles,
-        lanes=tuple(_lanes(history, now, titles, rules, since, only)),
-        depths=tuple(before + [depth for depth in depths if depth.at >= since]),
+        rules=tuple(_rule_use(rule, now) for rule in rules),
+        rows=rows,
+        ranges=ranges,
+        causes=tuple(tuple(group_causes(kept, known, one.begin)) for one in ranges),
+        depths=depths,
         slots=tuple(_slots(entries)),
-        entries=tuple(entry for entry in entries if not only or entry.bead in only),
+        entries=kept,
         commits=history.commits,
     )
+
+
+def _whole_minute(now: datetime) -> datetime:
+    """Return the end of the minute: figures then change once a minute if no bead changes."""
+    return now.replace(second=0, microsecond=0) + MINUTE
+
+
+# -- lanes --------------------
 
 
 def _lanes(
     history: LaneBuilder,
     now: Status,
-    titles: Mapping[str, str],
     rules: Sequence[Rule],
     since: datetime,
     only: Collection[str],
 ) -> Iterator[Lane]:
-    """Whoever is with us first, then who was last."""
     silent = {
         bead.id: stale_at(bead, rule)
         for bead in now.state.beads.values()
         for rule in rules
         if rule.name == bead.rule and bead.phase is Phase.RUNNING and stale_at(bead, rule) < now.now
     }
-    lanes = []
-    for bead, stretches in history.lanes.items():
+    for bead, intervals in history.lanes.items():
         if only and bead not in only:
             continue
-        if bead in silent and stretches[-1].end is None and stretches[-1].phase == Phase.RUNNING:
-            stretches = [*stretches[:-1], *split(stretches[-1], silent[bead])]
+        if bead in silent and intervals[-1].end is None and intervals[-1].phase == Phase.RUNNING:
+            intervals = [*intervals[:-1], *split(intervals[-1], silent[bead])]
         kept = tuple(
-            clipped for one in stretches if (clipped := _clip(one, since, now.now)) is not None
+            clipped for one in intervals if (clipped := _clip(one, since, now.now)) is not None
         )
         if kept:
-            lanes.append(Lane(bead, titles.get(bead, ""), kept))
-    lanes.sort(key=lambda lane: lane.bead)
-    lanes.sort(key=lambda lane: lane.stretches[-1].begin, reverse=True)
-    lanes.sort(key=lambda lane: lane.bead not in now.state.beads)
-    yield from lanes
+            yield Lane(bead, kept)
 
 
-def _clip(stretch: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
-    """What reaches into the span, with its true beginning.
+def _clip(one: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
+    """Return the interval if it reaches into the span, with its true beginning.
 
-    A time past now is a clock's mistake, and shown at the end.
+    A time after ``now`` comes from a wrong clock, and is shown at the end.
     """
-    end = min(stretch.end or now, now)
+    if one.end is None:
+        return one._replace(begin=min(one.begin, now))
+    end = min(one.end, now)
     if end < since:
         return None
-    begin = min(stretch.begin, now)
-    return stretch._replace(begin=begin, end=max(begin, end))
+    begin = min(one.begin, now)
+    return one._replace(begin=begin, end=max(begin, end))
+
+
+# -- rows --------------------
+
+
+def _rows(
+    lanes: Mapping[str, tuple[PhaseInterval, ...]],
+    now: Status,
+    facts: Mapping[str, BeadFacts],
+    entries: Sequence[LedgerEntry],
+    commits: Mapping[tuple[str, int], str],
+) -> Iterator[Row]:
+    """Yield the beads of ``status`` in its order, then those that left, the latest first."""
+    own: dict[str, list[LedgerEntry]] = {}
+    for entry in reversed(entries):
+        own.setdefault(entry.bead, []).append(entry)
+    for bead in now.beads:
+        lane = lanes.get(bead.bead, ())
+        row = _open_row(bead, now.state.beads.get(bead.bead), lane)
+        yield _completed(row, facts, own.get(bead.bead, ()), commits)
+    here = {bead.bead for bead in now.beads}
+    left = [one for one in lanes.items() if one[0] not in here]
+    for id, lane in sorted(left, key=lambda one: (one[1][-1].begin, one[0]), reverse=True):
+        last = lane[-1]
+        row = Row(
+            bead=id,
+            facts=BeadFacts(),
+            group=FINISHED,
+            state=last.phase,
+            rule=last.rule,
+            since=last.begin,
+            why=last.why,
+            place=None,
+            attempt=last.attempt,
+            job=last.job,
+            gate="",
+            lane=lane,
+            attempts=(),
+            entries=(),
+        )
+        yield _completed(row, facts, own.get(id, ()), commits)
+
+
+def _open_row(bead: BeadStatus, state: Bead | None, lane: tuple[PhaseInterval, ...]) -> Row:
+    silent = bool(lane) and lane[-1].phase == SILENT and lane[-1].end is None
+    return Row(
+        bead=bead.bead,
+        facts=BeadFacts(),
+        group=GROUPS[Phase(bead.phase)],
+        state=SILENT if silent and bead.phase == Phase.RUNNING else bead.phase,
+        rule=bead.rule,
+        since=bead.since,
+        why=bead.why,
+        place=bead.place if not bead.gate else None,
+        attempt=bead.attempt,
+        job=bead.job,
+        gate=bead.gate,
+        lane=lane,
+        attempts=(),
+        entries=(),
+    )
+
+
+def _completed(
+    row: Row,
+    facts: Mapping[str, BeadFacts],
+    entries: Sequence[LedgerEntry],
+    commits: Mapping[tuple[str, int], str],
+) -> Row:
+    shown = {one.commit for one in row.lane}
+    made = {commits.get((one.bead, one.version), ""): one for one in entries}
+    return row._replace(
+        facts=facts.get(row.bead, BeadFacts()),
+        attempts=tuple(attempts_of(row.bead, row.lane, made)),
+        entries=tuple(entry for commit, entry in made.items() if commit not in shown),
+    )
+
+
+def _rule_use(rule: Rule, now: Status) -> RuleUse:
+    hold = now.rules.get(rule.name)
+    return RuleUse(
+        name=rule.name,
+        target=rule.target,
+        slots=rule.max_in_flight,
+        used=len(in_flight(now.state, rule)),
+        held=(hold.why or hold.gate) if hold is not None else "",
+    )
+
+
+# -- what the figures and charts are made of --------------------
+
+
+def _measured(
+    rows: Sequence[Row], depths: Sequence[QueueDepth], entries: Sequence[LedgerEntry]
+) -> Measured:
+    attempts = [one for row in rows for one in row.attempts if one.end is not None]
+    waits: list[Timed] = [one for row in rows for one in waits_of(row.lane)]
+    runs: list[Timed] = [one for row in rows for one in runs_of(row.lane)]
+    return Measured(attempts, waits, runs, depths, entries)
+
+
+def _depths(history: LaneBuilder, now: Status, since: datetime) -> tuple[QueueDepth, ...]:
+    depths = sorted((one for one in history.depths if one.at <= now.now), key=lambda one: one.at)
+    before = [one._replace(at=since) for one in depths if one.at < since][-1:]
+    return tuple(before + [one for one in depths if one.at >= since])
 
 
 def _slots(entries: Sequence[LedgerEntry]) -> Iterator[tuple[datetime, int]]:
@@ -167,99 +336,3 @@ def _slots(entries: Sequence[LedgerEntry]) -> Iterator[tuple[datetime, int]]:
         free = [one.slots for one in read_inputs(entry).capacity.values() if one.slots is not None]
         if free:
             yield entry.at, sum(free)
-
-
-def headline(report: Report) -> list[Stat]:
-    """Now: as ``status`` counts. In the span: as the exit code counts (``round.TickResult``)."""
-    phases = Counter(bead.phase for bead in report.now.beads)
-    done = TickResult()
-    for entry in report.entries:
-        done.count(entry.kind)
-
-    def now(label: str, *group: Phase) -> Stat:
-        parts = [
-            f"{phases[phase]} {phase.value}" for phase in group if phases[phase] and len(group) > 1
-        ]
-        return Stat(label, sum(phases[phase] for phase in group), ", ".join(parts))
-
-    return [
-        now("waiting", Phase.WAITING),
-        now("under way", *UNDER_WAY),
-        now("held back", *HELD_BACK),
-        Stat("dispatched", done.dispatched),
-        Stat(
-            "failed", done.failed, f"and {done.unknown} of unknown outcome" if done.unknown else ""
-        ),
-        Stat("reaped", done.reaped),
-    ]
-
-
-def wait_durations(report: Report) -> Durations | None:
-    """From matching its rule to being claimed."""
-    return _durations(
-        [
-            (here.end or here.begin) - here.begin
-            for lane in report.lanes
-            for here, after in pairwise(lane.stretches)
-            if here.phase == Phase.WAITING and after.phase == Phase.CLAIMED
-        ]
-    )
-
-
-def run_durations(report: Report) -> Durations | None:
-    """From the target's word to the end, silence included. What still runs is not counted."""
-    spans = []
-    for lane in report.lanes:
-        begun: datetime | None = None
-        for here in lane.stretches:
-            if here.phase in (Phase.RUNNING, SILENT):
-                begun = begun or here.begin
-            elif begun is not None:
-                spans.append(here.begin - begun)
-                begun = None
-    return _durations(spans)
-
-
-def _durations(spans: list[timedelta]) -> Durations | None:
-    if not spans:
-        return None
-    edges = [timedelta(), *BUCKETS, timedelta.max]
-    bars = []
-    for low, high in pairwise(edges):
-        label = f"up to {_round(high)}" if high < timedelta.max else f"over {_round(low)}"
-        bars.append(Bar(label, sum(low < span <= high or (not low and not span) for span in spans)))
-    while not bars[-1].number:
-        bars.pop()
-    while not bars[0].number:
-        bars.pop(0)
-
-    return Durations(tuple(bars), DurationStats.of(spans))
-
-
-def _round(span: timedelta) -> str:
-    return format_span(span).partition(" ")[0]
-
-
-def failures(report: Report, limit: int = 12) -> list[Bar]:
-    """Reasons, most frequent first; numbers that only count minutes are one reason."""
-    reasons = Counter(
-        f"{entry.kind.value}: {_same(entry)}"
-        for entry in report.entries
-        if entry.kind in WENT_WRONG
-    )
-    most = [Bar(reason, count) for reason, count in reasons.most_common(limit)]
-    rest = reasons.total() - sum(bar.number for bar in most)
-    return [*most, Bar("other reasons", rest)] if rest else most
-
-
-def _same(entry: LedgerEntry) -> str:
-    """The reason without what tells one bead's from another's: minutes, the job's name and
-    words.
-    """
-    if entry.reason_code is ReasonCode.NO_PROGRESS:
-        return "no sign of life"
-    if ended := entry_payloads.Reaped.decode(entry.detail).ended:
-        return f"its job ended {ended}"
-    if entry.kind is EntryKind.GIVE_UP:
-        return "outcome still unknown"
-    return entry.reason or "no reason given"

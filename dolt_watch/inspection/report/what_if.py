@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model.rule import Rule
-from dolt_watch.inspection.report import charts
+from dolt_watch.inspection.report import series
 from dolt_watch.replay.simulation import formatter
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.sanitize import sanitize
@@ -37,11 +37,10 @@ class ChangedSetting(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One number over time, in both tellings. The first two are SVG paths."""
+    """One number over time, as recorded and in the what-if."""
 
-    recorded: str
-    what_if: str
-    top: int
+    columns: list[list[Any]]
+    """Times in seconds, and the values of both from then on."""
     peaks: tuple[int, int]
 
 
@@ -54,6 +53,16 @@ def page_context(compared: Compared) -> dict[str, Any]:
     study = compared.study
     begins, ends = study.question.begins, study.question.ends
     before, after = (one.since(begins.date) for one in study.depths)
+    waiting = _chart(
+        study,
+        [(one.at, (one.waiting,)) for one in before],
+        [(one.at, (one.waiting,)) for one in after],
+    )
+    running = _chart(
+        study,
+        [(one.at, (one.under_way,)) for one in before],
+        [(one.at, (one.under_way,)) for one in after],
+    )
     return {
         "begins": begins,
         "ends": ends,
@@ -68,21 +77,13 @@ def page_context(compared: Compared) -> dict[str, Any]:
         "same": sum(pair.difference is None for pair in study.pairs),
         "pairs": len(study.pairs),
         "waits": bool(study.waiting),
-        "waiting": _chart(
-            study,
-            [(one.at, one.waiting) for one in before],
-            [(one.at, one.waiting) for one in after],
-        ),
-        "flying": _chart(
-            study,
-            [(one.at, one.under_way) for one in before],
-            [(one.at, one.under_way) for one in after],
-        ),
-        "ticks": charts.ticks(begins.date, ends.date),
-        "width": charts.WIDTH,
-        "height": charts.HEIGHT,
+        "waiting": waiting,
+        "running": running,
         "assumptions": [sanitize(line, LONGEST) for line in formatter.assumptions(study)],
         "payload": {
+            "begins": series.seconds(begins.date),
+            "ends": series.seconds(ends.date),
+            "charts": {"waiting": waiting.columns, "running": running.columns},
             "differs": list(_differs(compared)),
             "waits": [
                 [sanitize(bead), compared.titles.get(bead, ""), sanitize(why, LONGEST)]
@@ -125,12 +126,18 @@ def _text(value: object) -> str:
 
 
 def _chart(
-    study: WhatIfResult, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]
+    study: WhatIfResult,
+    recorded: Sequence[tuple[datetime, tuple[int]]],
+    what_if: Sequence[tuple[datetime, tuple[int]]],
 ) -> Chart:
-    values = [value for _, value in (*recorded, *what_if)]
-    scale = charts.scale(study.question.begins.date, study.question.ends.date, values)
-    peaks = max(value for _, value in recorded), max(value for _, value in what_if)
-    return Chart(charts.area(recorded, scale), charts.line(what_if, scale), scale.top, peaks)
+    ends = study.question.ends.date
+    points = series.thin(series.merge(recorded, what_if), ends)
+    if points:
+        points.append((ends, points[-1][1]))
+    times = [series.seconds(at) for at, _ in points]
+    columns = [list(column) for column in zip(*(values for _, values in points), strict=True)]
+    before, after = (max((one[0] for _, one in told), default=0) for told in (recorded, what_if))
+    return Chart([times, *columns], (before, after))
 
 
 def _differs(compared: Compared) -> Iterator[list[Any]]:
@@ -138,7 +145,7 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
         if pair.difference is None:
             continue
         times = [
-            charts.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)
+            series.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)
         ]
         kind = pair.difference.what.value.replace("-", " ")
         said = sanitize(formatter.describe(pair.difference), LONGEST)

@@ -22,7 +22,7 @@ from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import format_span, iso
 
 SCHEMA = 1
-"""Of the JSON; docs/replay.md describes it.
+"""Of the JSON; docs/reference/json.md describes it.
 
 What is added keeps the number, what changes its meaning raises it.
 """

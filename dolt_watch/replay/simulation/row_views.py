@@ -164,6 +164,7 @@ def rule_with_status(
     """The rule with this value in place of the column ``status``; without its queue order, which
     the rule itself answers.
     """
+    # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
 
     def put(node: Any) -> Any:

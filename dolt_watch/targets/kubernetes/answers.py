@@ -1,4 +1,7 @@
-"""The meaning of the API server's answers: the tables of docs/targets.md. Pure. Raises nothing."""
+"""The meaning of the API server's answers, by the tables in docs/reference/target-answers.md.
+
+Pure. Raises nothing.
+"""
 
 from __future__ import annotations
 
@@ -107,9 +110,7 @@ def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
 
 
 def running_tokens(exchange: HttpResult) -> list[str]:
-    """Return the tokens of the running Jobs in a Table.
-
-    None are returned if the answer isn't a Table.
+    """Return the tokens of the running Jobs in a Table. Empty if the answer isn't a Table.
 
     A token that can't be part of a name is left out, since dolt_watch makes none.
     """
@@ -225,6 +226,7 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
     """Return the time since the Job was created, by the API server's clock. 0 if it is not
     known.
     """
+    # Late: few answers contain a Retry-After date.
     from email.utils import parsedate_to_datetime
 
     try:

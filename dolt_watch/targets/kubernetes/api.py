@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
+from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure, ca_context
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.responses import parse_json
 
@@ -63,7 +63,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
         raise SettingsError(
             f"Target {name} has no namespace.",
             where=settings.origin("namespace"),
-            fix=f'[targets.{name}] namespace = "agents"',
+            fix=f'Set [targets.{name}] namespace = "agents".',
         )
     return Connection(server, namespace, token_file, ca_file)
 
@@ -169,8 +169,22 @@ class ApiClient:
         if self._caller is None or version != self._ca_version:
             self.close()
             self._ca_version = version
+            _check_ca(self.ca_file)
             self._caller = HttpClient(self.server, ca_file=self.ca_file)
         return self._caller
+
+
+def _check_ca(ca_file: Path | None) -> None:
+    """Raise OSError if the file contains no certificate."""
+    if ca_file is None:
+        return
+    # Late: only an API server with its own certificate needs it.
+    import ssl
+
+    try:
+        ca_context(ca_file)
+    except ssl.SSLError:
+        raise OSError(0, "it contains no certificate", str(ca_file)) from None
 
 
 def status_field(exchange: HttpResult, name: str) -> str:

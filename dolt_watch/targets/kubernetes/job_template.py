@@ -65,6 +65,7 @@ def read_job_template(path: Path, where: str) -> JobTemplate:
 
 def _parse(text: str, source: str) -> Any:
     try:
+        # Late: an optional dependency, for Job templates only.
         import yaml
     except ModuleNotFoundError:
         raise SettingsError(
@@ -79,7 +80,7 @@ def _parse(text: str, source: str) -> Any:
         line = f":{mark.line + 1}" if mark is not None else ""
         message = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise SettingsError(
-            f"The Job template isn't YAML: {message}", where=f"{source}{line}", fix=_FIX
+            f"The Job template isn't YAML: {message}.", where=f"{source}{line}", fix=_FIX
         ) from None
     except RecursionError:
         raise SettingsError(

@@ -57,6 +57,7 @@ def read_logs(api: ApiClient, job: str, *, follow: bool, timeout: float) -> Iter
 
 
 def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[bytes]:
+    # Late: httpx is slow to import, and an idle tick sends nothing.
     import httpx
 
     path = f"{api.core_path('pods')}/{quote(pod, safe='')}/log"

@@ -175,10 +175,7 @@ class KubernetesTarget:
         return report
 
     def live_tokens(self) -> list[str]:
-        """Return the tokens of this installation's running Jobs.
-
-        None are returned if that can't be asked.
-        """
+        """Return the tokens of this installation's running Jobs. Empty if that can't be asked."""
         return answers.running_tokens(self._list_jobs())
 
     def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
@@ -188,12 +185,14 @@ class KubernetesTarget:
             LookupError: There is no such Job.
             LogsUnavailable: Not allowed, or the connection broke.
         """
+        # Late: only `logs` reads output.
         from dolt_watch.targets.kubernetes.logs import read_logs
 
         return read_logs(self.api, job, follow=follow, timeout=self._look())
 
     def check(self) -> list[tuple[str, str]]:
         """Return the problems and their fixes, for `dolt_watch doctor`. Creates nothing."""
+        # Late: only `doctor` checks access.
         from dolt_watch.targets.kubernetes.access import find_problems
 
         return [
@@ -226,7 +225,7 @@ class KubernetesTarget:
         )
 
     def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
-        """Return the answer for the Job of this name. None if there is none."""
+        """Return the answer for the Job of this name. None if it is missing."""
         exchange = self._get(name, deadline)
         if is_missing(exchange):
             return None
@@ -267,9 +266,17 @@ class KubernetesTarget:
         return min(self.timeout, STATUS_TIMEOUT)
 
     def _list_jobs(self) -> HttpResult:
-        """List the Jobs of this installation as a Table: names and statuses without the objects."""
+        """List the Jobs of this installation that have not succeeded, as a Table without objects.
+
+        Finished Jobs are kept for ``keep_jobs``. The list is read for each dispatch, so the API
+        server leaves them out.
+        """
         selector = f"{names.INSTALLATION}={self._settings.installation}"
-        query = {"labelSelector": selector, "includeObject": "None"}
+        query = {
+            "labelSelector": selector,
+            "fieldSelector": "status.successful=0",
+            "includeObject": "None",
+        }
         path, timeout = self.api.jobs_path(), self._look()
         return self.api.request(
             "GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST

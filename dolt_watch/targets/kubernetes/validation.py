@@ -14,7 +14,7 @@ from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.templates import Template, read
+from dolt_watch.targets.templates import Template, read_template
 from dolt_watch.targets.validation import check_url, checked_timeout
 
 Manifest = Callable[[BeadTask, str], Mapping[str, Any]]
@@ -44,16 +44,17 @@ def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
 
 
 def _prompt(settings: KubernetesSettings) -> Template:
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files("dolt_watch.targets") / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
 def _check_connection(settings: KubernetesSettings) -> None:
     if settings.server:
-        fix = f'[targets.{settings.name}] server = "https://HOST:6443"'
+        fix = f'Set [targets.{settings.name}] server = "https://HOST:6443".'
         check_url(settings, "server", settings.server, fix=fix)
         parts = urlsplit(settings.server)
         if "@" in parts.netloc:
@@ -65,11 +66,19 @@ def _check_connection(settings: KubernetesSettings) -> None:
             raise _wrong(settings, "server", "must be https:// if a token is sent", fix)
     if settings.namespace and not names.is_job_name(settings.namespace):
         raise _wrong(
-            settings, "namespace", "isn't a valid name of a namespace", 'namespace = "agents"'
+            settings,
+            "namespace",
+            f"must be the name of a namespace, but is {settings.namespace!r}",
+            'Set namespace = "agents", for example.',
         )
     if not names.is_label(settings.installation):
         fix = "Use at most 63 letters, digits, '-', '_' and '.'."
-        raise _wrong(settings, "installation", "must be a label value", fix)
+        raise _wrong(
+            settings,
+            "installation",
+            f"must be a label value, but is {settings.installation!r}",
+            fix,
+        )
 
 
 def _check_pod(settings: KubernetesSettings) -> None:
@@ -98,7 +107,7 @@ def _check_pod(settings: KubernetesSettings) -> None:
                 settings,
                 "env",
                 "contains a name that a variable can't have",
-                'env = {NAME = "value"}',
+                'Set env = {NAME = "value"}.',
             )
     for secret in settings.env_from_secret:
         if not _NAME.fullmatch(secret):
@@ -108,17 +117,27 @@ def _check_pod(settings: KubernetesSettings) -> None:
             )
     if settings.service_account and not _NAME.fullmatch(settings.service_account):
         fix = "Write the name of a ServiceAccount in the namespace."
-        raise _wrong(settings, "service_account", "isn't a valid name of a ServiceAccount", fix)
+        raise _wrong(
+            settings,
+            "service_account",
+            f"must be the name of a ServiceAccount, but is {settings.service_account!r}",
+            fix,
+        )
     for key, quantities in (("requests", settings.requests), ("limits", settings.limits)):
         for quantity in quantities.values():
             if not _QUANTITY.fullmatch(quantity):
-                fix = f'{key} = {{cpu = "500m", memory = "1Gi"}}'
+                fix = f'Set {key} = {{cpu = "500m", memory = "1Gi"}}, for example.'
                 raise _wrong(settings, key, "contains a value that isn't a quantity", fix)
 
 
 def _check_limits(settings: KubernetesSettings) -> None:
     if settings.max_jobs < 1:
-        raise _wrong(settings, "max_jobs", "must be at least 1", "max_jobs = 10")
+        raise _wrong(
+            settings,
+            "max_jobs",
+            f"must be at least 1, but is {settings.max_jobs}",
+            "Set max_jobs = 10, for example.",
+        )
     for key, least, shown in (
         ("run_timeout", timedelta(seconds=1), "1s"),
         ("start_timeout", timedelta(seconds=1), "1s"),
@@ -128,8 +147,8 @@ def _check_limits(settings: KubernetesSettings) -> None:
             raise _wrong(
                 settings,
                 key,
-                f"must be at least {shown} and at most 366 days",
-                f'{key} = "{shown}"',
+                f"must be at least {shown} and at most 366 days, but is {getattr(settings, key)}",
+                f'Set {key} = "{shown}" or more.',
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dolt_watch.errors import SettingsError
@@ -16,12 +15,14 @@ if TYPE_CHECKING:
 
 def load_prompt(settings: LocalSettings) -> Template:
     """Return the prompt's template. Raises SettingsError."""
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
-    from dolt_watch.targets.templates import Template, read
+    # Late: jinja2 is slow to import, and few targets render a template.
+    from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
     return Template(text, "prompt.j2")
 
@@ -33,18 +34,28 @@ def check_settings(settings: LocalSettings) -> None:
         raise SettingsError(
             f"Target {name} has no program to run.",
             where=settings.origin("argv"),
-            fix=f'[targets.{name}] argv = ["claude", "-p", "--permission-mode", "acceptEdits"]',
+            fix=f'Set [targets.{name}] argv = ["claude", "-p"], for example.',
+        )
+    if any("\0" in argument for argument in settings.argv):
+        raise SettingsError(
+            f"Target {name}: argv contains a NUL character.",
+            where=settings.origin("argv"),
+            fix="Remove it.",
         )
     if settings.slots < 1:
         raise SettingsError(
             f"Target {name}: slots must be at least 1, but is {settings.slots}.",
             where=settings.origin("slots"),
-            fix=f"Set slots = 1 or more. To stop dispatching, run `dolt_watch pause {name}`.",
+            fix="Set slots = 1 or more. To stop dispatching, run `dolt_watch pause`.",
         )
-    for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
-        if getattr(settings, key) <= least:
+    numbers = {
+        "run_timeout": settings.run_timeout.total_seconds(),
+        "log_size": settings.log_size,
+    }
+    for key, number in numbers.items():
+        if number <= 0:
             raise SettingsError(
-                f"Target {name}: {key} must be more than 0.",
+                f"Target {name}: {key} must be more than 0, but is {number:g}.",
                 where=settings.origin(key),
                 fix=f"Remove {key} to use the default.",
             )

@@ -45,5 +45,9 @@ def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
             raise GitFailed(f"git {arguments[0]} didn't end within {timeout:g} s") from None
     if process.returncode != 0:
         said = errors.decode("utf-8", "replace").strip().splitlines()
-        raise GitFailed(said[-1] if said else f"git {arguments[0]} ended with {process.returncode}")
+        raise GitFailed(
+            said[-1].removeprefix("fatal: ")
+            if said
+            else f"git {arguments[0]} ended with {process.returncode}"
+        )
     return out.decode("utf-8", "surrogateescape").rstrip("\n")

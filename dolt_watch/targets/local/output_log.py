@@ -1,6 +1,6 @@
 """The agent's output on disk: limited and rotated.
 
-On a full disk, output is lost and the agent goes on.
+On a full disk, output is lost and the agent continues.
 
 Uses the standard library only, because the runner loads this file by its path.
 """

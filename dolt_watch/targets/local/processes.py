@@ -146,6 +146,7 @@ _LOADED: list[Any] = []
 def _libc() -> Any:
     """Return the C library. Raises ImportError if the interpreter was built without ctypes."""
     if not _LOADED:
+        # Late: only a runner needs prctl.
         import ctypes
 
         _LOADED.append(ctypes.CDLL(None, use_errno=True))

@@ -244,7 +244,7 @@ def _wait_and_copy(output: int, log: output_log.OutputLog) -> bool:
 def _copy(output: int, log: output_log.OutputLog, wait: bool = True) -> bool:
     """Copy one chunk.
 
-    Returns False at the end of the output; without ``wait`` also if there is none.
+    Returns False at the end of the output; without ``wait`` also if it is empty.
     """
     try:
         data = os.read(output, CHUNK)

@@ -1,4 +1,4 @@
-"""Removal of what ended runs left behind: empty worktrees, then logs."""
+"""Removal of unused worktrees and old logs of ended runs."""
 
 from __future__ import annotations
 

@@ -105,6 +105,7 @@ class Local:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
+        # Late: jinja2 is slow to import, and few targets render a template.
         from dolt_watch.targets.templates import TemplateRenderError
 
         began = time.monotonic()

@@ -75,6 +75,8 @@ class UsageLimits:
         self.patterns: list[re.Pattern[str]] = []
         for entry in entries:
             code = _EXIT.fullmatch(entry)
+            if code and int(code[1]) > 255:
+                raise InvalidPattern(f"the exit code of {entry!r} must be at most 255")
             if code:
                 self.codes.add(int(code[1]))
                 continue
@@ -87,7 +89,7 @@ class UsageLimits:
                     raise InvalidPattern(f"{entry!r} isn't a regular expression: {error}") from None
 
     def match(self, tail: str, code: int | None, lasted: timedelta) -> str:
-        """Return the line of the last output that names a limit. Returns '' if there is none.
+        """Return the line of the last output that names a limit. Returns '' if it is missing.
 
         The output of an agent that exits with 0 after a longer run is not searched, since its
         answer may quote such a message.

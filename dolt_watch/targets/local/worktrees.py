@@ -41,7 +41,7 @@ def resolve(repo: Path, base: str) -> str:
             repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}"
         )
     except GitFailed as error:
-        raise GitFailed(f"{base!r} names no commit of {repo}") from error
+        raise GitFailed(f"base {base!r} names no commit of {repo}") from error
 
 
 def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:

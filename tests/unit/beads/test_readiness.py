@@ -446,7 +446,7 @@ def oracle(graph: Graph, recursive: bool) -> set[str]:
 
 
 def without_wisps(graph: Graph) -> Graph:
-    """What history holds: no wisp, no dependency of a wisp, and no mark that is to be relied on."""
+    """The rows in history: no wisp, no dependency of a wisp, and no reliable mark."""
     beads = {
         id: bead._replace(is_blocked=0) for id, bead in graph.beads.items() if id.startswith("bd")
     }

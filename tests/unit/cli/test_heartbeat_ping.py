@@ -1,5 +1,5 @@
-"""A ping, metrics and status of a one-shot command: what is set wrongly is told before anything
-is done.
+"""A ping, metrics and status of a one-shot command: wrong settings are reported before anything is
+done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a command imports: a tick that runs every two minutes pays for no library of the views."""
+"""The imports of a command: a tick every two minutes must not import the libraries of the views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a command's words decides nothing: no reader, no stream, no such characters."""
+"""A failure of output changes no decision: no reader, no stream, no such characters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def unread() -> int:
-    """The writing end of a pipe that nobody reads."""
+    """The writing end of a pipe without a reader."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing

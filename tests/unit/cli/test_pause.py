@@ -45,7 +45,7 @@ def test_an_end_that_is_over_is_refused(cli: Commands) -> None:
     assert cli.run("pause", "--reason", "for ever").returncode == 0
     done = cli.run("pause", "--reason", "lunch", "--until", ago(cli, "-1 minute"))
     assert (done.returncode, cli.decisions()) == (2, 1)
-    assert "is not after now" in done.stderr
+    assert "--until must be in the future" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_it_says_until_when_and_what_it_replaces(cli: Commands) -> None:
     assert second[0].startswith("paused all rules, until 2") and second[0].endswith(
         "Z, reaping too: \\x1b[31mdinner"
     )
-    assert second[1] == "in place of: all rules, until resumed, reaping goes on: lunch"
+    assert second[1] == "replaced: all rules, until resumed, reaping goes on: lunch"
     assert cli.run("pause", "--reason", "agents", "--rule", "agent").stdout.count("\n") == 1
 
 
@@ -106,15 +106,21 @@ def test_status_shows_what_stands(cli: Commands) -> None:
 
 
 def test_resume_says_what_still_stands(cli: Commands) -> None:
-    assert "nothing to resume: all rules are not paused" in cli.run("resume").stdout
+    assert (
+        "nothing to resume: no rule is paused or halted, and no bead is held"
+        in cli.run("resume").stdout
+    )
     assert cli.decisions() == 0
     cli.run("pause", "--reason", "lunch")
-    still = "all rules are still paused: all rules, until resumed, reaping goes on: lunch"
+    still = "still paused: all rules, until resumed, reaping goes on: lunch"
     told = cli.run("resume", "--rule", "agent").stdout.splitlines()
     assert told == [
-        "nothing to resume: rule agent is not paused or stopped, and nothing is held",
+        "nothing to resume: rule agent is not paused or halted, and no bead is held",
         still,
     ]
     cli.run("pause", "--reason", "agents", "--rule", "agent")
-    assert cli.run("resume", "--rule", "agent").stdout.splitlines() == ["resumed agent", still]
+    assert cli.run("resume", "--rule", "agent").stdout.splitlines() == [
+        "resumed rule agent, but all rules are paused",
+        still,
+    ]
     assert (cli.run("resume").stdout, cli.decisions()) == ("resumed all rules\n", 4)

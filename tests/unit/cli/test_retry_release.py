@@ -28,7 +28,7 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def stuck(cli: Commands, *answers: object, hours: float = 0.0) -> None:
-    """One bead after another gets such an answer, three hours ago; then time goes on by
+    """One bead after another gets such an answer, three hours ago. Then time advances by
     ``hours``.
     """
     here = cli.here
@@ -156,14 +156,14 @@ def test_the_state_made_anew_from_history_knows_of_both(cli: Commands) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["retry"], 2, "name the beads, or say --all"),
-        (["retry", "bd-0", "--all"], 2, "name the beads, or say --all"),
-        (["retry", "bd-0", "--rule", "agent"], 2, "--rule goes with --all"),
-        (["retry", "--all", "--rule", "nope"], 2, "no such rule: 'nope'"),
+        (["retry"], 2, "No bead is specified."),
+        (["retry", "bd-0", "--all"], 2, "BEAD_ID and --all"),
+        (["retry", "bd-0", "--rule", "agent"], 2, "--rule requires --all"),
+        (["retry", "--all", "--rule", "nope"], 2, "There is no rule 'nope'."),
         (["retry", "bd-O"], 2, "did you mean bd-0"),
         (["release", "bd-O"], 2, "did you mean bd-0"),
-        (["release"], 2, "Missing argument"),
-        (["retry", "bd-0", "--reason", " "], 2, "say why"),
+        (["release"], 2, "The argument BEAD_ID… is missing."),
+        (["retry", "bd-0", "--reason", " "], 2, "The reason is empty."),
         (["release", "bd-0"], 1, "bd-0 is quarantined and occupies no slot."),
     ],
 )
@@ -199,4 +199,4 @@ def test_a_pause_takes_its_reason_as_an_argument(
     ran = cli.run("pause", *arguments)
     assert (ran.returncode, ran.stdout.strip().endswith(f": {reason}")) == (0, True), ran
     twice = cli.run("pause", "lunch", "--reason", "dinner")
-    assert (twice.returncode, "given twice" in twice.stderr) == (2, True)
+    assert (twice.returncode, "specified twice" in twice.stderr) == (2, True)

@@ -109,7 +109,7 @@ def test_a_second_signal_names_what_is_not_recorded(
     said = begun.ends()
     world.board.release()
     assert begun.process.returncode == code(number), said
-    assert "bd-a: ended before its target answered, so the outcome is not recorded" in said
+    assert "bd-a: ended before the target answered. The outcome is not recorded." in said
     assert world.here.kinds("bd-a") == ["claim"]
 
 
@@ -217,8 +217,8 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     assert claim.token == answered.token == light.target.tokens[0]
     assert ledger.under_way is None
     error = unrecorded(answered)
-    assert error.message == "bd-a: ended before dispatched (job job1) was recorded"
-    assert error.fix == "note it by hand: bd note bd-a 'dispatched (job job1)'"
+    assert error.message == "bd-a: ended before dispatched (job job1) was recorded."
+    assert error.fix == "Add the note manually: `bd note bd-a 'dispatched (job job1)'`."
 
 
 def test_the_idle_tick_pays_nothing(world: Commands, tmp_path: Path) -> None:

@@ -166,10 +166,14 @@ def test_credentials_that_are_not_ini_are_not_repeated(tmp_path: Path, text: str
         ({**FULL, "dolt_server_port": "many"}, "a port from 1 to 65535", "bd dolt set port"),
         ({**FULL, "dolt_server_port": True}, "a port", "bd dolt set port"),
         ({**FULL, "dolt_server_port": 70000}, "a port", "bd dolt set port"),
-        ({**FULL, "dolt_server_host": 5}, "dolt_server_host is text", "correct dolt_server_host"),
-        ({**FULL, "dolt_database": ["x"]}, "dolt_database is text", "correct dolt_database"),
-        ({**FULL, "dolt_server_tls": "perhaps"}, "true or false", "correct dolt_server_tls"),
-        ({**FULL, "project_id": 5}, "project_id is text", "correct project_id"),
+        (
+            {**FULL, "dolt_server_host": 5},
+            "dolt_server_host must be text",
+            "Correct dolt_server_host",
+        ),
+        ({**FULL, "dolt_database": ["x"]}, "dolt_database must be text", "Correct dolt_database"),
+        ({**FULL, "dolt_server_tls": "perhaps"}, "true or false", "Correct dolt_server_tls"),
+        ({**FULL, "project_id": 5}, "project_id must be text", "Correct project_id"),
     ],
 )
 def test_bad_metadata(tmp_path: Path, content: Any, message: str, fix: str) -> None:
@@ -183,7 +187,7 @@ def test_bad_metadata(tmp_path: Path, content: Any, message: str, fix: str) -> N
 
 def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / ".beads" / "metadata.json").mkdir(parents=True)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match=r"Can't read metadata\.json"):
         load({}, {}, tmp_path)
 
 
@@ -197,7 +201,7 @@ def test_bad_environment_of_beads(tmp_path: Path, env: dict[str, str]) -> None:
 
 
 def test_no_database_anywhere(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no database is set") as caught:
+    with pytest.raises(SettingsError, match="No database is set") as caught:
         load({}, {}, tmp_path)
     assert "DOLT_WATCH_DATABASE" in (caught.value.fix or "")
     (tmp_path / ".beads").mkdir()
@@ -232,7 +236,8 @@ def test_somebody_elses_beads(closed: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load({}, {}, closed)
     error = caught.value
-    assert error.message == f"{closed}/.beads cannot be looked into: Permission denied"
+    assert error.message == f"Can't search {closed}/.beads: Permission denied."
     assert (
-        error.fix == f"run as the user that owns it, or let this one in: chmod g+rx {closed}/.beads"
+        error.fix
+        == f"Run as the owner of the folder, or allow access: `chmod g+rx {closed}/.beads`."
     )

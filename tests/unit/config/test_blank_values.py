@@ -108,7 +108,7 @@ def test_within_a_url(url: str, target: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blank", ["\n", " "])
 def test_around_the_ping_url(blank: str, tmp_path: Path) -> None:
-    """The command goes on to its database, which is not there: exit 3, not 2."""
+    """The command continues to its database, which doesn't exist: exit 3, not 2."""
     done = forked.dolt_watch(
         ["tick", "--database", f"doltlite://{tmp_path}/none.db"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""``load``: which place wins, where each value came from, and what is told of it."""
+"""``load``: the precedence of places, the origin of each value, and its reports."""
 
 from __future__ import annotations
 
@@ -174,6 +174,14 @@ def test_beadboard_url_fills_in_and_what_is_said_to_us_wins(tmp_path: Path) -> N
         "b2": "http://board",
         "b3": "http://own",
     }
+
+
+def test_links_from_the_file_and_from_the_environment(tmp_path: Path) -> None:
+    write(tmp_path, "[links]\nbead = 'https://h/{id}'\njob = 'https://h/jobs/{job}'")
+    settings = load(FLAGS, {"DOLT_WATCH_LINKS_JOB": "https://other/{job}"}, tmp_path)
+    assert settings.links == ("https://h/{id}", "https://other/{job}", "")
+    assert shown(settings)["links.bead"] == ("https://h/{id}", "dolt_watch.toml:2")
+    assert settings_hash(settings) == settings_hash(load(FLAGS, {}, tmp_path.parent))
 
 
 def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:

@@ -481,19 +481,19 @@ BAD: dict[str, tuple[dict[str, str], dict[str, str], str, str]] = {
     "a redirect to nowhere": (
         {"project/.beads/redirect": "../nowhere"},
         {},
-        "names no folder",
+        "doesn't name a folder",
         "@/project/.beads/redirect",
     ),
     "a redirect to a file": (
         {"project/.beads/redirect": "../x", "x": ""},
         {},
-        "names no folder",
+        "doesn't name a folder",
         "@/project/.beads/redirect",
     ),
     "a redirect with a NUL": (
         {"project/.beads/redirect": "a\0b"},
         {},
-        "names no folder",
+        "doesn't name a folder",
         "@/project/.beads/redirect",
     ),
     "a redirect to a folder without a tracker": (

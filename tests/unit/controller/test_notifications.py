@@ -1,4 +1,4 @@
-"""Notifications: told at least once, deduplicated by one id, never in a tick's way."""
+"""Notifications: sent at least once, deduplicated by one id, never delaying a tick."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stub() -> Iterator[WebhookStub]:
 
 @pytest.fixture
 def here(doltlite: Engine, stub: WebhookStub) -> Light:
-    """A bead waits; decisions that go wrong are told to the stub."""
+    """A bead waits. Failed decisions are sent to the stub."""
     made = Light(doltlite)
     made.listen(Webhook(WebhookSettings("ops", url=stub.url, secret=SECRET)))
     made.assign("bd-a")
@@ -82,8 +82,9 @@ def test_only_what_was_asked_for(here: Light, stub: WebhookStub) -> None:
 
 
 def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
-    """The tick goes on; the notice waits with the cursor, also for another process; the same id
-    each time.
+    """The tick continues.
+
+    The notice waits with the cursor, also for another process, with the same id each time.
     """
     stub.script("/", 503, "later")
     here.target.answers.append(Refused("HTTP 500: boom", 500))
@@ -167,14 +168,14 @@ def test_nobody_may_be_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[notify]\ntarget = "ops"', "define [targets.ops]"),
+        ('[notify]\ntarget = "ops"', "Define [targets.ops]"),
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
         (
             '[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"',
-            "did you mean failed",
+            "Did you mean failed",
         ),
-        ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
-        ('[notify]\ntargt = "ops"', "did you mean target"),
+        ('[notify]\non = "nope"', "notify.on must be a list of decision kinds"),
+        ('[notify]\ntargt = "ops"', "Did you mean target"),
         ("notify = true", "[notify]"),
     ],
 )

@@ -27,7 +27,7 @@ from tests.support.lines import Records, Service, build, lasting, record
 
 
 class Still(MonotonicClock):
-    """Time that stands still but for the pauses, which it writes down."""
+    """A clock that advances only by pauses, and records them."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -169,7 +169,7 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(
 def test_after_a_restart_it_knows_who_waits_and_runs(
     doltlite: Engine, doltlite_factory: Any
 ) -> None:
-    """Nothing is due, so an idle tick would know of nobody."""
+    """Nothing is due, so an idle tick would report no beads."""
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
@@ -196,7 +196,7 @@ def test_after_a_restart_it_knows_who_waits_and_runs(
 
 
 class Filtered:
-    """What a RepeatFilter passes, and what it holds back as a repeat."""
+    """The lines that a RepeatFilter passes, and those that it drops as repeats."""
 
     def __init__(self) -> None:
         self.filter = RepeatFilter()

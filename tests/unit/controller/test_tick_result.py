@@ -1,4 +1,4 @@
-"""What a tick says of those that wait: each by name, until there are many."""
+"""The log of a tick about waiting beads: each by name, until there are many."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The path of history: one line from the cursor to HEAD, through merges in which our line is
-either parent; and cells as they are compared and sorted.
+"""The path of history: one line from the cursor to HEAD, through merges with the known line as
+either parent; and the comparison and order of cells.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def test_nothing_new() -> None:
 
 
 def test_a_merge_with_our_line_first() -> None:
-    # a ── b ──── m      x branched off before a: not ours
+    # a ── b ──── m x branched off before a: not on the known line
     assert line(commits(b="a", x="0", m="bx"), "a", "m") == [("a", "b"), ("b", "m")]
 
 
 def test_a_merge_with_our_line_second() -> None:
-    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not
-    descend from what we know.
+    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not descend
+    from the known commit.
     """
     assert line(commits(b="a", x="0", m="xb"), "a", "m") == [("a", "b"), ("b", "m")]
 

@@ -1,5 +1,5 @@
-"""State made anew while agents work: whoever gives a sign of life keeps the bead, and whoever
-does not loses it.
+"""The state rebuilt while agents work: a bead with a sign of life keeps its attempt, a bead without
+one loses it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.history import History
 from tests.support.lines import build_dry_run
 
 ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
-"""As the default, of the same beads: a changed rule makes the state anew."""
+"""Like the default, of the same beads: a changed rule causes a rebuild."""
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -
 def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> None:
     """An edit may be its own agent's note.
 
-    Once it was let go and dispatched, no later state made anew holds it again.
+    After the bead was resumed and dispatched, no later rebuild holds it again.
     """
     here = Light(doltlite)
     here.assign("bd-z", "bd-a")

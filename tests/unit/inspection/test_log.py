@@ -142,7 +142,7 @@ def test_what_is_selected(cli: Commands) -> None:
     facts = json.loads(cli.run("log", "--entries", "--format", "json").stdout)
     assert "attempts" not in facts and len(facts["entries"]) == cli.decisions()
     done = cli.run("log", "--bead", "bd-aa")
-    assert done.returncode == 2 and "did you mean bd-a" in done.stderr
+    assert done.returncode == 2 and "Did you mean bd-a" in done.stderr
     assert cli.run("log", "--follow", "--limit", "1").returncode == 2
 
 

@@ -1,4 +1,4 @@
-"""Is a worker alive: by the lock of a `run`, and by what a CronJob left behind."""
+"""Liveness of workers: by the lock of a `run`, and by the traces of a CronJob."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_nothing_is_due_where_the_target_takes_nothing(doltlite: Engine, free: C
 
 
 def test_a_target_that_is_free_again_dates_nothing(doltlite: Engine) -> None:
-    """No commit and no time made the bead due, so nobody can say since when it is."""
+    """Neither a commit nor a time made the bead due, so its start is not known."""
     here = Light(doltlite)
     here.assign("bd-a")
     here.target.free = Capacity(0, "busy")

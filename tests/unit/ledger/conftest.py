@@ -17,9 +17,8 @@ from tests.unit.ledger.here import Here
 
 @cache
 def database() -> bytes:
-    """With beads' and our tables.
-
-    Made once a process: each mutant's is a fork of one that has it.
+    """With the tables of bd and dolt_watch. Made once a process: each mutant runs in a fork of
+    it.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder, "made.db")

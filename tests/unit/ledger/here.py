@@ -115,7 +115,7 @@ class Here:
         return str(self.one("SELECT fence FROM watch_cursor"))
 
     def context(self, head: str | None = None, fence: str | None = None) -> DecisionContext:
-        """What is decided on: HEAD and the fence as they are, or as given."""
+        """The context: HEAD and the fence as they are, or as given."""
         look = PollResult(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
         lens = FeedQuery(list(self.rules.values()), self.columns, schema=self.schema)
         return DecisionContext(look, State(), NOW, lens, self.ready)
@@ -127,7 +127,7 @@ class Here:
         return self.ledger.append_outcome(self.context(), decision)
 
     def entries(self) -> list[tuple[Any, ...]]:
-        """What stands in the ledger, the last column as an object."""
+        """The content of the ledger, with the last column as an object."""
         rows = self.engine.query(
             f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision ORDER BY bead_id, version"
         )

@@ -1,4 +1,4 @@
-"""One entry, one commit: what stands in it, and what it leaves alone."""
+"""One entry, one commit: its content, and the cells that it leaves alone."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_full_notes_are_left_alone_and_the_ledger_carries_the_note(
     else:
         assert (here.row("notes"), written.entry.wrote.note) == (full, "")
         assert (
-            written.warning == f"the notes of bd-1 are full, so only the ledger contains «{NOTE}»"
+            written.warning == f"the notes of bd-1 are full, so only the ledger contains '{NOTE}'"
         )
 
 

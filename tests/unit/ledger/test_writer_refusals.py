@@ -1,4 +1,6 @@
-"""When an entry is not written, and a report that is written until it stands."""
+"""The cases in which an entry is not written, and an outcome entry that is written until it is in
+history.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
 
 
 class Overtaken:
-    """The engine, whose next transactions are overtaken by somebody else before they are
+    """The engine, whose next transactions conflict with another writer before they are
     committed.
     """
 
@@ -129,9 +131,7 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
-    """With the job, which the ledger does not have: else somebody sets the bead open beside a
-    run.
-    """
+    """With the job, which the ledger lacks. Otherwise a user might open the bead during a run."""
     Overtaken(here, 1000)
     with pytest.raises(OutcomeNotRecorded) as caught:
         here.report(SENT)

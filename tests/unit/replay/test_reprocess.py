@@ -67,8 +67,9 @@ def test_what_was_missed_is_handled(doltlite: Engine) -> None:
 
 
 def test_what_was_decided_before_is_verified_on_what_it_stood_on(doltlite: Engine) -> None:
-    """Made anew in the middle, a bead's sign of life is what its row says there; its reap had
-    said which comment it was, in which commit.
+    """Rebuilt in the middle, a bead's sign of life is that of its row.
+
+    Its reap named the comment and its commit.
     """
     here = Light(doltlite)
     here.assign("bd-a")

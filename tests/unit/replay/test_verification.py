@@ -98,7 +98,9 @@ def test_idle_time_changed(day: Light, field: str) -> None:
 
 
 def test_the_order_swapped(day: Light) -> None:
-    """Who was claimed first: bd-b by its priority, and the record made to say another."""
+    """The order of the claims: bd-b first by its priority, and the record is changed to name
+    another.
+    """
     for bead, other in (("bd-b", "'x'"), ("bd-a", "'bd-b'"), ("x", "'bd-a'")):
         day.sql(f"UPDATE watch_decision SET bead_id = {other} WHERE bead_id = '{bead}'")
     assert {"decision", "row"} <= {field for _, field in found(day)}
@@ -157,9 +159,7 @@ NOW = "2026-04-18T22:35:46+00:00"
     ],
 )
 def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
-    """It is told as a difference, or as what cannot be verified; the rest is verified all the
-    same.
-    """
+    """It is reported as a difference or as not verifiable. The rest is still verified."""
     text = day.engine.query(
         "SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1"
     )[0][0]

@@ -1,5 +1,5 @@
 """claude-agent-service asked directly, over real HTTP: every row of its tables in
-docs/targets.md.
+docs/reference/target-answers.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What BeadBoard's answers mean, asked of a real HTTP server: every row of the table in
-docs/targets.md.
+docs/reference/target-answers.md.
 """
 
 from __future__ import annotations

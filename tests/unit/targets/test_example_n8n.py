@@ -39,8 +39,8 @@ new AsyncFunction('$input', '$env', 'require', given.code)
   .call(self, { first: () => item }, given.env, require)
   .then((items) => console.log(JSON.stringify(items)));
 """
-"""What n8n gives to a Code node, as far as ours uses it; the raw body stands in the binary
-property 'data'.
+"""The objects that n8n provides to a Code node, as far as the example uses them. The raw body is in
+the binary property 'data'.
 """
 
 
@@ -58,7 +58,7 @@ def sent(**more: Any) -> Recorded:
 def verify(
     request: Recorded, headers: Mapping[str, str] | None = None, body: bytes | None = None
 ) -> Any:
-    """What the node 'Verify' makes of it."""
+    """The result of the node 'Verify'."""
     node = tool("node", "the workflow's code was not run")
     given = {
         "code": NODES["Verify"]["parameters"]["jsCode"],

@@ -98,8 +98,8 @@ def test_a_request_that_cannot_be_made_says_that_nothing_runs(stub: BeadBoardStu
 def test_after_its_time_nothing_is_sent_any_more(
     stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Finding the name has no time-out of its own; past its deadline a claim must not be sent,
-    # though the connection stands.
+    # Name resolution has no time-out of its own. After its deadline a claim must not be sent, even
+    # if the connection exists.
     find = socket.getaddrinfo
 
     def slow(*args: Any, **more: Any) -> Any:
@@ -148,8 +148,8 @@ def test_one_target_sends_many_and_each_on_a_connection_of_its_own(stub: BeadBoa
 
 
 def test_a_connection_is_not_kept_alive(stub: BeadBoardStub) -> None:
-    # It could be closed by the server in the moment in which it is used again: a POST lost so is
-    # an outcome that nobody knows.
+    # The server could close it at the moment when it is used again, so the outcome of a lost POST
+    # would be unknown.
     board = BeadBoard("beadboard", stub.url)
     for _ in range(3):
         assert isinstance(board.dispatch(TASK, "t"), Accepted)

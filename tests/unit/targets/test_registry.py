@@ -1,4 +1,4 @@
-"""``open_target``: settings become a target, or an error that says what mends it."""
+"""``open_target``: settings become a target, or an error with a fix."""
 
 from __future__ import annotations
 

@@ -164,14 +164,14 @@ def test_the_kind_from_a_flag_decides_which_keys_there_are(tmp_path: Path) -> No
             {},
             "toml:2",
             "service_ulr",
-            "did you mean service_url?",
+            "Did you mean service_url?",
         ),
-        ("[targets.webhook]\njobkey = 'h'", {}, "toml:2", "jobkey", "did you mean job_key?"),
+        ("[targets.webhook]\njobkey = 'h'", {}, "toml:2", "jobkey", "Did you mean job_key?"),
         (
             "[targets.command]\nurl = 'h'",
             {},
             "toml:2",
-            "no such key in [targets.command]: 'url'",
+            "There is no [targets.command] key 'url'.",
             "argv",
         ),
         ("[targets.agent-service]\nbudget = 5", {}, "toml:2", "budget", "max_budget_usd"),
@@ -179,25 +179,25 @@ def test_the_kind_from_a_flag_decides_which_keys_there_are(tmp_path: Path) -> No
             "[targets.webhook]\nsecret = 'x'",
             {},
             "toml:2",
-            "no place",
+            "isn't allowed",
             "DOLT_WATCH_TARGETS_WEBHOOK_SECRET",
         ),
-        ("[targets.x]\nname = 'y'", {}, "toml:2", "no such key in [targets.x]: 'name'", "url"),
-        ("[targets.x]\nplaces = 'y'", {}, "toml:2", "no such key in [targets.x]: 'places'", "url"),
-        ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "did you mean webhook?"),
+        ("[targets.x]\nname = 'y'", {}, "toml:2", "There is no [targets.x] key 'name'.", "url"),
+        ("[targets.x]\nplaces = 'y'", {}, "toml:2", "There is no [targets.x] key 'places'.", "url"),
+        ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "Did you mean webhook?"),
         ("[targets.x]\nkind = 5", {}, "toml:2", "text", "quotes"),
         (
             "",
             {"DOLT_WATCH_TARGETS_WEBHOOK_SECRTE": "x"},
             "SECRTE",
-            "no such",
+            "There is no",
             "DOLT_WATCH_TARGETS_WEBHOOK_SECRET",
         ),
         (
             "",
             {"DOLT_WATCH_TARGETS_BEADBOARD_ARGV": "[]"},
             "ARGV",
-            "no such setting",
+            "There is no setting",
             "DOLT_WATCH_TARGETS",
         ),
     ],
@@ -218,7 +218,7 @@ def test_what_a_kind_does_not_have(
     ("assignment", "said", "fix"),
     [
         ("targets.webhook.headers={x", "a table of texts", '{"name": "…"}'),
-        ("targets.agent-service.max_budget_usd=-1", "a number above 0", "write 5"),
+        ("targets.agent-service.max_budget_usd=-1", "a number above 0", "Use 5"),
     ],
 )
 def test_a_value_of_the_wrong_type_in_a_flag(
@@ -231,7 +231,7 @@ def test_a_value_of_the_wrong_type_in_a_flag(
 
 
 def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no place") as caught:
+    with pytest.raises(SettingsError, match="isn't allowed") as caught:
         load({**FLAGS, "set": ["targets.webhook.secret=pa55"]}, {}, tmp_path)
     assert "pa55" not in str(caught.value)
 

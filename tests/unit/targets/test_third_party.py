@@ -105,17 +105,17 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
 @pytest.mark.parametrize(
     ("text", "said", "fix"),
     [
-        ("kind = 'acme'\nqueu = 'x'", "queu", "did you mean queue?"),
+        ("kind = 'acme'\nqueu = 'x'", "queu", "Did you mean queue?"),
         ("kind = 'acme'\nurl = 5", "text", "quotes"),
-        ("kind = 'acme'\ntoken = 'x'", "no place", "DOLT_WATCH_TARGETS_X_TOKEN"),
-        ("kind = 'acne'", "acme", "did you mean acme?"),
+        ("kind = 'acme'\ntoken = 'x'", "isn't allowed", "DOLT_WATCH_TARGETS_X_TOKEN"),
+        ("kind = 'acne'", "acme", "Did you mean acme?"),
         (
             "kind = 'broken'",
             "Can't import the kind of target 'broken': ModuleNotFoundError",
             "pip install",
         ),
         ("kind = 'plain'\nurl = 'http://h'", "url", "kind, timeout"),
-        ("kind = 'wrong'\nsize = 1", "a type that settings cannot hold: complex", "timedelta"),
+        ("kind = 'wrong'\nsize = 1", "has an unsupported type: complex.", "timedelta"),
     ],
 )
 def test_its_settings_are_checked_as_ours(

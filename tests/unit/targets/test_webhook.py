@@ -1,5 +1,5 @@
 """The webhook target against a receiver that verifies what it gets, and what each answer means
-(docs/targets.md).
+(docs/reference/target-answers.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service says of itself: alive, ready, started; what counts as a good tick."""
+"""The service's health: alive, ready, started; and which ticks count as good."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def metrics() -> dict[str, frozenset[str]]:
 
 
 def wrong(query: str) -> list[str]:
-    """What in a query the code does not have."""
+    """Names in a query that the code lacks."""
     known, found = metrics(), []
     for name, selector in re.findall(r"\b(dolt_watch_\w+)(?:\{([^}]*)\})?", query):
         if name not in known:

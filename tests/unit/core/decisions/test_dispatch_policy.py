@@ -1,5 +1,5 @@
-"""Who may be claimed, what is said of those who may not, and what becomes of attempts that
-nobody settles.
+"""The beads that may be claimed, the holds of the others, and the end of attempts that no worker
+settles.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def test_the_earliest_moment_counts() -> None:
             bead("a"),
             AGENT,
             {"halted_rules": {"agent": "s"}},
-        ),  # told at each tick, so that somebody mends it
+        ),  # Reported at each tick, so that a user fixes it.
         (NOW + SECOND, bead("a"), AGENT, {"cooldowns": {"beadboard": NOW + SECOND}}),
         (NOW + 59 * MINUTE, bead("a"), LIMITED, {"claims": {"agent": (NOW, NOW - MINUTE)}}),
         (NOW + SECOND, bead("a", age=1), AGENT, {}),

@@ -1,5 +1,5 @@
-"""What a target knows of its runs decides at once: started, never started, a usage limit, new
-output.
+"""Facts that a target knows about its runs decide at once: started, never started, a usage limit,
+new output.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What should be done now, from state, clock and answers alone."""
+"""The plan from state, clock and answers alone."""
 
 from __future__ import annotations
 
@@ -360,13 +360,13 @@ def test_every_decision_says_what_a_replay_could_not_know() -> None:
 @pytest.mark.parametrize(
     ("ages", "wait"),
     [
-        ([0.5], 1.501),  # and a little, so that it has settled when we look again
+        ([0.5], 1.501),  # A little more, so that it has settled at the next poll.
         ([0], 2.0),
         ([0.5, 1.25], 0.751),
         (
             [0.5, 60],
             2.0,
-        ),  # something else is due at once, and was held by what only the world knows
+        ),  # Another bead is due at once, and was held by an observation.
         ([60], 0.0),
     ],
 )

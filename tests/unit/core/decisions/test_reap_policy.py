@@ -1,4 +1,6 @@
-"""Who has been silent for too long, when that is asked again, and what is done about it."""
+"""Beads that were silent for too long, the next time they are checked, and the resulting
+decisions.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,7 @@ def test_who_was_silent_longest_comes_first() -> None:
             Scope(dispatch=True),
             NOW,
             {},
-        ),  # somebody else must
+        ),  # Another worker must.
         (
             bead("a", Phase.RUNNING),
             TO_REAP,
@@ -392,7 +394,9 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
 
 
 def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
-    """A renamed rule's worker died between claim and answer: nobody else would ever settle it."""
+    """A renamed rule's worker died between claim and answer: no other worker would ever settle
+    it.
+    """
     gone, later = Policy([Rule("agents")], timedelta()), NOW + SECOND
     claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
     assert select_candidates(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
@@ -486,7 +490,7 @@ def lease(heartbeat: timedelta, expires: timedelta | None = None) -> Lease:
         (lease(-10 * SECOND), True),
         (lease(-31 * MINUTE + SECOND), True),
         (lease(-31 * MINUTE), False),
-        # not expired: bd gives the bead to nobody else, for as long as a run may take
+        # Not expired: bd gives the bead to no other agent, for as long as a run may take.
         (lease(-40 * MINUTE, MINUTE), True),
         (lease(-40 * MINUTE, -SECOND), False),
         (lease(-60 * MINUTE + SECOND, 9 * DAY), True),

@@ -1,5 +1,6 @@
-"""What a decision rests on comes back from the ledger as it went in; and whatever else somebody
-wrote there is read as nothing, not as an error.
+"""The recorded inputs of a decision are read as they were written.
+
+Anything else in the ledger reads as nothing, not as an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a target's answer comes to, from the answer, the attempt and the target's health alone."""
+"""The outcome of a target's answer, from the answer, the attempt and the target's health alone."""
 
 from __future__ import annotations
 

@@ -47,8 +47,9 @@ def edit(
     status: str = "open",
     later: float = 600,
 ) -> Event:
-    """Somebody's commit ``later`` seconds after the claim; the row says that it was changed
-    ``own`` seconds after the claim.
+    """A user's commit ``later`` seconds after the claim.
+
+    The row says that it was changed ``own`` seconds after the claim.
     """
     at = AT + timedelta(seconds=later)
     row = RowChange("issues", "bd-1", "modified", changed, {}, {"status": status})
@@ -72,18 +73,19 @@ UNASSIGNED = edit(facts=NEITHER)
         ([said(EntryKind.UNKNOWN, 2), BACK_AGAIN], Phase.UNKNOWN),
         ([BACK_AGAIN, said(EntryKind.DISPATCHED, 2, OPEN)], Phase.RUNNING),
         ([BACK_AGAIN, said(EntryKind.UNKNOWN, 2, OPEN)], Phase.UNKNOWN),
-        # its own time says that somebody set it open now
+        # Its own time says that a user opened it now.
         ([SENT, edit(own=0)], Phase.WAITING),
         ([SENT, edit(own=600)], Phase.WAITING),
-        # a clock behind: nothing of what the claim wrote is gone
+        # The clock is behind: no cell that the claim set is gone.
         ([SENT, edit(changed=("status", "updated_at"))], Phase.WAITING),
-        # an old row that nobody could take
+        # An old row of a bead that no agent could take.
         ([SENT, edit(facts=NEITHER, status="closed")], None),
         ([SENT, BACK_AGAIN._replace(row=None)], Phase.RUNNING),
         ([SENT, UNASSIGNED._replace(row=None)], None),
         ([SENT, BACK_AGAIN._replace(row=None, facts=None)], None),
         ([SENT, BACK_AGAIN._replace(sign=None)], Phase.WAITING),
-        # a commit that is older itself, of another clone: somebody set it open there, at that time
+        # A commit that is older itself, of another clone: a user opened the bead there, at that
+        # time.
         (
             [
                 SENT,

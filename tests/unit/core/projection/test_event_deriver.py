@@ -1,4 +1,4 @@
-"""Whose change is it: told by cell, never by commit."""
+"""The owner of a change is decided by cell, never by commit."""
 
 from __future__ import annotations
 
@@ -192,8 +192,9 @@ def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: EventKi
 
 
 def test_from_one_rule_to_another() -> None:
-    """The queue's place is that under the rule which has it; all rules that it runs under are
-    told.
+    """The place in the queue is that of the matching rule.
+
+    All rules under which the bead runs are reported.
     """
     rules = [Rule("a"), Rule("b"), Rule("c")]
 
@@ -231,7 +232,7 @@ def test_from_one_rule_to_another() -> None:
             ),
             ActivitySignal(AT, "title, updated_at", "an agent", "c1", -120),
         ),
-        # whose own time stands as it was says nothing of when it was written
+        # A row whose own time didn't change doesn't show when it was written.
         (
             RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)),
             ActivitySignal(AT, "title", "ann", "c1", 0),
@@ -463,10 +464,7 @@ def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
     ],
 )
 def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: EventKind) -> None:
-    """A rule's `when` may name is_blocked.
-
-    The bead comes and goes then, and nobody gave a sign of life.
-    """
+    """A rule's `when` may name is_blocked. The bead then matches or not, without a sign of life."""
     change = row("is_blocked", {}, {}, RuleAnswers(*answers))
     (event,) = events(change)
     assert (event.what, event.sign, event.changed, event.row) == (

@@ -98,7 +98,8 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
         ([MATCHED, CLAIM, SENT, said(EntryKind.REAP, 3, NEITHER)], None),
         ([MATCHED, CLAIM, SENT, did(EventKind.LEFT, NEITHER)], None),
         ([did(EventKind.STARTED, RUNS)], Phase.RUNNING),
-        # an agent quicker than our own report: closed before we said that it was dispatched
+        # An agent quicker than the outcome entry: closed before the bead was recorded as
+        # dispatched.
         ([MATCHED, CLAIM, did(EventKind.LEFT, NEITHER), said(EntryKind.DISPATCHED, 2, None)], None),
         # evidence that an unknown attempt runs, before and after it was called unknown
         ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2), did(EventKind.SIGN, None)], Phase.RUNNING),
@@ -112,7 +113,7 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
             [MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(EventKind.EDITED, OPEN)],
             Phase.BACKOFF,
         ),
-        # set open again by a person while it ran: taken up anew
+        # Opened again by a user while it ran: due again.
         ([MATCHED, CLAIM, SENT, did(EventKind.MATCHED, OPEN)], Phase.WAITING),
     ],
 )
@@ -203,7 +204,7 @@ def test_what_is_shared() -> None:
 
 
 def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_again() -> None:
-    """`bd note` that read before our claim and wrote after our dispatch takes both with it."""
+    """`bd note` that read before the claim and wrote after the dispatch overwrites both notes."""
     lost = [
         did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note=note)
         for note in ("claimed", "dispatched")

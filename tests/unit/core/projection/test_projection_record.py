@@ -86,7 +86,7 @@ def test_a_bead_enters_as_it_stands() -> None:
     [
         (WAITS, OPEN, WAITS),
         (WAITS, RuleMatch("agent", rank=(9,)), WAITS._replace(rank=(9,))),
-        (WAITS, RuleMatch("agent"), WAITS),  # a rank that nobody told is the one it had
+        (WAITS, RuleMatch("agent"), WAITS),  # An unknown rank keeps its value.
         (
             WAITS._replace(version=4),
             RuleMatch("bob", rank=(9,)),
@@ -202,7 +202,7 @@ FAILED = CLAIMED._replace(
 )
 RETRY = {"retry_at": at(60).isoformat()}
 TAKEN = WAITS._replace(version=2, cause="c1", sent_at=AT)
-"""Taken up anew: it matched again while we were busy with it."""
+"""Due again: the bead matched again during the attempt."""
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ TAKEN = WAITS._replace(version=2, cause="c1", sent_at=AT)
             CLAIMED,
             said(EntryKind.FAILED, 2, RUNS),
             RUNNING._replace(token="", job="", reason="why"),
-        ),  # somebody runs it by hand
+        ),  # A user runs it by hand.
         (CLAIMED, said(EntryKind.FAILED, 2, NEITHER), None),
         (
             CLAIMED._replace(attempt=3, sign=SEEN, job="old"),
@@ -360,7 +360,7 @@ def test_what_changes_nothing_but_the_version() -> None:
 
 
 def test_a_row_that_moved_on_is_taken_from_its_commit_on() -> None:
-    """Not from when the entry was decided: what was settled is reckoned from what history shows."""
+    """Not since the entry's decision: a settled attempt counts from history."""
     late = said(EntryKind.DISPATCHED, 2, OPEN)._replace(at=at(9))
     bead = apply_to_bead(CLAIMED._replace(sign=SEEN), late)
     assert bead is not None
@@ -409,7 +409,7 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
                 phase=Phase.UNKNOWN, since=AT, sent_at=None, deadline=None, job="", reason="why"
             ),
         ),
-        # nothing is told of the row: as it was known, and not at all where nobody knew it
+        # The row is not known: as before, and not at all if it was never known.
         (RUNNING, said(EntryKind.RESTORE, 5, None, job="j", detail=KNEW), RESTORED),
         *(
             (
@@ -418,7 +418,7 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
                 RESTORED._replace(phase=Phase.UNKNOWN),
             )
             for word in ("dancing", "waiting", None, ["running"])
-        ),  # somebody's import
+        ),  # An import by a user.
         (None, said(EntryKind.RESTORE, 5, None, job="j", detail=KNEW), None),
         (None, said(EntryKind.RESTORE, 5, NEITHER, detail=KNEW), None),
         (

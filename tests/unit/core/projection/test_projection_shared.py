@@ -1,5 +1,5 @@
-"""What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, claims
-of the last hour, holds.
+"""The effects of an entry beyond its bead: pauses, cooldowns, stopped rules, claims of the last
+hour, holds.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
 
 
 def test_a_resume_of_one_rule_lets_go_only_what_that_rule_held() -> None:
-    """Its agent may be at work: a person who mends another rule's target did not say that nobody
+    """Its agent may be working: a user who fixes another rule's target did not say that no agent
     has it.
     """
     beads = {name: waiting(name, phase=Phase.HELD, rule=name) for name in ("agent", "other")}
@@ -194,8 +194,9 @@ def test_what_is_said_of_no_bead_makes_none() -> None:
 
 
 def test_what_a_merge_shows_again_is_said_once() -> None:
-    """A pause that was ended since stays ended; one that nobody knows the version of (a state
-    saved before versions were) counts.
+    """A pause that has ended stays ended.
+
+    One of unknown version (from a state without versions) counts.
     """
     pause, resume = said(EntryKind.PAUSE), said(EntryKind.RESUME)
     ended = folded(pause, resume)

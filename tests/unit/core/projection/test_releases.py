@@ -1,5 +1,5 @@
-"""A live attempt is released only by a commit in which somebody sets the bead free, on a line of
-history that had seen the claim.
+"""A live attempt is freed only by a commit in which a user frees the bead, on a line of history
+that contains the claim.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A bead's new id: told by one commit that removes a row and adds it again, and what was begun
-goes on under it.
+"""A bead's new id: one commit removes a row and adds it again, and its attempt continues under the
+new id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rule may not say: each refusal points at its place, and says what mends it."""
+"""Forbidden expressions of a rule: each refusal points at its place and has a fix."""
 
 from __future__ import annotations
 
@@ -103,6 +103,29 @@ def unfilled(what: str) -> tuple[str, str]:
         ),
         ("ASSIGNE = 'x'", 0, ("The table issues has no column ASSIGNE.", "Did you mean assignee?")),
         ("Qqqqqq = 1", 0, ("The table issues has no column Qqqqqq.", ALL)),
+        (
+            "status = qqqqqq",
+            9,
+            ("The table issues has no column qqqqqq.", "Put text in quotes: 'qqqqqq'."),
+        ),
+        (
+            "assignee = asigne",
+            11,
+            (
+                "The table issues has no column asigne.",
+                "Put text in quotes: 'asigne'. Did you mean assignee?",
+            ),
+        ),
+        (
+            "status IN ('open', shut)",
+            19,
+            ("The table issues has no column shut.", "Put text in quotes: 'shut'."),
+        ),
+        (
+            "status = `it's`",
+            9,
+            ("The table issues has no column it's.", "Put text in quotes: 'it''s'."),
+        ),
         (
             "pinned AND issues.title = 'x'",
             11,

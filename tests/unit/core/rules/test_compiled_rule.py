@@ -29,7 +29,7 @@ COLUMNS = {
     name: kind for name, kind in re.findall(r"^  `(\w+)` (\w+(?:\(\d+\))?)", _ISSUES, re.MULTILINE)
 } | {
     "order": "int",
-    "comment": "text",  # a word of SQL too, which MySQL takes for a name as it stands
+    "comment": "text",  # A word of SQL, too, which MySQL takes for a name in this place.
 }
 
 ROW = {
@@ -71,7 +71,7 @@ def ask(text: str, row: dict[str, Any], prefix: str = "", params: tuple[Any, ...
 
 
 def refused(when: str, **more: str) -> tuple[RuleError, int]:
-    """The error, and where its caret stands."""
+    """The error, and the position of its caret."""
     with pytest.raises(RuleError) as caught:
         compiled(when, **more)
     error = caught.value

@@ -1,26 +1,42 @@
-"""What the report says: lanes as the beads went, numbers as the ledger has them, and folded on
-as folded at once.
+"""The content of the report: lanes of the beads, numbers of the ledger, and the same result in one
+or several steps.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from html import unescape
 from itertools import pairwise
+from typing import Any
 
+import orjson
 import pytest
 
+from dolt_watch.clock import FixedClock
+from dolt_watch.config import Settings
 from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.model import Capacity, Verdict
+from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.inspection.report import charts, live_page, view_model
+from dolt_watch.inspection.attempts import attempts_of as log_attempts
+from dolt_watch.inspection.attempts import read_rows
+from dolt_watch.inspection.report import live_page
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.place import place_of
 from dolt_watch.inspection.report.view_model import Report
+from dolt_watch.inspection.report.web import Request, Response
 from dolt_watch.inspection.status import collect_status
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
+from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.ledger.reader import read_entries
+from dolt_watch.targets.protocol import BeadTask
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
@@ -43,16 +59,15 @@ def report(
 
 
 def phases(found: Report, bead: str) -> list[str]:
-    return next(
-        ([one.phase for one in lane.stretches] for lane in found.lanes if lane.bead == bead), []
-    )
+    row = found.row(bead)
+    return [one.phase for one in row.lane] if row is not None else []
 
 
 def ways(found: Report) -> list[tuple[str, list[tuple[str, ...]]]]:
     """Lanes without what moves with the clock."""
     return [
-        (lane.bead, [(one.phase, one.why, one.commit, one.job) for one in lane.stretches])
-        for lane in found.lanes
+        (row.bead, [(one.phase, one.why, one.commit, one.job) for one in row.lane])
+        for row in found.rows
     ]
 
 
@@ -80,11 +95,11 @@ def test_lanes_as_the_beads_went(day: Light) -> None:
         "silent",
         "reaped",
     ]
-    for lane in found.lanes:
-        assert all(before.end == after.begin for before, after in pairwise(lane.stretches)), lane
-    running, silent, reaped = next(lane for lane in found.lanes if lane.bead == "bd-b").stretches[
-        -3:
-    ]
+    for row in found.rows:
+        assert all(before.end == after.begin for before, after in pairwise(row.lane)), row
+    reaped_row = found.row("bd-b")
+    assert reaped_row is not None
+    running, silent, reaped = reaped_row.lane[-3:]
     assert silent.begin - running.begin == timedelta(minutes=30)
     assert running.job.startswith("job") and running.why == f"accepted as job {running.job}"
     assert (
@@ -99,7 +114,8 @@ def test_who_is_silent_now(day: Light) -> None:
     day.tick(2 * HOUR)
     found = report(day)
     assert phases(found, "bd-d") == ["waiting", "claimed", "running", "silent"]
-    assert found.lanes[0].bead == "bd-d"  # whoever is with us comes first
+    first = found.rows[0]
+    assert (first.bead, first.state, first.group) == ("bd-d", "silent", "running")
 
 
 def test_blocked_until_somebody_moves_it(day: Light) -> None:
@@ -114,52 +130,80 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     day.assign("bd-d", "bd-e", "bd-f")
     day.tick(2 * HOUR)
     found = report(day)
-    numbers = {one.label: one.value for one in view_model.headline(found)}
+    figures = found.ranges[-1]
     kinds = [entry.kind.value for entry in read_entries(day.engine)]
-    assert numbers == {
-        "waiting": 1,
-        "under way": 2,
-        "held back": 0,
-        "dispatched": kinds.count("dispatched"),
-        "failed": 2,
-        "reaped": 1,
-    }
-    assert {bar.label: bar.number for bar in view_model.failures(found)} == {
-        "failed: HTTP 500: boom": 1,
-        "unknown: no answer": 1,
-        "give-up: outcome still unknown": 1,
-        "reap: no sign of life": 1,
+    assert figures.name == "all"
+    assert figures.dispatched == kinds.count("dispatched")
+    assert (figures.failed, figures.unknown, figures.reaped) == (2, 1, 1)
+    # One is done. One fails, and is reaped later; the unknown one is blocked.
+    outcomes = {"done": 1, "failed": 1, "busy": 1, "reaped": 1, "blocked": 1}
+    assert figures.outcomes == outcomes
+    assert figures.success == 1 / 4
+    causes = {cause.text: dict(cause.kinds) for cause in found.causes[-1]}
+    assert causes == {
+        "HTTP 500: boom": {"failed": 1},
+        "No answer": {"unknown": 1},
+        "The outcome is still unknown": {"blocked": 1},
+        "No sign of life": {"reaped": 1},
     }
     now = collect_status(loop(day, day.engine), day.engine)
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
     assert list(found.entries) == read_entries(day.engine)
-    waited = view_model.wait_durations(found)
-    assert (
-        waited is not None and waited.stats.number == kinds.count("claim") - 1
-    )  # one was claimed out of backoff
-    assert sum(bar.number for bar in waited.bars) == waited.stats.number
-    ran = view_model.run_durations(found)
-    assert ran is not None and (ran.stats.number, ran.stats.longest // MINUTE) == (2, 90)
+    # One was claimed out of backoff.
+    assert figures.waiting.number == kinds.count("claim") - 1
+    longest = figures.running.longest
+    assert longest is not None and (figures.running.number, longest // MINUTE) == (2, 90)
+
+
+def test_attempts_are_those_of_log(day: Light) -> None:
+    found = report(day)
+    entries, beads = read_entries(day.engine), {row.bead for row in found.rows}
+    told = log_attempts(entries, read_rows(day.engine, beads), found.now.now)
+    ours = [(one.bead, one.outcome, one.begin) for row in found.rows for one in row.attempts]
+    assert sorted(ours) == sorted((one.bead, one.outcome, one.claimed_at) for one in told)
+
+
+def test_throughput_counts_from_the_first_event(day: Light) -> None:
+    found = report(day)
+    hours = (found.now.now - found.first) / HOUR
+    assert hours < 4  # the span is longer
+    assert found.ranges[-1].per_hour == pytest.approx(1 / hours, rel=0.02)
+    assert found.ranges[0].per_hour == 0  # nothing was done in the last hour
+
+
+def test_what_needs_a_person_has_its_command(doltlite: Engine) -> None:
+    here = Light(doltlite, max_attempts=1, max_in_flight=3)
+    here.assign("bd-a", "bd-b", "bd-c")
+    refused = [Refused(f"HTTP 400: no bead bd-{name}", 400, permanent=True) for name in "ab"]
+    here.target.answers.extend([*refused, Unknown("no answer")])
+    here.target.free = Capacity(3)
+    here.tick()
+    found = report(here)
+    told = {one.kind: (one.why, one.beads, one.fix) for one in found.now.needs}
+    assert told["quarantined"] == (
+        "HTTP 400: no bead <id>",
+        ("bd-a", "bd-b"),
+        "dolt_watch retry bd-a bd-b",
+    )
+    assert told["unknown"][1] == ("bd-c",)
+    assert told["unknown"][2].startswith("dolt_watch retry bd-c --not-running")
+    rows = {row.bead: row.group for row in found.rows}
+    assert set(rows.values()) == {"attention"}
 
 
 def test_only_these_beads_and_only_this_span(day: Light) -> None:
     found = report(day, "bd-b")
-    assert (
-        {lane.bead for lane in found.lanes} == {"bd-b"} == {entry.bead for entry in found.entries}
-    )
+    assert {row.bead for row in found.rows} == {"bd-b"} == {entry.bead for entry in found.entries}
     late = report(day, span=timedelta(minutes=90))
-    assert [(lane.bead, [one.phase for one in lane.stretches]) for lane in late.lanes] == [
+    assert [(row.bead, [one.phase for one in row.lane]) for row in late.rows] == [
         ("bd-b", ["silent", "reaped"]),
         ("bd-a", ["blocked"]),
     ]
     assert all(
-        late.since <= one.end <= late.now.now
-        for lane in late.lanes
-        for one in lane.stretches
-        if one.end
+        late.since <= one.end <= late.now.now for row in late.rows for one in row.lane if one.end
     )
-    ran = view_model.run_durations(late)
-    assert ran is not None and ran.stats.longest // MINUTE == 60  # what is known of it
+    longest = late.ranges[-1].running.longest
+    assert longest is not None and longest // MINUTE == 60  # the part that is known
     assert [entry.kind.value for entry in late.entries] == ["reap"]
 
 
@@ -178,7 +222,7 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
 
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:
-    """What the live page keeps between two looks."""
+    """The live page's memory between two requests."""
     kept = ReportCollector()
     report(day, gatherer=kept)
     day.assign("bd-d", "bd-e")
@@ -207,7 +251,7 @@ def test_what_has_ended_is_forgotten(day: Light) -> None:
     found = report(day, gatherer=kept, span=timedelta(minutes=90))
     kept.prune(found)
     assert ways(report(day, gatherer=kept, span=timedelta(minutes=90))) == ways(found)
-    assert {lane.bead for lane in report(day, gatherer=kept).lanes} == {"bd-a", "bd-b"}
+    assert {row.bead for row in report(day, gatherer=kept).rows} == {"bd-a", "bd-b"}
 
 
 # -- the page --------------------
@@ -230,52 +274,184 @@ def test_a_file_fetches_nothing(day: Light) -> None:
     assert re.findall(r"(?:src|href|action)\s*=\s*\"(?!#|data:)[^\"]*", text) == []
     assert re.findall(r"url\((?!#)", text) == []
     assert "connect-src 'none'" in unescape(text)
-    assert len(text) < 100_000
+    assert len(text) < 200_000
 
 
-@pytest.mark.parametrize("hours", [0.01, 1, 24, 24 * 7, 24 * 365])
-def test_axis(hours: float) -> None:
-    until = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
-    found = charts.ticks(until - timedelta(hours=hours), until)
-    assert 2 <= len(found) <= 13
-    assert all(charts.EDGES[0] <= tick.left <= charts.EDGES[1] for tick in found)
+def test_a_new_title_is_shown_by_the_next_report(day: Light) -> None:
+    kept = ReportCollector()
+    report(day, gatherer=kept)
+    day.sql("UPDATE issues SET title = 'renamed' WHERE id = 'bd-b'")
+    day.sql("DELETE FROM issues WHERE id = 'bd-a'")
+    row, gone = report(day, gatherer=kept).row("bd-b"), report(day, gatherer=kept).row("bd-a")
+    assert row is not None and (row.facts.title, row.facts.priority) == ("renamed", 1)
+    assert gone is not None and gone.facts.title == ""
 
 
-def test_a_long_line_keeps_its_peak() -> None:
-    until = datetime(2026, 4, 18, tzinfo=UTC)
-    points = [
-        (until - HOUR + timedelta(seconds=second), 90 if second == 1234 else 1)
-        for second in range(3600)
-    ]
-    scale = charts.scale(until - HOUR, until, (value for _, value in points))
-    path = charts.line(points, scale)
-    assert f"V{scale.y(90)}H" in path
-    assert path.count("H") <= charts.POINTS + 1
+def test_entries_of_new_commits_are_those_of_the_ledger(day: Light) -> None:
+    kept = ReportCollector()
+    report(day, gatherer=kept)
+    day.assign("bd-d")
+    day.tick(2 * HOUR)
+    assert list(report(day, gatherer=kept).entries) == read_entries(day.engine)
 
 
 # -- live --------------------
 
 
-def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: FileAddress) -> None:
-    opened: list[Engine] = []
+class Live:
+    """The live page of a tracker, with the seconds of its clock."""
 
-    def connect() -> Engine:
-        opened.append(open_engine(doltlite_path))
-        return opened[-1]
+    def __init__(self, day: Light, path: FileAddress) -> None:
+        self.opened: list[Engine] = []
+        self.seconds = 0.0
+        self.path = path
 
-    page = live_page.pages(connect, lambda engine: loop(day, engine))["/"]
-    status, kind, body = page()
-    assert (status, kind) == (200, "text/html; charset=utf-8")
-    assert b'data-refresh="10"' in body and b"bd-b" in body
-    assert page() == (status, kind, body)
-    assert len(opened) == 1
+        def connect() -> Engine:
+            self.opened.append(open_engine(self.path))
+            return self.opened[-1]
+
+        whole = server_time(day.engine).replace(second=0, microsecond=0)
+        self.now = FixedClock(whole + 3 * HOUR)
+        self.page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
+        self.routes = self.page.routes()
+
+    def reader(self, day: Light) -> Callable[[Engine], ControlLoop]:
+        return lambda engine: build_dry_run(
+            engine, day.settings, live_page.UnaskedTargets(), self.now, day.lines.append
+        )
+
+    def clock(self) -> float:
+        return self.seconds
+
+    def get(self, path: str, **query: str) -> Response:
+        return self.routes[path](Request(path, query))
+
+    def data(self, after: str = "") -> Any:
+        answer = self.get("/data.json", after=after)
+        assert answer.status == 200
+        return orjson.loads(answer.body)
+
+
+@pytest.fixture
+def live(day: Light, doltlite_path: FileAddress) -> Live:
+    return Live(day, doltlite_path)
+
+
+def test_live_is_computed_once_for_all_viewers(day: Light, live: Live) -> None:
     head = day.head()
+    answer = live.get("/")
+    assert (answer.status, answer.kind) == (200, "text/html; charset=utf-8")
+    assert b'data-refresh="10"' in answer.body and b"bd-b" in answer.body
+    assert live.get("/bead/") == answer
+    assert live.data()["tag"] == answer.tag == live.get("/data.json").tag
+    assert len(live.opened) == 1
     assert day.head() == head and not day.engine.dirty()
 
 
-def test_live_says_that_the_database_is_away(day: Light, doltlite_path: FileAddress) -> None:
-    page = live_page.pages(
-        lambda: open_engine(FileAddress("/nowhere/x.db")), lambda engine: loop(day, engine)
-    )["/"]
-    assert page()[0] == 503
-    assert page()[2] == b"there is no DoltLite file\n"
+def test_live_sends_only_changes(day: Light, live: Live) -> None:
+    before = live.data()
+    assert before["whole"] and {row[0] for row in before["rows"]} == {"bd-a", "bd-b", "bd-c"}
+    live.seconds += 60
+    live.now.sleep(30)
+    same = live.data(before["tag"])
+    assert (same["tag"], same["rows"], same["gone"]) == (before["tag"], [], [])
+    assert same["now"] == before["now"] + 30 == before["since"] + 30 + 7 * 86400
+    assert same["since"] == before["since"] + 30
+    assert live.get("/data.json", after=before["tag"]).tag == "", "an answer with the time"
+    assert same.keys() == {"tag", "whole", "now", "since", "first", "rows", "gone"}
+    day.sql("UPDATE issues SET title = 'renamed' WHERE id = 'bd-a'")
+    live.seconds += 60
+    after = live.data(before["tag"])
+    assert [row[:2] for row in after["rows"]] == [["bd-a", "renamed"]]
+    assert after["head"] == day.head() and "ranges" not in after
+    assert live.data("other.7")["whole"], "the tag of another process"
+    assert live.data(before["tag"].partition(".")[0] + ".999")["whole"], "a tag of the future"
+
+
+def test_an_idle_refresh_computes_nothing(day: Light, live: Live) -> None:
+    live.data()
+    first = live.page.report
+    live.seconds += 60
+    live.now.sleep(59)
+    live.data()
+    assert live.page.report is first
+    live.seconds += 60
+    live.now.sleep(1)
+    live.data()
+    later = live.page.report
+    assert later is not first, "another minute"
+    with day.engine.transaction() as tx:
+        tx.execute("UPDATE issues SET title = 'not committed' WHERE id = 'bd-a'")
+        tx.commit()
+    live.seconds += 60
+    live.data()
+    assert live.page.report is not later
+
+
+def test_a_bead_that_leaves_the_data_is_named(live: Live) -> None:
+    versions = live_page.Versions()
+    versions.update({"now": 1, "rows": [["bd-a", 1], ["bd-b", 1]], "head": "x"})
+    first = versions.tag
+    versions.update({"now": 2, "rows": [["bd-a", 1]], "head": "x"})
+    told = orjson.loads(versions.after(first))
+    assert (told["rows"], told["gone"], told["now"]) == ([], ["bd-b"], 2)
+    versions.update({"now": 3, "rows": [["bd-a", 1], ["bd-b", 2]], "head": "x"})
+    assert orjson.loads(versions.after(first))["gone"] == []
+    assert orjson.loads(versions.after(first))["rows"] == [["bd-b", 2]]
+
+
+def test_the_view_of_a_bead_is_what_why_reports(day: Light, live: Live) -> None:
+    day.assign("bd-d", "bd-e", "bd-f", "bd-g")
+    day.tick(2 * HOUR)
+    answer = live.get("/why.json", bead="bd-f")
+    found = orjson.loads(answer.body)
+    told = explain(
+        day.engine, "bd-f", day.head(), partial(snapshot_now, live.reader(day)(day.engine), "bd-f")
+    )
+    (rule,) = found["rules"]
+    names = [(one.name, one.satisfied) for one in told.views[0].conditions]
+    assert [(name, good) for name, good, _ in rule["conditions"]] == names
+    assert rule["verdict"] == told.views[0].verdict
+    assert [life[1] for life in found["life"]] == [deed.commit.hash for deed in told.deeds]
+    assert live.get("/why.json", bead="nope").status == 404
+    asked = len(live.opened)
+    assert live.get("/why.json", bead="bd-f") == answer
+    assert len(live.opened) == asked, "an answer is kept for some seconds"
+    live.seconds += 600
+    live.get("/why.json", bead="bd-f")
+    assert len(live.opened) == asked + 1
+
+
+def test_live_reports_that_the_database_is_away(live: Live) -> None:
+    live.path = FileAddress("/nowhere/x.db")
+    for path in ("/", "/data.json", "/why.json"):
+        answer = live.get(path)
+        assert (answer.status, answer.body) == (503, b"there is no DoltLite file\n")
+
+
+def test_a_viewer_causes_no_request_to_a_target() -> None:
+    target = live_page.UnaskedTargets()("beadboard")
+    assert target.capacity().slots is None
+    assert isinstance(target.dispatch(BeadTask("bd-a", {}), "t"), Refused)
+    assert target.verdict("job", None).verdict is Verdict.UNKNOWN
+
+
+# -- the tracker --------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        (ServerAddress("db", 3307, "ann", "pa55", "shop"), ("shop", "db:3307/shop")),
+        (
+            ServerAddress(socket="/run/x.sock", database="shop/dev"),
+            ("shop", "local socket/shop/dev"),
+        ),
+        (FileAddress("/home/ann/shop/.beads/beads.db"), ("shop", "beads.db")),
+        (FileAddress("/srv/shop.db"), ("shop", "shop.db")),
+        (FileAddress("beads.db"), ("beads", "beads.db")),
+    ],
+)
+def test_place(address: FileAddress | ServerAddress, place: tuple[str, str]) -> None:
+    found = place_of(Settings(address))
+    assert (found.tracker, found.database) == place

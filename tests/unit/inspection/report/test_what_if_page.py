@@ -1,5 +1,5 @@
-"""What the page of a what-if is made of: the queue and what is under way in both tellings, and
-the settings that are asked about.
+"""The content of a what-if page: the queue and the running beads in both versions, and the
+settings.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def test_depths_from_the_middle(history: History) -> None:
 
 
 def test_depths_after_state_was_made_anew(history: History) -> None:
-    """Under another rule the loop makes its state anew: what waited by the old one does so no
-    more, and no event says it.
+    """Under another rule the loop rebuilds its state: beads that waited by the old rule no longer
+    wait, without an event.
     """
     history.new("a", "b")
     history.new("c", assignee="other")
@@ -125,9 +125,7 @@ def test_settings_where_nothing_was_decided(history: History) -> None:
     history.new("the-end", assignee="")
     study: WhatIfResult = history.what_if(begins=history.head())
     assert (study.last_policy, asked(study)) == (None, [])
-    assert "settings that nothing recorded can be set beside" in render(
-        "whatif", Compared(study, {})
-    )
+    assert "No decision is recorded" in render("whatif", Compared(study, {}))
 
 
 def test_what_others_wrote_is_text(history: History) -> None:
@@ -139,7 +137,7 @@ def test_what_others_wrote_is_text(history: History) -> None:
     page = render("whatif", Compared(study, {evil: "<script>alert(1)</script>"}))
     assert mentioned_beads(study) == {evil}
     assert (
-        page.count("<script") == 2
+        page.count("<script") == 3
         and "\u202e" not in page
         and "\\u003cscript\\u003e\\\\u202e" in page
     )

@@ -1,5 +1,5 @@
-"""What moves with a dispatch and what stays: short histories, recorded by the real loop at each
-even minute, and another answer to each.
+"""The events that move with a dispatch, and those that stay: short histories, recorded by the real
+loop at each even minute, and another answer to each.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def test_never_and_why(history: History) -> None:
 def test_another_when_on_a_bead_that_is_in_progress_only_by_our_claim(history: History) -> None:
     """Recorded: claimed at 10:02.
 
-    Under the other rule it matches from the edit at 10:07 on, where it is open: our claim is not
-    there.
+    Under the other rule it matches from the edit at 10:07 on, when it is open: the claim doesn't
+    exist there.
     """
     deeds: Deeds = {
         "10:01": new("a", priority=2),
@@ -178,7 +178,7 @@ def test_the_queue_goes_by_when_a_row_was_written_here(history: History) -> None
     }
     history.play("10:20", deeds)
     assert [pair.bead for pair in history.what_if().pairs] == ["b", "c"]
-    # at 10:05 b is busy and so written anew, c was written at 10:02:30: c goes first
+    # At 10:05 b is busy and so rewritten, c was written at 10:02:30: c is dispatched first.
     assert claimed(history.what_if(5 * MINUTE)) == [("c", "10:10"), ("b", "10:20")]
 
 

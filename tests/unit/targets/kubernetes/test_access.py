@@ -1,4 +1,4 @@
-"""What doctor finds before a bead is claimed; the tests' own rights are those of the component."""
+"""The checks of doctor before a bead is claimed. The tests have the rights of the component."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_server_that_does_not_answer_is_one_problem(
     make_target: MakeTarget, tmp_path: Path
 ) -> None:
     [[message, _]] = make_target(token_file=tmp_path / "missing").check()
-    assert "cannot be read" in message
+    assert "can't be read" in message
 
 
 @pytest.mark.parametrize("right", ["jobs", "pods", "events", "pods/log"])

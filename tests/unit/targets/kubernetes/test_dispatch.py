@@ -171,7 +171,7 @@ def test_a_wrong_token_stops_the_rule(make_target: MakeTarget, tmp_path: Path) -
 def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     make_target: MakeTarget, namespace: Namespace, tmp_path: Path
 ) -> None:
-    # RBAC would answer before: only somebody with rights everywhere sees that it is missing.
+    # RBAC would answer before: only a user with all rights sees that it is missing.
     everywhere = tmp_path / "everywhere"
     binding = {
         "metadata": {"name": namespace.name},

@@ -77,24 +77,24 @@ def test_a_nul_does_not_reach_a_program() -> None:
         (job(pod="{}"), "containers is missing"),
         (job(pod="{containers: []}"), "containers is missing"),
         (job(pod="{containers: [x]}"), "containers[0] isn't a container"),
-        (job(pod="{containers: [{env: {A: b}}]}"), "containers[0].env is not a list"),
+        (job(pod="{containers: [{env: {A: b}}]}"), "containers[0].env isn't a list"),
         (
             job(pod="{containers: [{}], initContainers: [1]}"),
             "initContainers[0] isn't a container",
         ),
-        (job(more="metadata: x\n"), "metadata is not an object"),
-        (job(more="metadata: {labels: [a]}\n"), "metadata is not an object"),
+        (job(more="metadata: x\n"), "metadata isn't an object"),
+        (job(more="metadata: {labels: [a]}\n"), "metadata isn't an object"),
         (job("  backoffLimit: 3\n"), "spec.backoffLimit must be 0"),
         (job("  completions: 2\n"), "spec.completions must be 1"),
         (job("  parallelism: 0\n"), "spec.parallelism must be 1"),
         (job("  suspend: true\n"), "spec.suspend must be False"),
         (job("  completionMode: Indexed\n"), "spec.completionMode must be NonIndexed"),
-        (job("  managedBy: kueue\n"), "spec.managedBy cannot be set"),
-        (job("  backoffLimitPerIndex: 1\n"), "spec.backoffLimitPerIndex cannot be set"),
+        (job("  managedBy: kueue\n"), "spec.managedBy can't be set"),
+        (job("  backoffLimitPerIndex: 1\n"), "spec.backoffLimitPerIndex can't be set"),
         (job(pod="{restartPolicy: OnFailure, containers: [{}]}"), "restartPolicy must be Never"),
         (job("  activeDeadlineSeconds: 0\n"), "activeDeadlineSeconds must be a number"),
         (job("  ttlSecondsAfterFinished: soon\n"), "ttlSecondsAfterFinished must be a number"),
-        (job(pod="{containers: [{image: '{{ beed.id }}'}]}"), "there is no beed"),
+        (job(pod="{containers: [{image: '{{ beed.id }}'}]}"), "unknown name beed"),
         (job(pod="{containers: [{image: '{% if %}'}]}"), "The template is invalid"),
         (job(pod="{containers: [{image: \"{% include 'x' %}\"}]}"), "can't include another"),
     ],
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         read_job_template(tmp_path / "missing.yaml", "dolt_watch.toml:3")
     (tmp_path / "latin.yaml").write_bytes(b"\xff")
-    with pytest.raises(SettingsError, match="not UTF-8"):
+    with pytest.raises(SettingsError, match="isn't UTF-8"):
         read_job_template(tmp_path / "latin.yaml", "dolt_watch.toml:3")
 
 

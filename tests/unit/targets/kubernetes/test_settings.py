@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.errors import SettingsError
+from dolt_watch.targets.http_client import TransportFailure
 from dolt_watch.targets.kubernetes import api
 from dolt_watch.targets.kubernetes.api import find_connection
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
@@ -30,17 +31,17 @@ def test_the_least_settings_are_enough() -> None:
         ({"server": "https://me:pw@kube.example"}, "must not contain a user"),
         ({"server": "http://kube", "token_file": Path("t")}, "must be https:// if a token is sent"),
         ({"namespace": ""}, "has no namespace"),
-        ({"namespace": "Agents/x"}, "namespace is not a name"),
+        ({"namespace": "Agents/x"}, "namespace must be the name of a namespace, but is"),
         ({"installation": ""}, "installation must be a label value"),
         ({"installation": "a b"}, "installation must be a label value"),
-        ({"image": ""}, "image is required"),
+        ({"image": ""}, "image or job_template is required"),
         ({"image": " "}, "image contains a character"),
         ({"image": "a\x00b"}, "image contains a character"),
         ({"command": ("a\x00b",)}, "command contains a NUL"),
         ({"env": {"A": "a\x00b"}}, "env contains a NUL"),
         ({"env": {"A=B": "c"}}, "a name that a variable can't have"),
         ({"env_from_secret": ("My Secret",)}, "a name that a Secret can't have"),
-        ({"service_account": "-x"}, "service_account is not a name"),
+        ({"service_account": "-x"}, "service_account must be the name of a ServiceAccount, but is"),
         ({"requests": {"cpu": "much"}}, "requests contains a value that isn't a quantity"),
         ({"limits": {"memory": "1 Gi"}}, "limits contains a value that isn't a quantity"),
         ({"max_jobs": 0}, "max_jobs must be at least 1"),
@@ -49,8 +50,8 @@ def test_the_least_settings_are_enough() -> None:
         ({"keep_jobs": timedelta(minutes=1)}, "keep_jobs must be at least 1h"),
         ({"timeout": timedelta(0)}, "timeout must be more than 0"),
         ({"job_template": Path("job.yaml")}, "image can't be combined with job_template"),
-        ({"image": "", "job_template": Path("nowhere.yaml")}, "cannot be read"),
-        ({"prompt_template": Path("nowhere.j2")}, "cannot be read"),
+        ({"image": "", "job_template": Path("nowhere.yaml")}, "Can't read the"),
+        ({"prompt_template": Path("nowhere.j2")}, "Can't read the"),
     ],
 )
 def test_a_mistake_is_named_with_its_fix(changes: dict[str, Any], named: str) -> None:
@@ -109,3 +110,13 @@ def test_another_cluster_does_not_get_the_token_of_this_one(account: Path) -> No
     settings = KubernetesSettings("k", server="https://other.example", namespace="there")
     found = find_connection(settings, IN_CLUSTER)
     assert (found.token_file, found.ca_file, found.namespace) == (None, None, "there")
+
+
+def test_a_ca_file_without_a_certificate_sends_nothing(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.crt"
+    ca_file.write_text("not a certificate", "utf-8")
+    client = api.ApiClient(api.Connection("https://127.0.0.1:1", "agents", None, ca_file))
+    exchange = client.request("GET", "/version", timeout=1.0)
+    assert exchange.failure is TransportFailure.NOT_SENT
+    assert exchange.reason == f"{ca_file} can't be read: it contains no certificate"
+    client.close()

@@ -82,7 +82,7 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     tracker.tick(2 * MINUTE)
     assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
     notes = tracker.row("bd-1", "notes")[0].splitlines()
-    assert notes[1].startswith("dispatch outcome unknown (connection broken after sending")
+    assert notes[1].startswith("dispatch outcome unknown (the connection broke after sending")
     assert notes[2].startswith("dispatched: job=dolt-watch-")
     assert sorted(agents(namespace)) == ["bd-1", "bd-2"]
     assert_verifies(tracker)

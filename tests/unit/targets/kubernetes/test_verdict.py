@@ -1,4 +1,4 @@
-"""What the target says of Jobs on a real control plane."""
+"""The target's verdicts on Jobs of a real control plane."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
 def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
     make_target: MakeTarget, namespace: Namespace, tmp_path: Path
 ) -> None:
-    """The pod's own grace period goes on after the deadline."""
+    """The pod's own grace period continues after the deadline."""
     script = "trap '' TERM; echo ready; sleep 5"
     template = tmp_path / "job.yaml"
     template.write_text(
@@ -217,7 +217,7 @@ def test_capacity_counts_running_jobs_of_its_installation(make_target: MakeTarge
     assert other.capacity().slots == 2
     started(target, "e" * 32)
     capacity = target.capacity()
-    assert (capacity.slots, capacity.why) == (0, "3 of 3 Jobs run")
+    assert (capacity.slots, capacity.why) == (0, "3 of 3 Jobs are running")
     assert not capacity.idle and capacity.proof == "both"
 
 
@@ -226,6 +226,10 @@ def test_ended_jobs_take_no_place(make_target: MakeTarget) -> None:
     started(target)
     assert final(target).failed
     assert target.capacity().slots == 1
+    done = make_target(command=("true",), max_jobs=1, installation="done")
+    started(done, "e" * 32)
+    wait_for(lambda: done.capacity().slots == 1)
+    assert done.live_tokens() == []
 
 
 def test_logs_follow_a_run_to_its_end(make_target: MakeTarget) -> None:
@@ -237,7 +241,7 @@ def test_logs_follow_a_run_to_its_end(make_target: MakeTarget) -> None:
 
 def test_logs_that_cannot_be_read_say_why(make_target: MakeTarget, namespace: Namespace) -> None:
     target = make_target()
-    with pytest.raises(LookupError, match="there is no Job"):
+    with pytest.raises(LookupError, match="has no Job"):
         list(target.logs(NAME))
     started(target)
     final(target)

@@ -1,0 +1,103 @@
+"""Attempts of beads, read from their lanes: claimed, sent, ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from dolt_watch.core.model import EMPTY, LedgerEntry, Phase
+from dolt_watch.inspection.attempts import ENDED, OUTCOMES
+from dolt_watch.inspection.report.lanes import (
+    DONE,
+    LEFT,
+    REAPED,
+    SILENT,
+    STOPPED,
+    PhaseInterval,
+)
+
+ACTIVE = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING, SILENT})
+"""Phases in which an agent may be working on the bead."""
+ENDINGS = {
+    DONE: DONE,
+    LEFT: ENDED,
+    REAPED: REAPED,
+    STOPPED: STOPPED,
+    Phase.BACKOFF: "failed",
+    Phase.QUARANTINED: "quarantined",
+    Phase.HELD: "held",
+    Phase.WAITING: "returned",
+}
+"""Phase after the attempt → its outcome, if no entry of the ledger made the phase."""
+FAILURES = ("failed", "quarantined", "requeued", REAPED, STOPPED)
+"""Outcomes that count against the success rate. A busy target or a claim that was taken back does
+not."""
+
+
+class Attempt(NamedTuple):
+    """One attempt of a bead."""
+
+    bead: str
+    number: int
+    rule: str
+    begin: datetime
+    end: datetime | None
+    """None while an agent may be working."""
+    outcome: str
+    """A word of ``OUTCOMES`` or ``ENDINGS``, or the phase if the attempt has not ended."""
+    first: int
+    """Index of its first interval in the lane."""
+    last: int
+    """Index of the interval that names the outcome."""
+    ran: datetime | None
+    """When the run began; None if no target accepted it."""
+    job: str
+
+
+def attempts_of(
+    bead: str, intervals: Sequence[PhaseInterval], entries: Mapping[str, LedgerEntry] = EMPTY
+) -> Iterator[Attempt]:
+    """Yield the bead's attempts, oldest first.
+
+    Args:
+        bead: ID of the bead.
+        intervals: Its lane.
+        entries: Commit → the bead's entry in it: outcomes have the words of ``log``.
+    """
+    open_: Attempt | None = None
+    for index, one in enumerate(intervals):
+        if one.phase not in ACTIVE:
+            if open_ is not None:
+                entry = entries.get(one.commit)
+                word = OUTCOMES.get(entry.kind) if entry is not None else None
+                outcome = word or ENDINGS[one.phase]
+                yield open_._replace(end=one.begin, outcome=outcome, last=index)
+            open_ = None
+            continue
+        if open_ is not None and one.attempt != open_.number:
+            # Another attempt follows at once: the outcome of this one stayed unknown.
+            yield open_._replace(end=one.begin, last=index - 1)
+            open_ = None
+        if open_ is None:
+            open_ = Attempt(
+                bead=bead,
+                number=one.attempt,
+                rule=one.rule,
+                begin=one.begin,
+                end=None,
+                outcome=one.phase,
+                first=index,
+                last=index,
+                ran=None,
+                job="",
+            )
+        runs = one.phase in (Phase.RUNNING, SILENT)
+        open_ = open_._replace(
+            outcome=one.phase,
+            last=index,
+            ran=(open_.ran or one.begin) if runs else open_.ran,
+            job=one.job or open_.job,
+        )
+    if open_ is not None:
+        yield open_
