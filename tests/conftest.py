@@ -41,17 +41,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out long tests and those that need a Dolt server",
+        help="leave out long tests and those that need a Dolt server or a Kubernetes control plane",
     )
     parser.addoption(
         "--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt"
     )
 
 
-def _uses_dolt(item: pytest.Item) -> bool:
-    """Whether the test needs a Dolt server, by its fixtures or by its parameters."""
+def _uses_a_server(item: pytest.Item) -> bool:
+    """Whether the test needs a Dolt server or a control plane, by its fixtures or parameters."""
     call = getattr(item, "callspec", None)
-    return "dolt_server" in getattr(item, "fixturenames", ()) or (
+    return not {"dolt_server", "plane"}.isdisjoint(getattr(item, "fixturenames", ())) or (
         call is not None and "dolt" in call.params.values()
     )
 
@@ -70,7 +70,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     kept = items[:]
     if config.getoption("quick"):
-        kept = [item for item in kept if not (item.get_closest_marker("long") or _uses_dolt(item))]
+        kept = [
+            item for item in kept if not (item.get_closest_marker("long") or _uses_a_server(item))
+        ]
     if config.getoption("bd"):
         kept = [item for item in kept if _runs_bd(item)]
     if len(kept) < len(items):
