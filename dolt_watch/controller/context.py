@@ -1,4 +1,4 @@
-"""What a survey of the tracker returns."""
+"""The result of a survey of the tracker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dolt_watch.core.model import (
 
 
 class StateSurvey(NamedTuple):
-    """The state at HEAD and what would be decided on it."""
+    """The state at HEAD, and the plan for it."""
 
     look: PollResult
     state: State
@@ -28,12 +28,16 @@ class StateSurvey(NamedTuple):
     asked: Candidates
     lens: FeedQuery
     outside: Observations = Observations()
-    """What the gates say of every bead in line, those behind the free slots too."""
+    """The gates of every bead in the queues, also of those beyond the free slots."""
     lag: timedelta = timedelta()
-    """Age of the oldest commit that no saved state has; 0 where there is none."""
+    """Age of the oldest commit that is not applied to any saved state. 0 if there is no such
+    commit.
+    """
 
     def under(self, capacity: Mapping[str, Capacity]) -> Plan:
-        """The dispatcher's plan, given what the targets say. One that is down takes nothing."""
+        """Return the dispatcher's plan for these capacities. A target that is down accepts
+        nothing.
+        """
         known = {name: one._replace(slots=0) if one.down else one for name, one in capacity.items()}
         outside, scope = self.outside._replace(capacity=known), Scope(dispatch=True)
         return make_plan(self.state, self.policy, self.now, scope, self.asked, outside)

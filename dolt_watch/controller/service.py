@@ -1,9 +1,8 @@
-"""``dolt_watch run``: the same tick, over and over, in one process that outlives what it talks to.
+"""``dolt_watch run``: ticks in one process that survives outages of the database and the targets.
 
-A poll is one look. Between polls it sleeps until the next one, or until the moment at which time
-alone matters (a bead has settled, a retry is due), whichever comes first. Of several replicas
-one leads, by a lock of the database's server; that saves work, the ledger keeps them apart
-without it.
+Between polls the process sleeps until the next poll, or until time alone changes a decision (a bead
+has settled, a retry is due), whichever comes first. One of several replicas leads, by a lock of the
+database server. The lock saves work. Correctness depends on the ledger alone.
 """
 
 from __future__ import annotations
@@ -25,18 +24,20 @@ from dolt_watch.log_events import LogEvent, event_fields
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
-"""Seconds between tries while the database is away: 1, 2, 4 … up to this."""
+"""Longest pause in seconds between tries while the database can't be reached: 1, 2, 4 … up to
+this.
+"""
 SHORTEST = 0.7
-"""Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on
-latency is reckoned from the whole.
+"""Jitter shortens a pause to at least this fraction, and never lengthens it. The promised latency
+counts from the whole pause.
 """
 
 
 class ServiceObserver(Protocol):
-    """Who is told how the service fares: metrics, health, a dead man's switch."""
+    """Receives the events of the service: metrics, health, heartbeat ping."""
 
     def heartbeat(self) -> None:
-        """It goes on: called before each round of a tick."""
+        """Called before each iteration of a tick."""
         ...
 
     def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None: ...
@@ -47,7 +48,9 @@ class ServiceObserver(Protocol):
 
 
 class Service:
-    """``connect``: a new engine, each time it is called; ``loop``: the loop over it."""
+    """Runs the service. ``connect`` returns a new engine with each call, ``loop`` the loop on
+    it.
+    """
 
     def __init__(
         self,
@@ -62,19 +65,19 @@ class Service:
         self.connect, self.make, self.watching = connect, loop, watching
         self.poll, self.clock, self.before_poll = poll, clock or MonotonicClock(), between
         self.stop = threading.Event()
-        """Set by whoever wants it to end: the decision under way is settled, no other begins."""
+        """Set to end the service. The decision under way is settled, and no other begins."""
         self._engine: Engine | None = None
         self._loop: ControlLoop | None = None
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
         self._force_full_tick = True
-        """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say
-        who waits and runs.
+        """The first tick of a loop or of a lead is a full one: nothing may be due, and metrics must
+        still report the beads.
         """
 
     def run(self) -> None:
-        """Until ``stop`` is set."""
+        """Run until ``stop`` is set."""
         logger.info("watching", extra=event_fields(LogEvent.WATCHING))
         try:
             while not self.stop.is_set():
@@ -84,7 +87,7 @@ class Service:
         logger.info("stopped", extra=event_fields(LogEvent.STOPPED))
 
     def step(self) -> float:
-        """One poll; seconds until the next."""
+        """Run one poll. Returns the seconds until the next."""
         self.before_poll()
         begun = self.clock.monotonic()
         try:
@@ -97,13 +100,13 @@ class Service:
             return self._failed(error)
         self._force_full_tick = False
         if self._failures:
-            logger.info("the database answers again", extra=event_fields(LogEvent.RECOVERED))
+            logger.info("the database can be reached again", extra=event_fields(LogEvent.RECOVERED))
             self._failures, self._last_words = 0, ""
         self.watching.tick_finished(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
 
     def _ends(self) -> bool:
-        """Asked before each round."""
+        """Checked before each iteration."""
         self.watching.heartbeat()
         return self.stop.is_set()
 
@@ -116,7 +119,7 @@ class Service:
     def _try_lead(self, engine: Engine) -> bool:
         leads = engine.try_acquire_leadership()
         if leads is not self._leads:
-            words = "leading" if leads else "standing by: another one leads"
+            words = "leading" if leads else "standing by: another worker leads"
             logger.info(
                 words, extra=event_fields(LogEvent.LEADING if leads else LogEvent.STANDING_BY)
             )
@@ -129,9 +132,9 @@ class Service:
         return pause if due is None else min(pause, due)
 
     def _failed(self, error: DoltWatchError) -> float:
-        """One line when it changes, not one a poll.
+        """Log a failure once when it changes, not with each poll.
 
-        What is no outage is told with all its words.
+        An error that isn't an outage is logged with all details.
         """
         self._failures += 1
         words = error.message
@@ -141,13 +144,14 @@ class Service:
             )
             self._last_words = words
         self.watching.failed(error)
-        # What is wrong here alone (settings, a credential) must not keep the lock from a replica
-        # that could work.
+        # A fault of this worker alone (settings, a credential) must not keep the lock from a
+        # replica that can work.
         leads = self._leads
         self._drop()
         if not isinstance(error, DatabaseError):
             self._leads = (
-                leads  # its words were said; the next lock that is won or lost is compared with it
+                # The message is logged already. The next result of the lock is compared with it.
+                leads
             )
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(
             SHORTEST, 1.0

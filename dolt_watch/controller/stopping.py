@@ -1,4 +1,4 @@
-"""Stops runs whose attempt has ended, so that a blocked bead has no live agent.
+"""Stops the runs of ended attempts, so that a blocked bead has no live agent.
 
 A target may offer ``stop(job, by, reason)`` and ``live_tokens()``. A run is stopped right after the
 entry that ended its attempt. If the worker dies in between, the next tick finds the run by its
@@ -94,7 +94,7 @@ class RunStopper:
             return True
         report: JobReport = stop(job, by, reason)
         if report.verdict is Verdict.UNKNOWN:
-            words = f"the run of {bead} is not stopped from here: {report.error}"
+            words = f"the run of {bead} can't be stopped from here: {report.error}"
             logger.info(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))
         elif not report.dead:
             words = (

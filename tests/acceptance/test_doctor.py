@@ -169,7 +169,7 @@ def test_a_privilege_that_is_missing(watch: Watch) -> None:
         assert (told.fix or "").count("GRANT") == 5
         mend(watch, told)
         found = doctor(watch, env=env)
-        assert (found.code, found.worst("privileges").says) == (0, "all that is needed")
+        assert (found.code, found.worst("privileges").says) == (0, "all required privileges")
     finally:
         watch.server.sql(f"DROP USER '{user}'@'%'")
 

@@ -160,7 +160,7 @@ def test_the_database_goes_away_and_comes_back(watch: Watch) -> None:
         one.until("error: ")
         assert one.get("/readyz")[0] == 503
         watch.sql("ALTER TABLE away RENAME TO watch_cursor")
-        one.until("the database answers again")
+        one.until("the database can be reached again")
         assert len([line for line in one.lines if line["level"] == "error"]) == 1
         bead = watch.assigned("after the outage")
         one.until(f"dispatched {bead}")

@@ -115,7 +115,7 @@ def test_an_outage_is_one_line_and_a_growing_pause(doltlite: Engine) -> None:
     away[0] = False
     here.assign("bd-a")
     one.step()
-    assert ("the database answers again" in lines, told.bad, told.good) == (True, 12, 1)
+    assert ("the database can be reached again" in lines, told.bad, told.good) == (True, 12, 1)
 
 
 def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
@@ -124,7 +124,7 @@ def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
     second, told = service(here, lines, doltlite_factory)
     first.step()
     second.step()
-    assert (lines.count("leading"), lines.count("standing by: another one leads"), told.by) == (
+    assert (lines.count("leading"), lines.count("standing by: another worker leads"), told.by) == (
         1,
         1,
         1,
