@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from bench.claims import claims
-from bench.ground import own_server, place
+from bench.ground import own_server, place, sized
 from bench.latency import latency
 from bench.lines import PARTS
 from bench.machine import machine
 from bench.memory import memory
 from bench.page import page
-from bench.past import past
+from bench.past import past, verified
 from bench.sizes import sizes
 from bench.summary import RESULTS, write_summary
 from bench.table import HEAD, Figure, Row, printed, rows
@@ -96,7 +97,10 @@ def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:
             "sizes": lambda: sizes(server, folder, scale.rows, scale.commits, scale.ticks),
             "waiting": lambda: waiting(server, folder, board, scale.waiting, scale.waits),
             "claims": lambda: claims(server, folder, board, WORKERS, scale.beads),
-            "past": lambda: past(old, scale.commits[1]),
+            "past": lambda: chain(
+                past(old, scale.commits[1]),
+                verified(sized(server, folder / "backlog", 10, 10, board.url)),
+            ),
             "memory": lambda: memory(server, folder, board, scale.memory, scale.dispatches),
         }
         for part in PARTS:

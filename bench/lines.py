@@ -264,6 +264,13 @@ PARTS = (
                 "the diffs of every watched table, one stream each",
                 "applying the events in Python",
             ),
+            Line(
+                "replay --verify with a backlog",
+                "s",
+                "reading the same history",
+                "computing each decision again, with the head of its queue",
+                Bar(3, FLOOR),
+            ),
         ),
     ),
     Part(

@@ -9,14 +9,20 @@ from collections.abc import Iterator
 
 from bench.ground import Place
 from bench.history import BEAD, history
-from bench.measure import MS, alternate
+from bench.measure import MS, alternate, ticked
 from bench.table import Figure
 from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.cli.composition import policy
+from dolt_watch.config import load
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.replay import verification
 from dolt_watch.replay.replayer import HistoryReplayer
 
 RUNS = 10
+BACKLOG = 1300
+"""Beads that wait while the decisions are made that are verified."""
+DECIDED = 200
+"""Dispatches that are verified: two entries each."""
 WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)
 
 
@@ -53,3 +59,34 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
         )
     yield Figure("replay: applying all of history", fold, issues, at=at)
     yield Figure("replay, compared with everything it reads", fold, all_of_it, at=at)
+
+
+def verified(here: Place, dispatches: int = DECIDED) -> Iterator[Figure]:
+    """``replay --verify`` of decisions made beside a long queue, against reading that history."""
+    here.assign(BACKLOG + dispatches, "backlog")
+    settings = load(
+        {"set": (f"rules.agent.max_in_flight={dispatches}", "settle=0s")},
+        here.run.env,
+        here.run.cwd,
+    )
+    ticked(settings, "dispatched ")
+    with contextlib.closing(open_engine(here.address)) as engine:
+        head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+
+        def read(_: int) -> float:
+            start = time.perf_counter()
+            past = HistoryReplayer(engine, policy(settings), head)
+            first = past.first_replayable_commit()
+            assert first is not None
+            assert sum(1 for _ in past.steps(first)) >= 2 * dispatches
+            return time.perf_counter() - start
+
+        def recomputed(_: int) -> float:
+            start = time.perf_counter()
+            found = verification.verify(HistoryReplayer(engine, policy(settings), head))
+            assert not found.differences and found.same >= 2 * dispatches
+            return time.perf_counter() - start
+
+        verify, floor = alternate(5, recomputed, read)
+    at = f"{2 * dispatches:,} entries, {BACKLOG:,} waiting"
+    yield Figure("replay --verify with a backlog", verify, floor, at=at)

@@ -1,1 +1,1 @@
-"""What dolt_watch knows about beads, the tracker that `bd` keeps in a Dolt database."""
+"""Knowledge of beads, the tracker that `bd` keeps in a Dolt database."""

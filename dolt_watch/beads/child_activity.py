@@ -18,11 +18,15 @@ from dolt_watch.timestamps import iso, parse_foreign
 def spared_by_children(
     engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime
 ) -> dict[str, HoldReason]:
-    """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when
-    that counts. As ``commit`` has the rows.
+    """Return the beads, such as epics, whose children at any depth show activity.
 
-    By the children's own times, as bd writes them: they spare a bead, and never cause an act.
-    None that lies further ahead than a wrong zone can explain counts: it would spare for ever.
+    Activity counts by the children's own times, as bd writes them. It spares a bead and never
+    causes a decision. A time further in the future than a wrong zone explains does not count: it
+    would spare the bead for ever.
+
+    Args:
+        since: bead → the time from which activity counts.
+        commit: the commit whose rows are read.
     """
     if not since:
         return {}

@@ -27,9 +27,9 @@ def bd_value(value: Any) -> Any:
 
 
 def fit_to_column(full: Mapping[str, Any], least: Mapping[str, Any], limit: int) -> str:
-    """bd itself fails past the column's end; we say the changed fields only.
+    """Return the whole row as JSON, or the changed fields if the row is too long for the column.
 
-    ``limit``: bytes that the column takes.
+    bd itself fails if the row is too long. ``limit``: bytes of the column.
     """
     text = orjson.dumps(full)
     return (text if len(text) <= limit else orjson.dumps(least)).decode()

@@ -1,4 +1,4 @@
-"""What the change feed reads: rules, columns and tables."""
+"""The query of the change feed: rules, columns and tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 
 CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
-"""Columns of issues whose values the derivation needs, besides what the rules ask."""
+"""Columns of issues that the derivation of events needs, beside those of the rules."""
 
 IDENTITY = ("title", "created_at")
 """Columns that a bead keeps when its id changes."""
@@ -28,27 +28,27 @@ SAYS = {
     "labels": ("label",),
     "dependencies": ("depends_on_id", "type"),
 }
-"""Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues``
-once more.
+"""Columns with the content of a row. ``events.old_value`` and ``new_value`` are left out: they
+repeat the row of ``issues``.
 """
 
 
 class FeedQuery(NamedTuple):
-    """What the feed looks for: the compiled rules, and the columns that ``issues`` has."""
+    """The query of the feed: the compiled rules, and the columns of ``issues``."""
 
     rules: Sequence[CompiledRule]
     columns: Sequence[str]
     cells: Sequence[str] = CELLS
-    """Columns of ``issues`` whose values are brought, before and after."""
+    """Columns of ``issues`` whose values each row change contains, before and after."""
     include_side_values: bool = False
-    """Of the other tables, bring what a row says (``SAYS``) too, not only that it is there."""
+    """Whether changes of other tables contain the content of the row (``SAYS``)."""
     schema: TrackerSchema = TrackerSchema({})
-    """The shape of beads' tables as the tick found it; empty for readers of history, who ask for
-    what they need.
+    """The shape of the beads tables as the tick found it. Empty for readers of history, which look
+    it up.
     """
 
     def under(self, columns: Iterable[str]) -> FeedQuery:
-        """The same, where ``issues`` has these columns."""
+        """Return the query for a table ``issues`` with these columns."""
         names = list(columns)
         every = set(self.columns) <= set(self.cells)
         cells = (

@@ -1,7 +1,4 @@
-"""Gates: why a bead that matches its rule may not go now, asked of the rows as they are.
-
-Readiness is bd's own: what `bd ready` leaves out is not dispatched.
-"""
+"""Readiness of the beads in a queue: beads that `bd ready` leaves out are not dispatched."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def unready_until_enough(
     the working set. Raises SchemaChanged.
     """
     holds: dict[str, HoldReason] = {}
-    for chunk in _growing(queue, enough):
+    for chunk in growing_chunks(queue, enough):
         found = readiness_at(engine, chunk, schema, now, commit)
         holds |= found.holds
         left = [bead for bead in chunk if bead not in holds and bead not in held]
@@ -61,8 +58,8 @@ def unready_until_enough(
     return holds
 
 
-def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
-    """Few at first: most often the head of the queue may go."""
+def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
+    """Yield the queue in chunks, a small one first: its head is ready in most cases."""
     start, size = 0, max(_FEW, 2 * enough)
     while start < len(queue):
         yield queue[start : start + size]

@@ -30,7 +30,7 @@ import orjson
 
 from dolt_watch.beads.schema import TrackerSchema, schema_at
 from dolt_watch.core.decisions.policy import UNVERSIONED
-from dolt_watch.core.model import EMPTY, GateResult, HoldReason
+from dolt_watch.core.model import EMPTY, CommitChanges, GateResult, HoldReason, RowChange
 from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
@@ -39,7 +39,7 @@ from dolt_watch.timestamps import iso, parse_any
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
 READY = "ready"
-"""The gate of a bead that is not ready by what history holds."""
+"""The gate of a bead that is not ready by the rows in history."""
 
 BLOCKING = ("blocks", "conditional-blocks")
 WAITS_FOR = "waits-for"
@@ -141,6 +141,28 @@ def readiness_at(
         return readiness(engine.query, beads, schema, now, commit)
     except SchemaChanged:
         return readiness(engine.query, beads, schema_at(engine, commit), now, commit)
+
+
+def changes_readiness(changes: CommitChanges) -> bool:
+    """Return whether a commit may make a bead ready, or not ready any more."""
+    return any(
+        row.table == "dependencies" or (row.table == "issues" and _may_ready(row))
+        for row in changes.rows
+    )
+
+
+def _may_ready(row: RowChange) -> bool:
+    if row.kind != "modified" or not _OWN.isdisjoint(row.changed):
+        return True
+    return _blocking_status(row.before.get("status")) != _blocking_status(row.after.get("status"))
+
+
+_OWN = frozenset(OWN_COLUMNS)
+
+
+def _blocking_status(status: object) -> str:
+    """Return the part of a status that readiness depends on: closed, pinned, or '' for active."""
+    return str(status) if status in INACTIVE else ""
 
 
 def own_hold(row: Mapping[str, Any], now: datetime) -> HoldReason | None:

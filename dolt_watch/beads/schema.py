@@ -112,7 +112,7 @@ class TrackerSchema(NamedTuple):
     def dependency_target(self, prefix: str = "", table: str = "dependencies") -> str:
         """Return the SQL expression of the bead, wisp or external name that a dependency points to.
 
-        ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for
+        ``prefix``: prefix of each column: ``from_`` or ``to_`` for a diff, ``d.`` for
         an alias. Raises UnsupportedSchema.
         """
         expression = target_expression(self.tables.get(table, ()), prefix)
@@ -166,7 +166,7 @@ def _tables(engine: Engine, commit: str | None) -> dict[str, dict[str, str]]:
 def is_ignored(patterns: Mapping[str, bool], table: str) -> bool:
     """Return whether a new table is left out of commits.
 
-    ``patterns``: the rows of `dolt_ignore`. ``%`` and ``*`` stand for any text, ``?`` for one
+    ``patterns``: the rows of `dolt_ignore`. ``%`` and ``*`` match any text, ``?`` matches one
     character. Of several patterns that match, Dolt takes the most specific; if they disagree, it
     stages nothing by itself.
     """

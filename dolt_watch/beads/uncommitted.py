@@ -1,4 +1,4 @@
-"""Beads of which some row is not in a commit yet."""
+"""Beads with uncommitted rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _unversioned(hold: HoldReason) -> HoldReason:
     """Return a hold of the working set under a gate that a replay doesn't ask again."""
     if hold.gate == UNVERSIONED:
         return hold
-    return HoldReason(UNCOMMITTED, f"by what stands uncommitted: {hold.why}")
+    return HoldReason(UNCOMMITTED, f"by an uncommitted change: {hold.why}")
 
 
 def uncommitted(
@@ -23,12 +23,13 @@ def uncommitted(
     quiet: Mapping[str, datetime],
     since: Mapping[str, datetime],
 ) -> dict[str, HoldReason]:
-    """Beads that a row which stands uncommitted keeps back or spares.
+    """Return the beads that an uncommitted row holds or spares.
 
-    ``rules``: in the order of the rows' answers; ``quiet``: as ``silence_cutoffs`` has it.
-
-    ``since``: table → when it was first seen as it stands: a row that nobody ever commits is a
-    sign of life once, and not for ever.
+    Args:
+        rules: names, in the order of the answers of the rows.
+        quiet: as ``silence_cutoffs`` returns it.
+        since: table → when it was first seen with its current rows. A row that is never committed
+            is one sign of life, not a permanent one.
     """
     place = {name: number for number, name in enumerate(rules)}
     waits = (

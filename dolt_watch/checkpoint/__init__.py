@@ -1,1 +1,1 @@
-"""Where the watcher stands: the cursor, one poll of the database, and the saved state."""
+"""The progress of a worker: the cursor, the poll of the database, and the saved state."""

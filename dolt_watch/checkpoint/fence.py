@@ -1,4 +1,4 @@
-"""The fence: whoever advances it last is the only one whose writes succeed."""
+"""The fence: only the worker that advanced it last can write."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from dolt_watch.errors import Conflict
 
 
 def advance_fence(tx: Transaction, held: str | None) -> None:
-    """Change the fence; where ``held`` is given, only from that value.
+    """Change the fence.
 
-    Raises Conflict: somebody decided in between.
+    Args:
+        held: the value that the fence must have; None: any.
+
+    Raises:
+        Conflict: another worker has changed the fence.
     """
     if held is None:
         tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1", (_token(),))

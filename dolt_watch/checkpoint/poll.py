@@ -1,11 +1,11 @@
-"""The look: the one query of an idle tick, and whether it leaves anything to do.
+"""The poll: the only query of an idle tick, and whether there is anything to do.
 
-By itself, and light: an idle command imports this and nothing of the loop.
+The module is light: an idle command imports it, and nothing of the loop.
 """
 
 from __future__ import annotations
 
-import json  # and not orjson, which brings uuid and platform with it: 8 ms of an idle tick
+import json  # not orjson, which imports uuid and platform: 8 ms of an idle tick
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,10 +21,7 @@ from dolt_watch.timestamps import to_utc
 logger = logging.getLogger(__name__)
 
 WATCHED = WATCHED_TABLES
-"""Tables of beads whose rows mean something to us.
-
-Those that a release of beads lacks are left out.
-"""
+"""The tables of bd that dolt_watch reads. Tables that a release of bd lacks are left out."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
@@ -32,11 +29,11 @@ _FROM = (
     "watch_cursor LEFT JOIN dolt_merge_status ON TRUE LEFT JOIN watch_attempt ON TRUE WHERE id = 1"
     " LIMIT 1"
 )
-"""Joined, and not asked in subqueries: each of those costs Dolt more than 1 ms."""
+"""Joins instead of subqueries: each subquery costs Dolt more than 1 ms."""
 
 
 class TableState(NamedTuple):
-    """A watched table's working hash, since when it is seen, and whether it stands uncommitted."""
+    """The working hash of a table, since when it is known, and whether it is uncommitted."""
 
     hash: str
     since: datetime
@@ -44,13 +41,13 @@ class TableState(NamedTuple):
 
 
 class PollResult(NamedTuple):
-    """One look: where history stands, what the cursor row says, and the database's clock."""
+    """One poll: HEAD, the cursor row, the tables' hashes, and the database's clock."""
 
     head: str
     now: datetime
     hashes: Mapping[str, str]
     commit: str
-    """The last commit folded, '' before the first."""
+    """The last applied commit, '' before the first."""
     fence: str
     saved: str
     seen: Mapping[str, TableState]
@@ -59,20 +56,20 @@ class PollResult(NamedTuple):
     compiled: Mapping[str, Any] = _EMPTY
     shared: Mapping[str, Any] = _EMPTY
     merging: bool = False
-    """``dolt_merge_status`` says so: cheap.
+    """Whether a merge is unfinished, by ``dolt_merge_status``, which is cheap.
 
-    Conflicts and violations standing by themselves are asked for by whoever writes.
+    Writers also check for conflicts and constraint violations without a merge.
     """
 
     has_unsaved_claims: bool = False
-    """Are there claims that the saved state does not have yet?
+    """Whether there are claims that the saved state does not have.
 
-    Each moved HEAD: where HEAD stands as saved, history has lost one.
+    Each claim moved HEAD. If HEAD is as saved, history has lost a claim.
     """
 
     @property
     def unchanged(self) -> bool:
-        """Nothing happened since the cursor was saved, committed or not."""
+        """Whether nothing has changed since the cursor was saved, committed or not."""
         return (
             self.head == self.commit
             and not self.has_unsaved_claims
@@ -84,14 +81,19 @@ class PollResult(NamedTuple):
 
 
 class Poller:
-    """Looks, over one engine."""
+    """Polls through one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tables = list(WATCHED)
 
     def poll(self) -> PollResult:
-        """One query. Raises NotMigrated, NotBeads."""
+        """Poll with one query.
+
+        Raises:
+            NotMigrated: a table of dolt_watch is missing.
+            NotABeadsDatabase: the tables of bd are missing.
+        """
         while True:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
             try:
@@ -107,7 +109,7 @@ class Poller:
             return self._read(rows[0])
 
     def _without(self, error: NoSuchTable) -> None:
-        """One missing table fails the whole statement: find out which, and what that means."""
+        """Find the missing table that failed the statement, and raise or leave it out."""
         have = [table for table in self.tables if self.engine.columns(table)]
         if "issues" not in have:
             raise NotABeadsDatabase from error
@@ -122,8 +124,8 @@ class Poller:
         moment = to_utc(now)
         assert moment is not None
         cache = _json(compiled)
-        # The rows of an ignored table never come into history, so a change of them is nothing to
-        # act on. Only the last tick knows which tables these are: a look is one query.
+        # Rows of an ignored table never enter history, so a change of them needs no action. Only
+        # the last tick knows these tables, because a poll is one query.
         unversioned = cache.get("unversioned", ())
         hashes = zip(self.tables, rest[:count], strict=True)
         return PollResult(
@@ -151,8 +153,8 @@ def is_idle(
     settle: timedelta,
     adopt: bool,
 ) -> bool:
-    """Nothing happened since the cursor was saved, under the same settings, and nothing of these
-    kinds is due.
+    """Return whether nothing has changed since the cursor was saved, under the same settings, and
+    no decision of these kinds is due.
     """
     if not look.unchanged or look.rules.get("settings") != settings_hash:
         return False
@@ -166,10 +168,10 @@ NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_crite
 
 
 def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
-    """Log an idle tick: the original's line if the queue is empty, and each outage that beads
-    wait for.
+    """Log an idle tick: the original's line if the queue is empty, and each outage that delays
+    beads.
 
-    Returns whether there is such an outage.
+    Return whether there is such an outage.
     """
     waits = look.shared.get("waiting")
     empty = "dispatch" in kinds and not waits

@@ -1,9 +1,9 @@
 """The cursor and the saved state: tables that never enter history (``dolt_ignore``), written in
 one fenced transaction.
 
-The look is the one query of an idle tick. The fence makes workers on one server decide one after
-another: every transaction of ours changes it, and a decision's goes ahead only if it still is
-the one that was decided on.
+The fence makes workers on one server decide one after another. Each transaction of dolt_watch
+changes the fence, and the transaction of a decision commits only if the fence still has the value
+that the decision was made on.
 """
 
 from __future__ import annotations
@@ -35,41 +35,39 @@ from dolt_watch.errors import Conflict
 from dolt_watch.timestamps import to_utc
 
 MAX_TOMBSTONES = 100
-"""Empty records that are let be before they are deleted."""
+"""Number of tombstone rows to keep before they are deleted."""
 
 
 class StateStore:
     """Reads and writes ``watch_cursor`` and ``watch_bead``.
 
-    Keeps the state in memory as long as nobody else saved.
+    Keeps the state in memory until another process saves.
     """
 
     def __init__(
         self, engine: Engine, worker: Mapping[str, Any] = EMPTY, clock: Clock | None = None
     ) -> None:
-        """``worker``: who saves, as ``host`` and ``by``, its command.
+        """Create the store.
 
-        Empty: the row keeps its own.
+        Args:
+            worker: ``host`` and ``by`` (the command) of the process that saves. Empty: the row
+                keeps its values.
         """
         self.engine, self.worker, self.clock = engine, worker, clock or DatabaseClock()
         self._state: State | None = None
         self._saved = ""
         self._touched: set[str] | None = set()
         self._gone = 0
-        """Empty records, of beads that have left."""
+        """Number of tombstone rows: empty records of beads that left."""
         self._down: list[str] = []
-        """Of targets with an outage that beads wait for, in words: what an idle tick says of
-        them.
-        """
+        """Outages that delay beads, in words: an idle tick logs them."""
         self.outbox: list[Mapping[str, Any]] = []
-        """Notices of decisions that nobody was told of yet: saved with the cursor, so none is
+        """Notifications that are not delivered yet. They are saved with the cursor, so none is
         lost.
         """
 
     def load(self, look: PollResult) -> State:
-        """The state as far as it is folded: the saved one, or one of our own that is ahead of it
-        and not saved yet.
-        """
+        """Return the current state: the saved one, or the newer one in memory."""
         if self._state is None or self._saved != look.saved:
             self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
@@ -84,16 +82,13 @@ class StateStore:
         return {bead.id: bead for bead in beads}
 
     def has_lost_claim(self, state: State) -> bool:
-        """Is there a claim that neither the state at HEAD nor the ledger knows?
-
-        Then history lost it.
-        """
+        """Return whether history lost a claim: neither the state at HEAD nor the ledger has it."""
         for bead_id, token in self.engine.query("SELECT bead_id, token FROM watch_attempt"):
             bead = state.beads.get(bead_id)
             if bead is not None and bead.token == token:
                 continue
-            # an answer after which it runs says nothing of its claim: history may have been set
-            # back in between
+            # An answer after which a job runs proves nothing about its claim: history can have
+            # been reset in between.
             known = (
                 "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN"
                 " (?, ?)"
@@ -103,8 +98,8 @@ class StateStore:
         return False
 
     def local_attempts(self, look: PollResult) -> list[Bead]:
-        """The attempts that this server knows of beside history: those saved as under way, and
-        claims since.
+        """Return the attempts that this server knows without history: those that are saved as in
+        flight, and later claims.
         """
         known = {
             id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT
@@ -128,9 +123,7 @@ class StateStore:
         return list(known.values())
 
     def has_unsaved(self, look: PollResult) -> bool:
-        """Is a state of ours in memory that is not saved yet, on top of what the cursor row
-        says?
-        """
+        """Return whether the state in memory is newer than the cursor row and not saved yet."""
         return (
             self._state is not None
             and self._saved == look.saved
@@ -138,9 +131,9 @@ class StateStore:
         )
 
     def stage(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
-        """Folded further, to be saved when the tick is done.
+        """Keep a newer state, to be saved at the end of the tick.
 
-        ``touched`` None: every bead is made anew.
+        ``touched``: the beads that changed; None: all of them.
         """
         self._state, self._saved = state, look.saved
         if touched is None:
@@ -168,8 +161,10 @@ class StateStore:
         rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
     ) -> None:
-        """Cursor and state, never one alone; the claims that it holds need not stand in
-        ``watch_attempt`` any more. Raises Conflict.
+        """Save cursor and state in one transaction, and delete its claims from ``watch_attempt``.
+
+        Raises:
+            Conflict: another worker has changed the fence.
         """
         state, touched = self.load(look), self._touched
         if (
@@ -193,8 +188,8 @@ class StateStore:
             "reap_due": due.get("reap"),
             "globals": _text(shared),
         }
-        # long and seldom new: a text that is written again costs its bytes on disk again, though
-        # it is the same
+        # These texts are long and rarely new. Writing an unchanged text costs its bytes on disk
+        # again.
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
         cursor |= {"compiled": _text(compiled)} if compiled != look.compiled else {}
         sets = ", ".join(f"{name} = ?" for name in cursor)
@@ -222,9 +217,7 @@ class StateStore:
         return {name: value for name, value in more.items() if value} | _shared(state)
 
     def _leads_anew(self, look: PollResult) -> bool:
-        """Another `run` leads than the one that saved last: it says so once, whatever else
-        stands.
-        """
+        """Return whether another `run` leads than the one that saved last. It records that once."""
         worker, saved = self.worker, look.shared.get("worker") or {}
         return worker.get("by") == "run" and any(
             worker.get(key) != saved.get(key) for key in ("host", "by")
@@ -232,8 +225,9 @@ class StateStore:
 
 
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
-    """In one statement, a bead that has left with an empty record: each statement on a table
-    writes the same pages of it anew.
+    """Write the records of beads in one statement; a bead that left has an empty record.
+
+    Each further statement on the table would write the same pages again.
     """
     marks = ", ".join(["(?, ?, ?)"] * len(beads))
     values = [
@@ -255,10 +249,7 @@ def _is_unchanged(
     rules: Mapping[str, Any],
     compiled: Mapping[str, Any],
 ) -> bool:
-    """Does the cursor row say all of that already?
-
-    A target that stays busy must not cost a write a poll.
-    """
+    """Return whether the cursor row has these values: a target that stays busy costs no write."""
     return (
         (commit, dict(seen), rules, compiled)
         == (look.commit, dict(look.seen), look.rules, look.compiled)
@@ -329,7 +320,7 @@ _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
 
 
 def encode_bead(bead: Bead) -> dict[str, Any]:
-    """What is saved of a bead: what is not as it is by default."""
+    """Return the fields of a bead that differ from their defaults."""
     defaults = Bead._field_defaults
     values = {
         name: value
@@ -340,7 +331,7 @@ def encode_bead(bead: Bead) -> dict[str, Any]:
 
 
 def decode_bead(value: Mapping[str, Any]) -> Bead:
-    """A bead from its ``record``, read as JSON."""
+    """Return the bead of a ``record``, which was read as JSON."""
     cells = dict(value)
     cells["phase"] = Phase(cells["phase"])
     code = cells.get("reason_code")

@@ -5,8 +5,10 @@ A completion prints candidates only. If the settings or the database can't be re
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from click.shell_completion import get_completion_class
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST = 100
 """Maximum number of bead IDs that a shell is offered."""
+SECONDS = 2.0
+"""Maximum duration of a completion. A user who presses TAB doesn't wait for a silent server."""
 NAMES = ("dolt_watch", "dolt-watch")
 """Both spellings of the program."""
 
@@ -81,5 +85,25 @@ def _matching(
     params: Mapping[str, Any], incomplete: str, names: Callable[[Settings], list[str]]
 ) -> Iterator[str]:
     flags = {name: params.get(name) for name in ("config", "database", "set")}
-    with suppress(DoltWatchError, OSError):
+    with suppress(DoltWatchError, OSError, _TimeIsUp), _limited(SECONDS):
         yield from sorted(name for name in names(load(flags)) if name.startswith(incomplete))
+
+
+class _TimeIsUp(Exception):
+    """Raised when a completion takes too long."""
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise _TimeIsUp if the block takes longer."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

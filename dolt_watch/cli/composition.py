@@ -116,7 +116,7 @@ def build(
     )
     return ControlLoop(
         engine,
-        policy(settings, settles=True),
+        policy(settings, settles=True)._replace(poll=None if patient else settings.poll),
         _rule_hashes(settings),
         targets,
         actor,

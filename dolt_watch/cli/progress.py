@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, for commands that read history."""
+"""Progress bars on a terminal, for commands that read all of history."""
 
 from __future__ import annotations
 
@@ -6,43 +6,52 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-SHOWN_AFTER = 1.0
-"""Seconds before the bar appears: quick commands show none."""
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+QUIET = 1.0
+"""Seconds of a phase before its bar is shown: a short command prints none."""
 
 
 @contextmanager
-def progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], None]]:
-    """Show a progress bar by the dates of the commits that are read, if stderr is a terminal.
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that reports progress: phase, steps done, all steps of the phase.
 
-    Args:
-        begins: Date of the first commit.
-        ends: Date of the last commit.
-
-    Yields:
-        A callback that takes the date of the commit just read.
+    Each phase has its own bar, so no bar shows 100 % during the next phase.
     """
-    whole = max(1, int((ends - begins).total_seconds()))
     if not sys.stderr.isatty():
-        yield lambda at: None
+        yield lambda phase, done, total: None
         return
-    started = time.monotonic()
-    bar = click.progressbar(length=whole, label="reading history", file=sys.stderr)
-    shown = False
-
-    def update(at: datetime) -> None:
-        nonlocal shown
-        if not shown and time.monotonic() - started < SHOWN_AFTER:
-            return
-        shown = True
-        done = min(whole, max(0, int((at - begins).total_seconds())))
-        bar.update(done - bar.pos)
-
+    bars = _Bars()
     try:
-        yield update
+        yield bars.report
     finally:
-        if shown:
-            bar.render_finish()
+        bars.finish()
+
+
+class _Bars:
+    """The bar of the current phase."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._started = time.monotonic()
+        self._bar: ProgressBar[int] | None = None
+
+    def report(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase:
+            self.finish()
+            self._phase, self._started = phase, time.monotonic()
+        if self._bar is None:
+            if time.monotonic() - self._started < QUIET:
+                return
+            self._bar = click.progressbar(length=max(1, total), label=phase, file=sys.stderr)
+        self._bar.update(min(done, max(1, total)) - self._bar.pos)
+
+    def finish(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+        self._bar = None

@@ -11,7 +11,8 @@ import orjson
 from click.core import ParameterSource
 
 from dolt_watch.cli import composition, replay_verify
-from dolt_watch.cli.options import check_rule, load_settings, rule_option, say, settings_options
+from dolt_watch.cli.options import check_rule, load_settings, rule_option, settings_options
+from dolt_watch.cli.output import show
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
 from dolt_watch.cli.times import absolute
@@ -20,13 +21,16 @@ from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
+from dolt_watch.inspection.replay_view import what_if_lines
 from dolt_watch.inspection.report.collector import titles_of
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
+from dolt_watch.inspection.screen import Screen
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.simulation import what_if as whatif
-from dolt_watch.replay.simulation.formatter import format_text, to_dict
+from dolt_watch.replay.simulation.formatter import to_dict
+from dolt_watch.replay.simulation.schedule import cadence_of
 from dolt_watch.replay.simulation.what_if import WhatIfRequest
 from dolt_watch.timestamps import iso
 
@@ -46,7 +50,7 @@ NOT_WITH = {
             " --to"
         ),
         **dict.fromkeys(
-            ("--every", "--when", "--rule", "--run-time", "--report"),
+            ("--every", "--when", "--rule", "--run-time", "--report", "--all"),
             WHATIF.format(mode="--verify"),
         ),
         **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
@@ -54,7 +58,9 @@ NOT_WITH = {
     "--apply": {
         "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
         "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
-        **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
+        **dict.fromkeys(
+            ("--every", "--run-time", "--report", "--all"), WHATIF.format(mode="--apply")
+        ),
     },
 }
 """What is asked for → the options that do not go with it, and why."""
@@ -75,8 +81,10 @@ NOT_WITH = {
 @click.option(
     "--every",
     metavar="DURATION",
-    default="2m",
-    help='Interval between simulated ticks. Use 2m to simulate the CronJob, or 2s for "run".',
+    help=(
+        "Interval between simulated ticks. Default: that of the recorded ticks. Use 2m to simulate"
+        ' the CronJob, or 2s for "run".'
+    ),
 )
 @click.option("--when", metavar="EXPRESSION", help="Replacement for the rule's `when`.")
 @rule_option("Rule that --when applies to. Limits the output to beads of this rule.")
@@ -84,6 +92,9 @@ NOT_WITH = {
     "--run-time",
     metavar="DURATION",
     help="Assumed duration of runs that weren't recorded. Default: median of the recorded runs.",
+)
+@click.option(
+    "--all", "whole", is_flag=True, help="Print all differences. Default: 20 on a terminal."
 )
 @click.option(
     "--verify",
@@ -117,10 +128,11 @@ NOT_WITH = {
 def command(
     begins: str | None,
     ends: str | None,
-    every: str,
+    every: str | None,
     when: str | None,
     rule: str | None,
     run_time: str | None,
+    whole: bool,
     verifies: bool,
     applies: bool,
     dry_run: bool,
@@ -129,18 +141,20 @@ def command(
     output: str | None,
     **kwargs: Any,
 ) -> int:
-    """Compare recorded decisions with those of other settings.
+    """Compare two simulations of the recorded history: under the recorded settings, and under
+    changed ones.
 
-    Simulates the loop on recorded history. Change settings with --set or --when. Writes and sends
-    nothing, except with --apply.
+    Change settings with --set, --when or --every. Writes and sends nothing, except with --apply.
+    --verify recomputes every recorded decision. --apply reprocesses history; it never repeats a
+    decision.
 
-    With --verify, recompute each recorded decision and compare it. With --apply, reprocess
-    history: decisions that are recorded already are never repeated.
-
-    Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
+    Example: dolt_watch replay --from 2026-04-01 --set rules.agent.stale_after=15m
     """
 
     _check_options(click.get_current_context())
+    unchanged: Settings | None = None
+    with suppress(SettingsError):  # settings can need a flag to be complete
+        unchanged = load_settings({**kwargs, "set": ()})
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         if verifies:
@@ -149,17 +163,17 @@ def command(
     if output is not None:
         check_page(output)
     spans = (
-        duration(every, "--every"),
+        duration(every, "--every") if every is not None else None,
         duration(run_time, "--run-time") if run_time is not None else None,
     )
     engine = open_engine(settings.address)
     try:
-        found = _study(engine, settings, begins, ends, spans, rule or "")
+        found = _study(engine, settings, unchanged, begins, ends, spans, rule or "")
         page = _page(engine, found) if output is not None else ""
     finally:
         engine.close()
     if output != "-":
-        _print(found, form)
+        _print(found, form, whole)
     if output is not None:
         write_page(output, page)
         click.echo(f"wrote {output}", err=output == "-" or form == "json")
@@ -217,9 +231,10 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
 def _study(
     engine: Engine,
     settings: Settings,
+    unchanged: Settings | None,
     begins: str | None,
     ends: str | None,
-    spans: tuple[timedelta, timedelta | None],
+    spans: tuple[timedelta | None, timedelta | None],
     rule: str,
 ) -> WhatIfResult:
 
@@ -238,13 +253,17 @@ def _study(
     )
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
-    with progress(begin.date, end.date) as told:
-        return whatif.run_what_if(past, _question(policy, every, begin, end, run_time, rule), told)
-
-
-def _question(*parts: Any) -> WhatIfRequest:
-
-    return WhatIfRequest(*parts)
+    request = WhatIfRequest(
+        policy=policy,
+        every=every or cadence_of(past.entries).every,
+        begins=begin,
+        ends=end,
+        run_time=run_time,
+        rule=rule,
+        unchanged=composition.policy(unchanged) if unchanged is not None else None,
+    )
+    with progress() as told:
+        return whatif.run_what_if(past, request, told)
 
 
 def _check_order(
@@ -265,10 +284,10 @@ def _check_order(
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 
-def _print(found: WhatIfResult, form: str) -> None:
+def _print(found: WhatIfResult, form: str, whole: bool) -> None:
 
     if form == "json":
         click.echo(orjson.dumps(to_dict(found)).decode())
         return
-    for line in format_text(found):
-        say(line)
+    screen = Screen.of_stdout()
+    show(screen, what_if_lines(found, screen, every=whole))

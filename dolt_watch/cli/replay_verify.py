@@ -41,9 +41,7 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
             ends = absolute(ends, server_time(engine), "--to")
         end = resolve_revision(engine, ends or head, head, "--to")
         past = HistoryReplayer(engine, policy(settings), end.hash)
-        first = past.first_replayable_commit()
-        begin = (engine.commit_of(first) if first is not None else None) or end
-        with progress(begin.date, end.date) as told:
+        with progress() as told:
             found = verification.verify(past, told)
     finally:
         engine.close()

@@ -1,6 +1,6 @@
-"""What dolt_watch asks of a database with Dolt's version control: the whole contract, on one page.
+"""The contract of a database engine with Dolt's version control.
 
-Two engines fulfil it, ``dolt`` (a Dolt SQL server, over pymysql) and ``doltlite`` (embedded,
+Two engines implement it, ``dolt`` (a Dolt SQL server, over pymysql) and ``doltlite`` (embedded,
 PyPI ``doltlite``), and one conformance suite, ``tests/conformance``, runs on both. SQL is
 written once, in MySQL's dialect with ``?`` for parameters; ``doltlite`` has it transpiled by
 sqlglot. Parameters may be None, str, int, bytes and aware ``datetime`` (written as UTC). Values
@@ -8,10 +8,10 @@ come back as the driver gives them, except that date and time values are aware `
 UTC where the column's type says so (``dolt``) and text where it does not (``doltlite``):
 ``dolt_watch.timestamps.utc`` reads both.
 
-DO name commits by full hash: refs such as 'HEAD' are of the snapshot in some places and live in
-others. DO keep transactions short: bd does not retry a conflict, so a long one of ours makes a
-person's command fail. DON'T hold a transaction over HTTP, and don't read twice in one when the
-second look must be fresh: a snapshot is frozen.
+Name commits by full hash: refs such as 'HEAD' belong to the snapshot in some places and are live
+in others. Keep transactions short: bd does not retry a conflict, so a long transaction makes a
+user's command fail. Never keep a transaction open during an HTTP request, and never expect fresh
+data within one: its snapshot does not change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 Param = str | int | bytes | datetime | None
 
 WORKING = "WORKING"
-"""The pseudo-commit of ``Engine.diff``: what is SQL-committed but not Dolt-committed."""
+"""The pseudo-commit of ``Engine.diff``: rows that are SQL-committed but not Dolt-committed."""
 
 
 class Commit(NamedTuple):
@@ -39,8 +39,8 @@ class Commit(NamedTuple):
     date: datetime
     author: str
     side: tuple[Commit, ...] | None = None
-    """On the feed's path, where this is a merge: the commits that it brought in from the side
-    lines, newest first. None for every other commit.
+    """Of a merge on the feed's path: the commits that it brought in from the side lines, newest
+    first. None for every other commit.
     """
 
 
@@ -64,7 +64,7 @@ class Transaction(Protocol):
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]: ...
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
-        """Run a write; the number of rows it matched. Raises Conflict, BeadGone."""
+        """Run a write. Return the number of rows it matched. Raises Conflict, BeadNotFound."""
         ...
 
     def commit(self) -> None:
@@ -72,11 +72,14 @@ class Transaction(Protocol):
         ...
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
-        """Stage ``tables`` and commit them and this transaction in one step; the new commit's hash.
+        """Stage ``tables`` and commit them and this transaction in one step. Return the hash.
 
-        Raises Conflict (rolled back, nothing staged), BeadGone (likewise), NothingToCommit (the
-        SQL part stands committed). If HEAD moved since the transaction began, the commit's
-        parent is the new HEAD.
+        If HEAD moved since the transaction began, the commit's parent is the new HEAD.
+
+        Raises:
+            Conflict: rolled back, nothing staged.
+            BeadNotFound: likewise.
+            NothingToCommit: the SQL part is committed.
         """
         ...
 
@@ -84,12 +87,12 @@ class Transaction(Protocol):
 
 
 class Leader(NamedTuple):
-    """Who has the scheduler lock of a database."""
+    """The holder of the scheduler lock of a database."""
 
     quiet: timedelta | None = None
-    """Since its last query; None where the engine cannot tell."""
+    """Time since its last query; None if the engine can't tell."""
     host: str = ""
-    """The name of its machine; '' where the engine cannot tell."""
+    """The name of its machine; '' if the engine can't tell."""
 
 
 class Engine(Protocol):
@@ -114,95 +117,106 @@ class Engine(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin, on a fresh snapshot (DoltLite:
+        """Begin a transaction on a fresh snapshot.
 
-        BEGIN IMMEDIATE, so a writer waits for its turn or gets Conflict).
+        DoltLite uses BEGIN IMMEDIATE: a writer waits for its turn or gets Conflict.
         """
         ...
 
     def execute_ddl(self, sql: str) -> None:
-        """One statement of DDL or of a migration, SQL-committed at once."""
+        """Run one statement of DDL or of a migration, and SQL-commit it."""
         ...
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
-        """All commits reachable from ``until`` and not from ``since``, newest first: none before
-        its children, so that the first ``limit`` of them are whole in that. Raises UnknownCommit
-        for either.
+        """Yield the commits reachable from ``until`` and not from ``since``, newest first.
+
+        No commit comes before its children, so the first ``limit`` commits are complete.
+
+        Raises:
+            UnknownCommit: history does not contain one of them.
         """
         ...
 
     def commit_of(self, hash: str) -> Commit | None:
-        """One commit by its full hash, or None where history does not hold it."""
+        """Return a commit by its full hash; None if history does not contain it."""
         ...
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
-        """Is ``ancestor`` reachable from ``head`` (or the same)?
-
-        False for a hash that history does not know.
-        """
+        """Return whether ``ancestor`` is ``head`` or reachable from it; False if it is unknown."""
         ...
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
-        """Names of the tables whose data differ between two commits, or a commit and WORKING
-        (ignored tables then count too): by hash, cheap.
+        """Return the tables whose data differ between two commits, or a commit and WORKING.
 
-        Raises UnknownCommit.
+        With WORKING, ignored tables count too. The comparison is by hash, and cheap.
+
+        Raises:
+            UnknownCommit: history does not contain a commit.
         """
         ...
 
     def changed(self, since: str, until: str) -> Changed:
-        """As ``changed_tables``, and the tables whose schema differs. Cost: the same one query."""
+        """Return the tables whose data, and those whose schema, differ. Cost: one query."""
         ...
 
     def altered(
         self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
     ) -> Mapping[str, frozenset[Edge]]:
-        """Table → those edges over which its schema changed, so that ``diff`` cannot be
-        believed: read both ends instead.
+        """Return table → the edges over which its schema changed.
 
-        ``edges``: on one line, oldest first. Where one does not begin at the end of the one
-        before, the gap between them is named too, as an edge of its own, if the schemas at its
-        two ends differ. Without ``exact`` they may be found by comparing the two ends of the
-        chain only, which costs about one query: a change that was taken back within it is not
-        seen then. ``exact`` costs 0.3 ms an edge on Dolt. DoltLite also names edges with another
-        schema than now: it compares rows by the present columns only.
+        ``diff`` is not reliable over such an edge: read both ends instead. DoltLite also returns
+        edges with another schema than now, because it compares rows by the current columns only.
+
+        Args:
+            edges: on one line, oldest first. If an edge does not begin at the end of the one
+                before, the gap between them is returned as an edge of its own if its schemas
+                differ.
+            exact: check each edge (0.3 ms an edge on Dolt). Otherwise the two ends of the chain
+                may be compared, about one query, and a change that was reverted is not seen.
         """
         ...
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        """Those edges over which one of the tables may differ, in their order: none that does is
-        left out. For many edges, where asking each one would cost more than it saves.
+        """Return the edges over which one of the tables may differ, in their order.
+
+        No edge with a difference is left out. Use it for many edges, if a query for each costs
+        more than it saves.
         """
         ...
 
     def diff(
         self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
-        """Row changes of ``table`` over each edge, grouped by edge in the order given, with the
-        values of ``columns`` (name → SQL expression in the engine's own dialect over
-        ``from_<column>``, ``to_<column>`` and ``diff_type``). ``Edge(head, WORKING)`` shows
-        uncommitted rows.
+        """Yield the row changes of a table over each edge, grouped by edge in the given order.
 
-        ``at``: a commit that all edges lead to, at which the table has the schema that it has at
-        both ends of each of them. Rows are read under that schema, and columns that it lacks are
-        NULL. Raises Unexplained where an answer is incomplete: the schema did change.
+        The cost follows the number of changes. A server reads many edges in one query, DoltLite
+        one by one, because IN scans history there.
 
-        Cost: by what changed. A server reads many edges in one query, DoltLite one by one
-        (facts: IN scans history there).
+        Args:
+            edges: ``Edge(head, WORKING)`` reads uncommitted rows.
+            columns: name → SQL expression in the engine's own dialect over ``from_<column>``,
+                ``to_<column>`` and ``diff_type``.
+            at: a commit that all edges lead to, at which the table has the schema of both ends of
+                each edge. Rows are read under that schema, and columns that it lacks are NULL.
+
+        Raises:
+            Unexplained: the schema did change, so the result is incomplete.
         """
         ...
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
-        """Column name → SQL type, lower case, of the table as it is now; empty where there is none.
+        """Return column → SQL type in lower case; empty if the table doesn't exist.
 
-        ``commit``: as the commit with this full hash holds the table. Raises UnknownCommit.
+        Args:
+            commit: full hash of the commit whose table is described; None: the table as it is now.
+
+        Raises:
+            UnknownCommit: history does not contain the commit.
         """
         ...
 
     def dirty(self) -> frozenset[str]:
-        """Names of tables with uncommitted changes (``dolt_status``; ignored tables never
-        count).
-        """
+        """Return the tables with uncommitted changes (``dolt_status``, without ignored tables)."""
         ...
 
     def unmigrated(
@@ -210,41 +224,39 @@ class Engine(Protocol):
         marks: Collection[str] = (),
         query: Callable[[str, Sequence[Param]], list[Row]] | None = None,
     ) -> frozenset[str]:
-        """Names of tables with a schema change that is not committed: made, dropped, renamed,
-        altered; views and `dolt_ignore` count too.
+        """Return the tables with an uncommitted schema change: created, dropped, renamed, altered.
 
-        Tables that `dolt_ignore` keeps out of history do not count. ``marks``: more tables,
-        which count where they are dirty at all. ``query``: of an open transaction, to ask as
-        that sees them.
+        Views and `dolt_ignore` count too. Tables that `dolt_ignore` keeps out of history don't.
+
+        Args:
+            marks: further tables, which count if they have any uncommitted change.
+            query: of an open transaction, to read its view.
         """
         ...
 
     def has_unfinished_merge(self) -> bool:
-        """Does a merge stand unfinished:
-
-        ``dolt_merge_status``, conflicts, or constraint violations?
-        """
+        """Return whether a merge, a conflict or a constraint violation is unresolved."""
         ...
 
     def branch(self) -> str: ...
 
     def try_acquire_leadership(self) -> bool:
-        """Take the scheduler lock of this database and branch, or see that this connection has
-        it. It only saves work: the ledger excludes without it.
+        """Take the scheduler lock of this database and branch. Return whether this connection has
+        it.
 
-        It goes with the connection: where that is lost, another one may take it within its next
-        try.
+        The lock only saves work: the ledger guarantees exclusion without it. It ends with the
+        connection.
         """
         ...
 
     def leader(self) -> Leader | None:
-        """Which connection has the scheduler lock; None: it is free. Takes nothing."""
+        """Return the holder of the scheduler lock; None if it is free. Doesn't take the lock."""
         ...
 
     def open_sibling(self) -> Engine | None:
-        """Another connection to the same database, for another thread to read history by.
+        """Return another connection to the same database, with which a thread can read history.
 
-        None where reading beside this one gains nothing.
+        None if parallel reading gains nothing.
         """
         ...
 

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dolt_watch.engines import Commit
 
 OURS = "dolt-watch"
-"""Author of every commit that a watcher makes: it marks the line on which the watcher stood."""
+"""Author of the commits of dolt_watch. They mark the line that the worker followed."""
 
 
 def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
-    """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as
-    its only one.
+    """Return the commits after ``since`` up to ``until``, oldest first, each with one parent.
 
-    ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge
-    the parent is taken behind which the watcher made its last commit, and the merge gets the
-    others' commits as its ``side``. None where ``since`` is no ancestor of ``until``: history
-    was rewritten.
+    At a merge, the line follows the parent with the last commit of the worker. The commits of the
+    other parents become the ``side`` of the merge. The result is None if ``since`` is not an
+    ancestor of ``until``: history was rewritten.
+
+    Args:
+        commits: the whole range, newest first. It may contain ``since``.
     """
     newest_first = [commit for commit in commits if commit.hash != since]
     straight = straight_down(newest_first, until)
@@ -27,7 +28,7 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
     known = {commit.hash: commit for commit in newest_first}
     rank = {
         since: 0
-    }  # of a commit that descends from ``since``: how late the watcher stood at or behind it
+    }  # commit that descends from ``since`` → its last commit of the worker, by number
     for number, commit in enumerate(_parents_first(known, until), start=1):
         behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
         rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind

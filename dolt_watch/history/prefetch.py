@@ -1,11 +1,11 @@
-"""History read ahead: while this process folds one slice, the server reads the next ones, on
-connections of their own.
+"""Reading history ahead: while this process applies one slice, the server reads the next ones on
+further connections.
 
-For long passes over the past only. What one slice reads does not depend on another, so nothing
-is decided here: order and results are as without.
+It is for long passes over history only. Slices don't depend on each other, so order and results
+are the same without it.
 
-Without it the server's time and this process's add up: a replay of 10,000 commits takes 2.8 times
-the processor time of the raw stream of diffs, and may take twice its wall-clock time.
+Without it, the time of the server and of this process add up: a replay of 10,000 commits takes 2.8
+times the processor time of the raw stream of diffs, and may take twice its wall-clock time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ Job = TypeVar("Job")
 Found = TypeVar("Found")
 
 PREFETCH_CONNECTIONS = 3
-"""Connections beside the first. So many slices are held in memory, and the one that is folded."""
+"""Further connections. Memory holds a slice for each, and the one that is applied."""
 
 
 def prefetch(
     engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]
 ) -> Iterator[tuple[Job, Found]]:
-    """Each job with what ``read`` found, in order.
+    """Yield each job with the result of ``read``, in order.
 
-    A single one, or an engine that gains nothing by a twin, is read where it stands.
-
-    Raises what ``read`` raises, when its turn has come.
+    A single job, or one of an engine without siblings, is read on the engine itself. An error of
+    ``read`` is raised in its turn.
     """
     rest = iter(jobs)
     first = list(islice(rest, 2))

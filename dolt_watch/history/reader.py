@@ -1,8 +1,7 @@
-"""The one reader of history: commits on the watcher's line, oldest first, each with its row
-changes and the events that they mean.
+"""The reader of history: commits on the worker's line, oldest first, with row changes and events.
 
-The loop, ``replay``, ``events``, ``why`` and the report all read through it, so that all of them
-take the same line through a merge (``commit_path``) and see the same events there.
+The loop, ``replay``, ``events``, ``why`` and the report read through it. So all of them take the
+same line through a merge (``commit_path``) and see the same events.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ PAGE = 400
 """Commits whose row changes are in memory at once."""
 
 LINE_PAGE = 5_000
-"""Commits whose names are in memory at once, about 1 KB each, while history is straight."""
+"""Commits that are listed in memory at once, about 1 KB each, in a history without merges."""
 
 
 class CommitEvents(NamedTuple):
-    """One commit, what it changed, and the events that follow."""
+    """One commit, its row changes, and its events."""
 
     commit: Commit
-    """With the parent on the line as its only one."""
+    """Its only parent is the one on the line."""
     changes: CommitChanges
     events: Sequence[Event]
 
 
 class ReadRules(NamedTuple):
-    """What is asked about each changed row, and the rules that events are derived by."""
+    """The query for each changed row, and the rules by which events are derived."""
 
     query: FeedQuery
     rules: Sequence[Rule]

@@ -1,4 +1,4 @@
-"""A commit as people name it: its hash, the beginning of it, or a time."""
+"""Commits as users name them: a hash, the beginning of a hash, or a time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso, parse_foreign
 
 SHORTEST = 4
-"""Characters of a hash that are taken for its beginning."""
+"""Minimum number of characters of a shortened hash."""
 
 _HASH = re.compile(r"[0-9a-v]+")  # Dolt counts in base 32, DoltLite in hexadecimal
 _FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 2026-04-18T22:35:46Z"
 
 
 def timestamp_in(text: str) -> datetime | None:
-    """The time that it says, in UTC where it names no zone; None where it says none.
+    """Return the time in the text, or None. Without a zone it is UTC.
 
-    A hash has no dash, and a time has.
+    A hash has no dash, and a time has one.
     """
     return parse_foreign(text.strip()) if "-" in text else None
 
@@ -31,9 +31,9 @@ def head_commit(engine: Engine) -> str:
 
 
 def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
-    """The commit that ``text`` names in the history of ``head``.
+    """Return the commit that ``text`` names in the history of ``head``.
 
-    A time means the last commit that was made by then.
+    A time names the last commit up to then.
 
     ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the
     list of commits.

@@ -1,10 +1,9 @@
 """Row changes over a commit that changed a table's schema.
 
-Dolt cannot compare rows under two primary keys, and calls each row modified where a column came
-or went. So both ends of such an edge are read, and rows are matched by what they are for beads,
-not by their key in the database. Only columns that both ends have can show an edit: a new
-column's default is no person's work. A rule that uses a column which one end lacks reads NULL
-there.
+Dolt can't compare rows under two primary keys, and reports each row as modified if a column was
+added or dropped. So both ends of such an edge are read, and rows are matched by their identity in
+beads, not by their key in the database. Only columns of both ends can show an edit: the default
+of a new column is not an edit. A rule that uses a column which one end lacks reads NULL there.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NATURAL: Mapping[str, tuple[str, ...]] = {
     "labels": ("issue_id", "label"),
     "dependencies": ("issue_id", "{target}", "type"),
 }
-"""What makes a row the same row under any schema, by table."""
+"""Table → the columns that identify a row under any schema."""
 
 Key = tuple[Any, ...]
 
@@ -41,7 +40,7 @@ class _End(NamedTuple):
 def changes(
     engine: Engine, table: str, edge: Edge, lens: FeedQuery
 ) -> Iterator[tuple[Edge, RowChange]]:
-    """The row changes of the edge. Cost: all rows of the table at both ends."""
+    """Yield the row changes of the edge. Cost: all rows of the table at both ends."""
     ends = tuple(_end(engine, table, commit) for commit in edge)
     shared = [name for name in ends[1].columns if name in ends[0].columns]
     rows = (

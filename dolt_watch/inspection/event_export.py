@@ -1,6 +1,6 @@
-"""Derived events as data for other programs:
+"""Derived events for other programs: JSON, and CloudEvents 1.0.
 
-JSON, and CloudEvents 1.0. The form is described, and versioned, in docs/reference/json.md.
+docs/reference/json.md describes the form and its version.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ SCHEMA = 1
 def event_records(
     commit: Commit, events: Iterable[Event], rules: Sequence[Rule]
 ) -> Iterator[dict[str, Any]]:
-    """The events of one commit.
+    """Yield the events of one commit.
 
-    ``id`` is made of commit, bead, and the event's number among the bead's: the same whenever it
-    is read.
+    ``id`` consists of the commit, the bead, and the number of the event among those of the bead:
+    it is the same in each reading.
     """
     names = [rule.name for rule in rules]
     numbers: dict[str, int] = {}
@@ -54,14 +54,14 @@ def _event(commit: Commit, event: Event, names: Sequence[str]) -> dict[str, Any]
 
 
 def kind(event: Event) -> str:
-    """A decision's or report's own word, or what somebody else's change means."""
+    """Return the kind of an entry, or the meaning of another change."""
     return event.entry.kind.value if event.entry is not None else event.what.value
 
 
 def rule(event: Event, names: Sequence[str]) -> str:
-    """The rule that the bead matches or runs under; where it left one, that one.
+    """Return the rule that the bead matches, runs under, or left; '' for none.
 
-    '' for none. ``names``: of the rules, in order.
+    ``names``: names of the rules, in order.
     """
     if event.entry is not None:
         return event.entry.rule
@@ -85,8 +85,10 @@ def author_of(event: Event) -> str:
 
 
 def changed_values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What the event changed, before and after, cell by cell: of an entry of ours exactly what
-    it wrote, of others' changes what differs beside that.
+    """Return the cells that the event changed, before and after.
+
+    An entry of dolt_watch has exactly the cells that it wrote. Other changes in its commit have the
+    rest.
     """
     if event.entry is not None:
         cells = event.entry.wrote.cells
@@ -110,7 +112,7 @@ def changed_values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def to_cloudevent(told: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """``source``: a URI reference that names the database."""
+    """Return an event as a CloudEvent. ``source``: a URI reference that names the database."""
     subject = {"subject": told["bead"]} if told["bead"] else {}
     return {
         "specversion": "1.0",

@@ -66,8 +66,8 @@ class Follower:
                 if head != at and not self.engine.is_ancestor(at, head):
                     begins = first_commit(self.engine, head)
                     self.warn(
-                        f"history was rewritten: it begins at {begins.hash} now; events go on after"
-                        f" {head}"
+                        f"history was rewritten: it begins at {begins.hash} now; events continue"
+                        f" after {head}"
                     )
                 elif head != at:
                     for passed in read_events(self.engine, at, head, self.rules):
@@ -76,7 +76,7 @@ class Follower:
                 at, self._away = head, False
             except Unreachable as error:
                 if not self._away:
-                    self.warn(f"{error.message}; looking again every {POLL:g} s")
+                    self.warn(f"{error.message}; retrying every {POLL:g} s")
                 self._away = True
             yield None
             self.clock.sleep(POLL)

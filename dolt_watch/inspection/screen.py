@@ -34,6 +34,7 @@ STATES = {
     "unmet": ("✗", "x", "red"),
     "worker": ("✗", "x", "red"),
     "target": ("✗", "x", "red"),
+    "stopped": ("✗", "x", "red"),
     "merge": ("✗", "x", "red"),
     "migration": ("✗", "x", "red"),
     "overdue": ("!", "!", "yellow"),

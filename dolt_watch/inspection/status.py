@@ -135,7 +135,7 @@ class Status(NamedTuple):
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What a person must resolve: workers, database and targets first, then beads by cause."""
+        """Problems that a person must resolve: workers, database, targets, then beads by cause."""
         return (*_shared_needs(self), *_bead_needs(self.beads))
 
     @property
@@ -280,7 +280,9 @@ def describe_pause(pause: Pause) -> str:
     """Return what is paused, until when and why, as pause, status and the page show it."""
     what = f"rule {pause.rule}" if pause.rule else "all rules"
     end = f"until {iso(pause.until)}" if pause.until else "until resumed"
-    return f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping goes on'}: {pause.reason}"
+    return (
+        f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping continues'}: {pause.reason}"
+    )
 
 
 def _in_display_order(beads: Iterable[Bead], queued: Mapping[str, Reason]) -> list[Bead]:
@@ -315,8 +317,9 @@ def _shared_needs(status: Status) -> Iterator[Need]:
     for name, capacity in status.targets.items():
         if capacity.down and name not in outages:
             yield Need("target", capacity.why, "dolt_watch doctor", target=name)
-    for rule, why in status.state.halted_rules.items():
-        yield Need("stopped", f"rule {rule}: {why}", f"dolt_watch resume --rule {rule}")
+    for rule, hold in status.rules.items():
+        if hold.gate == "stopped":
+            yield Need("stopped", f"rule {rule}: {hold.why}", f"dolt_watch resume --rule {rule}")
 
 
 def _bead_needs(beads: Iterable[BeadStatus]) -> Iterator[Need]:

@@ -1,10 +1,10 @@
-"""Is a worker alive, and has work been due for too long?
+"""Whether a worker is alive, and whether work is due for too long.
 
-``status``, ``doctor`` and the page ask here.
+``status``, ``doctor`` and the page use it.
 
-A `run` holds a lock of the database, so an idle one needs to write nothing to be seen. Commands
-of a CronJob hold none: their last save tells of them, and work that stays due for longer than
-twice their period.
+A `run` holds a lock of the database, so it is seen although an idle one writes nothing. Commands of
+a CronJob hold no lock. They are known by their last save, and by work that stays due for longer
+than twice their interval.
 """
 
 from __future__ import annotations
@@ -22,39 +22,35 @@ from dolt_watch.timestamps import format_span, iso, to_utc
 
 DISPATCH_PERIOD = timedelta(minutes=2)
 REAP_PERIOD = timedelta(minutes=10)
-"""Of the CronJobs in ``cronjobs/``. A `run` looks at each ``poll``."""
+"""Intervals of the CronJobs in ``cronjobs/``. A `run` polls at each ``poll``."""
 STUCK = timedelta(minutes=5)
-"""A leader that asks the database nothing for so long hangs: a request takes a minute or two at
-most.
-"""
+"""A leader that sends no query for longer than this hangs: a request takes two minutes at most."""
 
 
 class Liveness(NamedTuple):
-    """What is known of the workers of one database."""
+    """The state of the workers of one database."""
 
     now: datetime
     leads: bool
-    """A `run` holds the lock."""
+    """Whether a `run` holds the lock."""
     host: str
-    """Of the last worker that saved anything, which the leader does first; '' where none did."""
+    """Host of the leader, else of the last worker that saved the state. '' if there is none."""
     quiet: timedelta | None
-    """Since the leader's last query; None where the engine cannot tell."""
+    """Time since the leader's last query. None if the engine can't tell."""
     saved_at: datetime | None
-    """When the state was last saved; a tick that finds nothing saves nothing."""
+    """When the state was last saved. A tick without changes saves nothing."""
     due: int
-    """Decisions that a tick would take now."""
+    """Number of decisions that a tick would make now."""
     due_since: datetime | None
-    """None: nothing is due, or since when is not known."""
+    """Since when work is due. None if none is due, or if the time is not known."""
     late: bool
-    """Work has been due for longer than twice the worker's period, or the leader hangs."""
+    """Whether work is due for longer than twice the worker's interval, or the leader hangs."""
     overdue: tuple[str, ...] = ()
-    """Beads that run and have been silent for longer than ``stale_after`` and one reaper's
-    period.
-    """
+    """Running beads that are silent for longer than ``stale_after`` and one reaper interval."""
 
     @property
     def words(self) -> str:
-        """In one line."""
+        """Return the state in one line."""
         host = f" on {self.host}" if self.host else ""
         if self.leads:
             if self.quiet is None:
@@ -66,15 +62,11 @@ class Liveness(NamedTuple):
         if self.due_since is not None:
             away = f"no worker for {last}" if last else "no worker has run yet"
             return f"{away} although work is due since {_clock(self.due_since, self.now)}"
-        said = (
-            f"none leads; the last change was saved {last} ago{host}"
-            if last
-            else "none has run yet"
-        )
+        said = f"no leader; last change saved {last} ago{host}" if last else "no worker has run yet"
         return f"{said}; {'work is due' if self.due else 'nothing is due'}"
 
     def facts(self) -> dict[str, Any]:
-        """As JSON has it: ``quiet`` in seconds."""
+        """Return the JSON form; ``quiet`` is in seconds."""
         quiet = self.quiet.total_seconds() if self.quiet is not None else None
         return {
             "leads": self.leads,
@@ -89,7 +81,12 @@ class Liveness(NamedTuple):
 
 
 def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> Liveness:
-    """``plan``: the dispatcher's, given what the targets say; ``poll``: of a `run`."""
+    """Return the state of the workers.
+
+    Args:
+        plan: the dispatcher's, with the capacity of the targets.
+        poll: the interval of a `run`.
+    """
     saved: Mapping[str, Any] = seen.look.shared.get("worker") or {}
     leader, now = engine.leader(), seen.now
     saved_at = to_utc(saved.get("at"))
@@ -123,18 +120,15 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
 
 
 def _due(plan: Plan) -> list[Decision]:
-    """The decisions that a tick would take, without outages: that a target is away is no work
-    left undone.
-    """
+    """Return the decisions that a tick would make, without outages: an outage is not due work."""
     return [one for one in plan.decisions if one.kind is not EntryKind.OUTAGE]
 
 
 def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
-    """Since when the dispatcher has had something to do.
+    """Return since when the dispatcher has work, or None if that is not known.
 
-    A tick ends only when nothing is left to do, so what is due came after the last save: by a
-    commit, or by time alone. What only the target or the working set allowed since is dated by
-    nothing.
+    A tick ends when no work is left, so due work began after the last save: with a commit, or at a
+    time that is known. Work that the target or the working set allowed since has no date.
     """
     decisions = _due(plan)
     if not decisions:
@@ -155,14 +149,12 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
 
 
 def _reap_since(seen: StateSurvey) -> datetime | None:
-    """Since when a running bead has been silent for too long, unlooked at: a bead that is spared
-    is due later.
-    """
+    """Return since when a silent bead waits for the reaper. A bead that is spared is due later."""
     at = seen.look.due.get("reap")
     due = at is not None and IMMEDIATELY < at <= seen.now
     return at if due and seen.asked.stale else None
 
 
 def _clock(at: datetime, now: datetime) -> str:
-    """'19:10' within a day, else the whole moment. UTC."""
+    """Return '19:10' for a time within the last day, else date and time. UTC."""
     return f"{at:%H:%M}" if now - at < timedelta(days=1) else iso(at)

@@ -1,9 +1,8 @@
-"""The past, folded again: the loop's own feed, derive and fold over history as it is, as a stream.
+"""History replayed: the loop's own feed, derivation and projection over the recorded commits.
 
-Where the loop made its state anew (the first time, after history was rewritten, under other
-rules), so does this: each decision says at which commit that was (``given.made``), and under
-which settings it was made (``watch_settings``). What comes before the first such commit nobody
-folded, unless one is asked for.
+The replay rebuilds the state where the loop did: at the start, after history was rewritten, and
+under other rules. Each decision names the commit of the last rebuild (``given.made``) and its
+settings (``watch_settings``). Commits before the first rebuild are replayed only on request.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ from dolt_watch.ledger import reader
 
 
 class SettingsVersion(NamedTuple):
-    """Settings that decisions were made under."""
+    """Settings of decisions."""
 
     policy: Policy
     compiled: tuple[CompiledRule, ...]
 
 
 class ReplayStep(NamedTuple):
-    """One commit, what it meant, and the projection after it: the same object in every step, so
-    copy what you keep.
+    """One commit, its events, and the projection after it.
+
+    The projection is the same object in every step: copy the values that you keep.
     """
 
     commit: Commit
@@ -45,43 +45,47 @@ class ReplayStep(NamedTuple):
 
 
 class ReplayResult(NamedTuple):
-    """Where folding ended."""
+    """The end of a replay."""
 
     state: State
     settings: SettingsVersion
     commits: int
-    """So many were folded."""
+    """Number of commits that were replayed."""
 
 
 class HistoryReplayer:
-    """History up to ``until`` through one engine.
+    """Replays history up to ``until`` through one engine.
 
-    ``policy``: what stands in for settings that history does not hold.
+    ``policy``: replaces settings that history does not contain.
     """
 
     def __init__(self, engine: Engine, policy: Policy, until: str) -> None:
-        """Raises UnknownCommit for ``until``."""
+        """Read the ledger.
+
+        Raises:
+            UnknownCommit: history does not contain ``until``.
+        """
         self.engine, self.until = engine, until
         self.columns = engine.columns("issues")
-        """As they are now; a commit of the past may have others."""
+        """The columns of issues now. An older commit can have others."""
         self.current = self._under(policy, self.columns)
         self._schema: TrackerSchema | None = None
         self._settings: dict[str, SettingsVersion | None] = {}
         self._lines: dict[str, list[Commit] | None] = {}
         self.texts = self._texts()
         self.entries = self._entries()
-        """The whole ledger as ``until`` has it, in the order of its clock."""
+        """The whole ledger as of ``until``, in the order of its clock."""
         self.rebuild_points = self._made()
-        """Commit at which state was made anew → hash of the settings, in order."""
+        """Commit of a rebuild of the state → hash of the settings, in order."""
 
     @property
     def schema(self) -> TrackerSchema:
-        """The shape of beads' tables as they are now."""
+        """The shape of the beads tables as they are now."""
         if self._schema is None:
             self._schema = tracker_schema(self.engine)
         return self._schema
 
-    # -- what history holds beside commits --------------------
+    # -- ledger and settings --------------------
 
     def _entries(self) -> list[LedgerEntry]:
         try:
@@ -109,8 +113,8 @@ class HistoryReplayer:
             return {}
 
     def find_settings(self, settings_hash: str) -> SettingsVersion | None:
-        """The settings of that hash; None where history does not hold them, or this program
-        cannot read them.
+        """Return the settings of a hash; None if history lacks them or this program can't read
+        them.
         """
         if settings_hash not in self._settings:
             self._settings[settings_hash] = self._read(settings_hash)
@@ -130,14 +134,18 @@ class HistoryReplayer:
             return None
 
     def _columns_under(self, settings_hash: str) -> Mapping[str, str]:
-        """Columns that rules of these settings could use: those of the first commit that was
-        decided on under them, and today's.
+        """Return the columns that rules of these settings can use: those of the first commit that
+        was decided on under them, and those of now.
         """
         first = next(
             (entry.observed for entry in self.entries if entry.settings_hash == settings_hash), ""
         )
         known = self.engine.commit_of(first) is not None
         return self.columns | (self.engine.columns("issues", first) if known else {})
+
+    def compiled_under(self, policy: Policy) -> SettingsVersion:
+        """Return settings with their rules compiled for the columns of today."""
+        return self._under(policy, self.columns)
 
     def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
         compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
@@ -148,18 +156,17 @@ class HistoryReplayer:
     # -- commits --------------------
 
     def line(self, since: str) -> list[Commit] | None:
-        """The commits from after ``since`` to ``until`` as the watcher saw them; None where
-        ``until`` does not descend from it.
+        """Return the commits after ``since`` up to ``until`` on the worker's line.
+
+        None if ``until`` does not descend from ``since``.
         """
         if since not in self._lines:
-            # the last one asked for: it is asked for again, to be folded
+            # Only the last line is kept: callers ask for it again to replay it.
             self._lines = {since: find_line(self.engine, since, self.until)}
         return self._lines[since]
 
     def first_replayable_commit(self) -> str | None:
-        """The first commit from which decisions can be folded again; None where none of them is
-        in this history any more.
-        """
+        """Return the first commit from which decisions can be replayed; None if there is none."""
         return next(
             (
                 commit
@@ -169,10 +176,10 @@ class HistoryReplayer:
             None,
         )
 
-    # -- folding --------------------
+    # -- replaying --------------------
 
     def projection_at(self, commit: str, under: SettingsVersion) -> Projection:
-        """The projection made anew at a commit."""
+        """Rebuild the projection at a commit."""
         known = self.engine.commit_of(commit)
         if known is None:
             raise UnknownCommit(f"history does not hold {commit}")
@@ -188,15 +195,19 @@ class HistoryReplayer:
         under: SettingsVersion | None = None,
         also: Sequence[CompiledRule] = (),
         start: Projection | None = None,
+        cells: Sequence[str] = feed_query.CELLS,
     ) -> Iterator[ReplayStep]:
-        """Every commit after ``since``, folded.
+        """Yield every commit after ``since`` with the projection after it.
 
-        ``under``: settings to fold by throughout; else those that each stretch was folded by.
+        Args:
+            under: the settings to replay by; None: those that each stretch was replayed by.
+            also: further rules to evaluate for each changed row. Their answers come last in
+                ``changes`` and do not affect the projection.
+            start: the projection at ``since``, if the caller has it. It is modified.
+            cells: columns of issues whose values each row change contains.
 
-        ``also``: more rules that the database is asked of each changed row: their answers come
-        last in ``changes``, and nothing is folded by them. ``start``: the projection made anew
-        at ``since``, where one has it already; it is folded on. Raises UnknownCommit where
-        ``until`` does not descend from ``since``.
+        Raises:
+            UnknownCommit: ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
@@ -211,7 +222,7 @@ class HistoryReplayer:
         }
 
         def read_rules(settings: SettingsVersion) -> ReadRules:
-            query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns))
+            query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns), cells)
             return ReadRules(query, settings.policy.rules)
 
         history = HistoryReader(self.engine, *read_rules(now))
@@ -225,9 +236,10 @@ class HistoryReplayer:
             yield ReplayStep(commit, changes, events, projection, now)
 
     def replay_from(self, since: str) -> ReplayResult:
-        """The state at ``until``, made anew at ``since`` and folded on from there.
+        """Return the state at ``until``, rebuilt at ``since`` and replayed from there.
 
-        Raises UnknownCommit as ``steps`` does.
+        Raises:
+            UnknownCommit: as ``steps`` does.
         """
         last, commits = None, 0
         for step in self.steps(since):
@@ -238,23 +250,19 @@ class HistoryReplayer:
         return ReplayResult(self.projection_at(since, under).state(), under, 0)
 
     def settings_at(self, commit: str) -> SettingsVersion:
-        """The settings that it was folded by: those of the last commit up to it at which the
-        state was made anew.
-        """
+        """Return the settings in force at a commit: those of the last rebuild up to it."""
         made = self.rebuild_points
         return self.settings_or_current(
             made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), ""))
         )
 
     def last_rebuild_before(self, commit: str) -> str | None:
-        """The last commit up to it at which the state was made anew; None where that is not
-        known.
-        """
+        """Return the commit of the last rebuild up to a commit; None if it is not known."""
         return next(
             (at for at in reversed(self.rebuild_points) if self.engine.is_ancestor(at, commit)),
             None,
         )
 
     def settings_or_current(self, settings_hash: str) -> SettingsVersion:
-        """As ``under``, or the settings that stand in."""
+        """Return the settings of a hash, or those that replace them."""
         return self.find_settings(settings_hash) or self.current

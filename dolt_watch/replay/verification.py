@@ -1,16 +1,16 @@
-"""Every recorded decision, decided again: ``select_candidates`` and ``make_plan`` on the state
-at the commit that the decision observed.
+"""Verification: every recorded decision is computed again with ``select_candidates`` and
+``make_plan``, on the state at the commit that the decision observed.
 
-Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time,
-queue order, gates, attempt and phase are computed again, and what comes out must be what was
-recorded. Beside that: streams without gaps, rows never altered, settings that hash to their
-name, and commits that hold exactly what their decision says it wrote.
+Only the clock, capacity, job reports and answers come from the record (``given``). Idle time, queue
+order, gates, attempt and phase are computed again, and the result must equal the record. Streams
+must have no gaps, rows must be unchanged, settings must match their hash, and commits must contain
+exactly the cells that their decision lists.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,13 +18,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.child_activity import spared_by_children
-from dolt_watch.beads.readiness import readiness_at
+from dolt_watch.beads.feed_query import CELLS
+from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, growing_chunks
+from dolt_watch.beads.readiness import changes_readiness, readiness_at
 from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import schema_at
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    UNCOMMITTED,
+    UNVERSIONED,
+    Observations,
+    Plan,
+)
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.decisions.recorded_inputs import RecordedInputs, read_inputs
 from dolt_watch.core.decisions.settlement import decode_answer, settle
@@ -42,8 +50,11 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.rules.compiled_rule import CompiledRule
-from dolt_watch.ledger.writer import bead_hash
-from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
+from dolt_watch.engines import Commit
+from dolt_watch.engines.protocol import Edge
+from dolt_watch.ledger.writer import CONTENT, bead_hash
+from dolt_watch.replay.queue_front import QueueFront
+from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
 
 DECIDED = frozenset(
     {
@@ -72,7 +83,7 @@ EARLIER = (
 
 
 class Difference(NamedTuple):
-    """Where the record is not what comes out."""
+    """A field in which the record differs from the computation."""
 
     bead: str
     version: int
@@ -84,30 +95,32 @@ class Difference(NamedTuple):
 
 @dataclass
 class VerificationResult:
-    """The result, filled while history is read."""
+    """The result. It is filled while history is read."""
 
     same: int = 0
-    """Decisions and reports that came out as recorded."""
+    """Number of decisions and reports that equal the record."""
     not_recomputable: int = 0
-    """Entries that nothing decides: pauses, resumes, resyncs, releases."""
+    """Number of entries that no computation yields: pauses, resumes, resyncs, releases."""
     unverifiable: Counter[str] = field(default_factory=Counter)
-    """Why → how many."""
+    """Reason → number of entries."""
     differences: list[Difference] = field(default_factory=list)
     planned_not_made: list[tuple[str, str]] = field(default_factory=list)
-    """Claims that were planned beside a recorded one, capacity included, and never made: bead,
-    commit.
-    """
+    """Claims of a recorded plan, with capacity, that were never made: bead, commit."""
     settings: set[str] = field(default_factory=set)
-    """Hashes of settings that decisions were made under."""
+    """Hashes of the settings of decisions."""
 
 
 def verify(
-    past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: None
+    past: HistoryReplayer,
+    told: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> VerificationResult:
-    """Costs one pass over history from where decisions can be folded again, and two short reads
-    a decision; where something was reprocessed, another pass over what had been decided by then.
+    """Recompute every recorded decision.
 
-    ``told``: called with the date of each commit as it is read.
+    Reads history once from its first replayable commit, and two short queries for each decision.
+    After a reprocessing, the part before it is read a second time.
+
+    Args:
+        told: reports the progress: phase, commits and entries done, all of them.
     """
     out = VerificationResult()
     out.differences += _streams(past)
@@ -123,24 +136,31 @@ def verify(
     altered: set[tuple[str, int]] = set()
     if begin is not None:
         check = _EntryVerifier(past, out)
+        check.begin(past.line(begin) or ())
         start = past.projection_at(begin, past.settings_at(begin))
         check.verify_at(waiting.pop(begin, []), start.state())
-        for step in past.steps(begin, start=start):
-            told(step.commit.date)
+        total = len(past.line(begin) or ()) + sum(map(len, waiting.values()))
+        done = 0
+        for step in past.steps(begin, start=start, cells=check.cells):
+            # A decision takes about as long as a commit, so both count.
+            done += 1 + len(waiting.get(step.commit.hash, ()))
+            told("verifying", done, total)
+            check.follow(step)
             out.differences += _altered(step.changes)
             altered |= {(bead, version) for bead, version, _ in step.changes.altered}
             out.differences += check.written(step.changes, step.settings)
             if step.commit.hash in waiting:
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
         check.verify_deferred()
-        # A row that somebody changed later is not the entry that was recorded.
+        told("verifying", total, total)
+        # A row that was changed later is not the recorded entry.
         out.same = len(check.agreed - altered)
     for entries in waiting.values():
         out.unverifiable[GONE] += len(entries)
     return out
 
 
-# -- the ledger by itself --------------------
+# -- the ledger --------------------
 
 
 def _streams(past: HistoryReplayer) -> Iterator[Difference]:
@@ -186,13 +206,18 @@ def _text(value: object) -> str:
 
 
 def _outlived(bead: Bead) -> bool:
-    """Does its attempt go on only because no act released it? Before, any change of its row did."""
+    """Return whether the attempt continues only because no act released it.
+
+    In older releases, any change of its row released it.
+    """
     return bead.reverted or bool(bead.unclear) or (bead.phase is Phase.HELD and bool(bead.token))
 
 
 def _decides(entry: LedgerEntry) -> bool:
-    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too,
-    but by a decision, with a scope and no answer.
+    """Return whether a decision made the entry, not the answer of a target.
+
+    An unknown attempt that runs nowhere can be the bead's last: its quarantine is a decision, with
+    a scope and without an answer.
     """
     given = entry.given
     return entry.kind in DECIDED or (
@@ -214,11 +239,36 @@ class _EntryVerifier:
             for entry in sorted(past.entries, key=lambda entry: entry.version)
         }
         self.agreed: set[tuple[str, int]] = set()
-        """Bead and version of the entries that are decided again, and the same."""
-        self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
-        """Commit at which its state was made anew → commit observed → entries that stand on
-        another state than this pass has there.
+        """Bead and version of the entries that equal the computation."""
+        content = {*CONTENT, *(name for one in past.current.compiled for name in one.columns)}
+        self.cells = [*CELLS, *sorted(content.intersection(past.columns).difference(CELLS))]
+        """Columns that the hash of a bead is made of: read with the changes, not bead by bead."""
+        self._ready: dict[str, tuple[HoldReason | None, datetime | None]] = {}
+        """Bead → what holds it, and when a deferral that holds it ends: as long as no commit
+        changes what readiness depends on.
         """
+        self._front = QueueFront()
+        self._altered: frozenset[str] = frozenset()
+        """Commits that change the schema of a table that readiness depends on."""
+        self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
+        """Commit of a rebuild → observed commit → entries whose state this pass doesn't have."""
+
+    def begin(self, line: Sequence[Commit]) -> None:
+        """Prepare for one pass over a line of history."""
+        self._ready.clear()
+        self._front = QueueFront()
+        edges = [Edge(commit.parents[0], commit.hash) for commit in line if commit.parents]
+        altered = self.past.engine.altered(READ_FOR_READINESS, edges) if edges else {}
+        self._altered = frozenset(edge.commit for some in altered.values() for edge in some)
+
+    def follow(self, step: ReplayStep) -> None:
+        """Forget what the commit may have changed about readiness."""
+        self._front.follow(step)
+        commit = step.commit
+        if not self._altered.isdisjoint((commit.hash, *commit.parents)) or changes_readiness(
+            step.changes
+        ):
+            self._ready.clear()
 
     def verify_at(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
@@ -226,24 +276,28 @@ class _EntryVerifier:
                 self._check([entry], state)
 
     def _stands_on(self, entry: LedgerEntry, made: str) -> bool:
-        """History is read once, and each reprocessing made the state anew in its middle: what
-        had been decided by then is kept for ``elsewhere``.
+        """Return whether this pass has the state of the entry.
+
+        Each reprocessing rebuilt the state at an older commit. Entries on the state before it are
+        kept for another pass.
         """
         own = entry.given.get("made")
         if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
-            return True  # nobody can have stood there: it is said as a difference
+            return True  # impossible: it is reported as a difference
         self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
         return False
 
     def verify_deferred(self) -> None:
-        """Folded from where their own state was made anew, up to the last of them."""
+        """Verify the kept entries, with a replay from the rebuild of each."""
         for made, waiting in self._elsewhere.items():
             under = self.past.settings_or_current(self.past.rebuild_points[made])
             start = self.past.projection_at(made, under)
+            self.begin(self.past.line(made) or ())
             self._check(waiting.pop(made, []), start.state())
             for step in self.past.steps(made, under, start=start) if waiting else ():
+                self.follow(step)
                 self._check(waiting.pop(step.commit.hash, []), step.projection.state())
                 if not waiting:
                     break
@@ -258,10 +312,9 @@ class _EntryVerifier:
                 continue
             given = read_inputs(entry)
             if given.now is None:
-                self.out.unverifiable["it was recorded without what it rests on"] += 1
+                self.out.unverifiable["its inputs were not recorded"] += 1
             else:
-                again = self._decided if _decides(entry) else self._reported
-                differences = list(_compare(entry, again(entry, given, given.now, state, under)))
+                differences = self._differences(entry, given, given.now, state, under)
                 if differences and not given.acts and any(map(_outlived, state.beads.values())):
                     self.out.unverifiable[EARLIER] += 1
                     continue
@@ -269,15 +322,44 @@ class _EntryVerifier:
                 if not differences:
                     self.agreed.add((entry.bead, entry.version))
 
-    def _decided(
+    def _differences(
         self,
         entry: LedgerEntry,
         given: RecordedInputs,
         now: datetime,
         state: State,
         under: SettingsVersion,
-    ) -> Decision | None:
-        """What ``decide`` says first, given what was given."""
+    ) -> list[Difference]:
+        """Compare an entry with what is computed again.
+
+        With a long queue, the beads at its head decide in nearly all cases. If they don't explain
+        the entry, it is computed with all beads.
+        """
+        if not _decides(entry):
+            return list(_compare(entry, self._reported(entry, given, now, state, under)))
+        front = self._front.of(state, under.policy)
+        plan = self._planned(entry, given, now, front, under)
+        found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+        if found and len(front.beads) < len(state.beads):
+            plan = self._planned(entry, given, now, state, under)
+            found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+        for beside in plan.decisions[1:]:
+            if (
+                beside.kind is EntryKind.CLAIM
+                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
+            ):
+                self.out.planned_not_made.append((beside.bead, entry.observed))
+        return found
+
+    def _planned(
+        self,
+        entry: LedgerEntry,
+        given: RecordedInputs,
+        now: datetime,
+        state: State,
+        under: SettingsVersion,
+    ) -> Plan:
+        """Return the plan of the tick that made the entry, from its recorded inputs."""
         scope, passed = given.scope, given.passed
         state = with_recorded_tries(state, given.outages)
         asked = select_candidates(
@@ -298,27 +380,54 @@ class _EntryVerifier:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= self._readiness(ids, given, now, entry.observed)
+                enough = asked.slots.get(rule.name, 0)
+                holds |= self._readiness(ids, enough, holds, given, now, entry.observed)
         world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
-        plan = make_plan(state, under.policy, now, scope, asked, world)
-        for beside in plan.decisions[1:]:
-            if (
-                beside.kind is EntryKind.CLAIM
-                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
-            ):
-                self.out.planned_not_made.append((beside.bead, entry.observed))
-        return plan.decisions[0] if plan.decisions else None
+        return make_plan(state, under.policy, now, scope, asked, world)
 
     def _readiness(
-        self, ids: list[str], given: RecordedInputs, now: datetime, commit: str
+        self,
+        ids: list[str],
+        enough: int,
+        held: Collection[str],
+        given: RecordedInputs,
+        now: datetime,
+        commit: str,
     ) -> Mapping[str, HoldReason]:
-        """Ask by the rule that the decision was made by, under the schema of the commit that it
-        observed.
+        """Return why beads are not ready, by the rule that the decision was made by.
+
+        Beads are checked from the head of the queue until ``enough`` are ready and not ``held``,
+        as the loop does: beads further back can't be claimed.
         """
         engine = self.past.engine
-        if given.readiness == 1:
-            return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
-        return readiness_at(engine, ids, self.past.schema, now, commit).holds
+        holds: dict[str, HoldReason] = {}
+        for chunk in growing_chunks(ids, enough):
+            if given.readiness == 1:
+                schema = schema_at(engine, commit)
+                holds |= readiness_v1(engine.query, chunk, schema, now, commit)
+            else:
+                holds |= dict(self._known_readiness(chunk, now, commit))
+            enough -= sum(bead not in holds and bead not in held for bead in chunk)
+            if enough <= 0:
+                break
+        return holds
+
+    def _known_readiness(
+        self, beads: Sequence[str], now: datetime, commit: str
+    ) -> Iterator[tuple[str, HoldReason]]:
+        """Yield the holds of beads; read those that are not known since the last change."""
+        new = [bead for bead in beads if not self._is_known(bead, now)]
+        if new:
+            found = readiness_at(self.past.engine, new, self.past.schema, now, commit)
+            self._ready |= {bead: (found.holds.get(bead), found.until.get(bead)) for bead in new}
+        for bead in beads:
+            hold, _ = self._ready[bead]
+            if hold is not None:
+                yield bead, hold
+
+    def _is_known(self, bead: str, now: datetime) -> bool:
+        known = self._ready.get(bead)
+        return known is not None and (known[1] is None or known[1] > now)
 
     def _reported(
         self,
@@ -328,13 +437,13 @@ class _EntryVerifier:
         state: State,
         under: SettingsVersion,
     ) -> Decision | None:
-        """What the answer, as recorded, comes to."""
+        """Return the report that follows from the recorded answer."""
         answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or claim is None:
             return None
         bead = state.beads.get(entry.bead)
-        if bead is None or bead.token != entry.token:  # it left while it was being sent
+        if bead is None or bead.token != entry.token:  # it left during the request
             bead = Bead(
                 id=entry.bead,
                 phase=Phase.CLAIMED,
@@ -348,9 +457,9 @@ class _EntryVerifier:
         return settle(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
-        """Does the commit hold what its entries say they wrote?
+        """Yield the differences between a commit and the cells that its entries list.
 
-        ``under``: for those whose settings history does not hold.
+        ``under``: settings that replace those that history lacks.
         """
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
@@ -373,8 +482,11 @@ class _EntryVerifier:
             for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
-            if entry.bead_hash and entry.bead_hash not in self._hashes(
-                entry, changes.commit, rules.get(entry.rule)
+            compiled = rules.get(entry.rule)
+            # The row as the commit has it explains the hash in most cases, without a query.
+            here = bead_hash(row.after, compiled) if row is not None else ""
+            if entry.bead_hash not in ("", here) and entry.bead_hash not in self._hashes(
+                entry, changes.commit, compiled
             ):
                 yield _difference(
                     entry, "bead_hash", entry.bead_hash, "of no row that it can have read"
@@ -383,18 +495,19 @@ class _EntryVerifier:
     def _hashes(
         self, entry: LedgerEntry, commit: str, compiled: CompiledRule | None
     ) -> Iterator[str]:
-        """Of the bead's row in its own commit, which may hold what somebody had left
-        uncommitted; and in the commit observed.
+        """Yield the hashes of the bead's row in the entry's commit and in the observed commit.
+
+        The entry's commit can contain changes that were uncommitted before.
         """
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
-                # 'observed' is text that whoever may write to the ledger chose: it is built into
-                # SQL only where it is a commit
+                # The observed commit is text of the ledger, which others can write. It is used in
+                # SQL only if it is a commit.
                 continue
             yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
             then = list(
                 self.past.engine.columns("issues", at)
-            )  # asked only where today's columns do not explain it
+            )  # read only if the columns of now don't explain the hash
             if then != list(self.past.columns):
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
@@ -434,7 +547,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     }
     if (
         entry.wrote.note and entry.kind is not EntryKind.NOTE
-    ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
+    ):  # no note if the bead was deleted or its notes were full; of lost notes, those still missing
         pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)

@@ -1,5 +1,5 @@
-"""``/metrics``, ``/healthz``, ``/readyz``, ``/startupz`` over HTTP, read-only; and what the
-service tells of itself.
+"""``/metrics``, ``/healthz``, ``/readyz`` and ``/startupz`` over HTTP, read-only, and the state
+that they show.
 """
 
 from __future__ import annotations
@@ -26,33 +26,35 @@ from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
 
 SLACK = 120.0
-"""Seconds for all that lies between two signs of the loop besides one request to a target and
-one pause: the database's answers.
+"""Seconds between two signs of the loop, beside one request to a target and one pause: the time of
+the database.
 """
 
 PATIENCE = 20.0
-"""Seconds for a whole request to arrive."""
+"""Seconds in which a whole request must arrive."""
 
 COMPRESSED = 1024
-"""Bytes from which an answer is compressed, if the client accepts gzip."""
+"""Bytes from which a response is compressed, if the client accepts gzip."""
 KEPT = 4
-"""Compressed answers that are kept: several viewers of the same data cost one compression."""
+"""Compressed responses that are kept: several viewers of one page cost one compression."""
 
 Page = Callable[[], tuple[int, str, bytes]]
 
 
 def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
-    """Seconds without a sign of the loop after which it is stuck.
+    """Return the seconds without a sign of the loop after which it is stuck.
 
-    ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds.
+    Args:
+        timeouts: those of all targets.
+        pause: the longest pause between two polls, in seconds.
     """
     return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
 
 class Health:
-    """Told by the service as it goes on.
+    """The state of the service, which the loop reports.
 
-    ``ping``: called after each good tick; ``stuck``: ``stall_threshold``, in seconds.
+    ``ping`` is called after each successful tick. ``stuck``: ``stall_threshold``, in seconds.
     """
 
     def __init__(
@@ -65,17 +67,16 @@ class Health:
     ) -> None:
         self.metrics, self.ping, self.stall_after, self.clock = metrics, ping, stuck, clock
         self.ready = self.started = False
-        """A first poll ends well or not: from then on silence means that it is stuck.
-
-        Before, it may fold a long history.
+        """``started``: the first poll has ended, which may apply a long history. From then on,
+        silence means that the loop is stuck.
         """
         self.status_text = "starting"
         self._alive = self.clock()
 
     def heartbeat(self) -> None:
-        """The loop goes on: a round, a commit that is folded, a question to a target.
+        """Record a sign of the loop: an iteration, an applied commit, a request to a target.
 
-        A tick of many may last for an hour.
+        A tick with many beads can last an hour.
         """
         self._alive = self.clock()
 
@@ -123,7 +124,7 @@ class Health:
 
 
 class Server:
-    """Serves pages from a thread of its own. Port 0: any free one; ``port`` is the one taken.
+    """Serves pages from its own thread. Port 0 takes any free port; ``port`` is the port in use.
 
     No client makes the server write to stderr, or keeps a thread for longer than ``PATIENCE``.
     A page that fails is logged in one line. An answer with a tag is not sent again to a client
@@ -215,7 +216,7 @@ class Server:
 
 
 class _Answers:
-    """Answers by address, and the compressed form of the last ones."""
+    """Pages by path, and the compressed form of the last responses."""
 
     def __init__(self, pages: Mapping[str, Page], routes: Mapping[str, Route]) -> None:
         self._pages, self._routes = pages, routes
@@ -248,7 +249,7 @@ class _Answers:
         )
 
     def packed(self, answer: Response) -> bytes | None:
-        """Return the body as gzip; None if that saves nothing worth the time."""
+        """Return the body as gzip; None if compression saves too little."""
         if len(answer.body) < COMPRESSED:
             return None
         if not answer.tag:

@@ -1,5 +1,5 @@
-"""A dead man's switch: a URL that is fetched after good ticks, so that somebody hears when they
-stop.
+"""A dead man's switch: a URL that is fetched after successful ticks. Its service alerts a person
+when the fetches stop.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ _URL = r"https?://(?:[^\s/?#@]*@)?(?:\[[0-9a-f:.]+\]|(?:[\w-]{1,63}\.)*[\w-]{1,6
 
 
 class HeartbeatPing:
-    """Never keeps a tick waiting: the request is made by a thread, one at a time, and what
-    becomes of it is nobody's concern here.
-    """
+    """Fetches the URL in a thread, one request at a time. No tick waits for it or fails by it."""
 
     def __init__(self, url: str) -> None:
-        """Raises SettingsError: no URL. It is asked once, since later nobody would hear of it."""
+        """Check the URL.
+
+        Raises:
+            SettingsError: it is not a URL. A later failure would be silent.
+        """
         if not re.fullmatch(_URL, url, re.IGNORECASE) or not url.isprintable():
-            # Not shown: for whoever watches us, the URL is the password.
+            # The URL is not shown: it is the password of the monitoring service.
             raise SettingsError(
-                f"{VARIABLE} is no URL of http or https", where=VARIABLE, fix="https://HOST/PATH"
+                f"{VARIABLE} is not an http or https URL.", where=VARIABLE, fix="https://HOST/PATH"
             )
         self.url = url
         self._last: float | None = None
@@ -45,7 +47,7 @@ class HeartbeatPing:
         self._thread.start()
 
     def wait(self) -> None:
-        """For a command that is about to end: at most the time-out."""
+        """Wait for the last request, at most the time-out, before a command ends."""
         if self._thread is not None:
             self._thread.join(TIMEOUT)
 
@@ -54,9 +56,7 @@ class HeartbeatPing:
         import httpx
 
         try:
-            # As the targets': a proxy or a certificate that the environment names is not ours.
+            # As for targets, a proxy or a certificate of the environment is ignored.
             httpx.get(self.url, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
-        except (
-            Exception
-        ):  # whoever misses us hears of it; a traceback of this thread would help nobody
+        except Exception:  # The service alerts if pings are missing.
             return

@@ -1,6 +1,6 @@
-"""Lines for whoever reads them: text on a terminal, JSON otherwise.
+"""Log lines: text on a terminal, JSON otherwise.
 
-A line of a decision carries its bead, version, rule and commit.
+The line of a decision has its bead, version, rule and commit.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ logger = logging.getLogger(__name__)
 
 
 class LogHandler(logging.Handler):
-    """Writes each record in one line at once: text on a terminal, else JSON.
+    """Writes each record in one line: text on a terminal, else JSON.
 
-    A line that cannot be written is lost, and nothing else: lines are written between a claim and
-    its POST, too. Records of other libraries are written from WARNING on.
+    A line that can't be written is dropped without an error, because lines are also written between
+    a claim and its POST. Records of other libraries are written from WARNING on.
     """
 
     def __init__(self, stream: IO[str] | None = None, json: bool | None = None) -> None:
-        """``json`` None: by what the stream is."""
+        """Log to a stream. ``json`` None: JSON unless the stream is a terminal."""
         super().__init__()
         self.stream = stream or sys.stdout
         self.json = not self.stream.isatty() if json is None else json
         self._gone: BrokenPipeError | None = None
 
     def check(self) -> None:
-        """Raises BrokenPipeError where whoever read the lines has gone.
+        """Raise BrokenPipeError if the reader of the lines has gone.
 
-        A full disk may have room again.
+        Other errors can be temporary, such as a full disk.
         """
         if self._gone is not None:
             raise self._gone
@@ -122,17 +122,17 @@ OF_THE_PROCESS = frozenset(
         LogEvent.PROCESS,
     }
 )
-"""Lines about `run` itself: they say nothing about what a tick decided."""
+"""Lines about `run` itself, not about the decisions of a tick."""
 
 
 class RepeatFilter(logging.Filter):
-    """Passes a condition when it begins or changes, and drops it while a tick only repeats it.
+    """Passes a condition when it begins or changes, and drops repetitions.
 
-    A record that happens once (``steady`` is None) passes each time.
+    A record of a single event (``steady`` is None) always passes.
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
-        """``verbose``: repeats pass too, marked as ``repeated``."""
+        """Create the filter. ``verbose``: repetitions pass too, marked as ``repeated``."""
         super().__init__()
         self.verbose = verbose
         self._before: dict[_Subject, str] = {}
@@ -154,7 +154,7 @@ class RepeatFilter(logging.Filter):
         return not repeated or self.verbose
 
     def next_tick(self) -> None:
-        """Another tick begins. One that logged nothing changes nothing."""
+        """Begin another tick. A tick that logged nothing changes nothing."""
         if not self._decided:
             rest = {key: said for key, said in self._before.items() if key[0] not in UNDECIDED}
             self._now = (rest | self._now) if self._now else self._before
@@ -165,9 +165,9 @@ _Subject = tuple[object, ...]
 
 
 def _subject(event: LogEvent, fields: Mapping[str, Any]) -> _Subject:
-    """What a condition is about: lines of one subject replace one another."""
+    """Return the subject of a condition: lines of one subject replace each other."""
     if event is LogEvent.NONE_ELIGIBLE:
-        event = LogEvent.IDLE  # one condition, though a poll says less of it than a tick
+        event = LogEvent.IDLE  # the same condition, which a poll describes in less detail
     names = [fields.get(name) for name in ("bead", "rule", "target", "sign")]
     return (event, *names, None if any(names) else fields.get("gate"))
 

@@ -61,12 +61,12 @@ class Metrics:
         )
         self.lag_commits = Gauge(
             "dolt_watch_lag_commits",
-            "Commits that the last tick found unfolded",
+            "Commits that the last tick had to apply",
             registry=self.registry,
         )
         self.lag_seconds = Gauge(
             "dolt_watch_lag_seconds",
-            "Age of the oldest of them when it was folded",
+            "Age of the oldest of these commits when it was applied",
             registry=self.registry,
         )
         self.beads = Gauge(
@@ -74,7 +74,7 @@ class Metrics:
         )
         self.held = Gauge(
             "dolt_watch_held_beads",
-            "Waiting beads that may not go now, by gate",
+            "Waiting beads that are held, by gate",
             ["gate"],
             registry=self.registry,
         )
@@ -86,7 +86,7 @@ class Metrics:
         )
         self.oldest = Gauge(
             "dolt_watch_oldest_waiting_seconds",
-            "For how long the oldest waiting bead has matched",
+            "Time since the oldest waiting bead matched",
             registry=self.registry,
         )
         self.decisions = Counter(
@@ -97,26 +97,24 @@ class Metrics:
         )
         self.conflicts = Counter(
             "dolt_watch_conflicts",
-            "Transactions that somebody else got ahead of",
+            "Transactions that conflicted with another worker",
             registry=self.registry,
         )
         self.leads = Gauge(
             "dolt_watch_leader",
-            "1 where this process leads, 0 where it stands by",
+            "1 if this process leads, 0 if it is a standby",
             registry=self.registry,
         )
         self.success = Gauge(
             "dolt_watch_last_success_timestamp_seconds",
-            "When the last good tick ended",
+            "End of the last successful tick",
             registry=self.registry,
         )
 
     def record_tick(
         self, outcome: TickResult, state: State, now: datetime | None, seconds: float
     ) -> None:
-        """A good tick is what `TickResult.good` calls one; of others the last success stays
-        where it was.
-        """
+        """Record a tick. One that did not succeed leaves the time of the last success unchanged."""
         self.ticks.labels("ok" if outcome.succeeded else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
@@ -150,8 +148,8 @@ class Metrics:
         self.ticks.labels("error").inc()
 
     def clear_leader_gauges(self) -> None:
-        """Another one leads, or may: what this one saw last grows old, and whoever adds up
-        replicas would count it twice.
+        """Clear the gauges, because another process may lead: a sum over replicas would count
+        them twice.
         """
         self.beads.clear()
         self.held.clear()
@@ -169,9 +167,9 @@ class Metrics:
         return generate_latest(self.registry)
 
     def write(self, path: str) -> None:
-        """For node_exporter's textfile collector: whole or not at all.
+        """Write a file for node_exporter's textfile collector, atomically.
 
-        After a tick that was not good the last good one is that of the file.
+        After a tick that did not succeed, the file keeps the time of the last success.
         """
         if not self._succeeded:
             self.success.set(_value_in_file(path, "dolt_watch_last_success_timestamp_seconds"))
@@ -179,7 +177,7 @@ class Metrics:
 
 
 def _value_in_file(path: str, name: str) -> float:
-    """A number of the file as it stands; 0 where it has none, or is no such file."""
+    """Return a number from the file; 0 if the file or the number doesn't exist."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(path).read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name} "):

@@ -106,7 +106,7 @@ def test_uncommitted_rows(watch: Watch) -> None:
     watch.sql("UPDATE issues SET title = 'new' WHERE id = %s", bead)
     assert doctor(watch).worst("uncommitted") == (
         "ok",
-        "issues since just now: the next tick commits it",
+        "issues for less than a second: the next tick commits it",
         None,
     )
     told = doctor(watch, "--set", "adopt=false").worst("uncommitted")
@@ -222,7 +222,7 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     composition.ledger(watch.engine, watch.settings).record(
         Decision(EntryKind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch")
     )
-    assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
+    assert "no such rule exists" in doctor(watch).worst("switches").says
 
 
 def test_held_beads_of_a_copy(watch: Watch) -> None:
@@ -250,18 +250,18 @@ def test_a_saved_state_that_is_not_what_history_says(watch: Watch, flattened: bo
     if flattened:
         watch.bd.run("flatten", "--force")
     watch.tick(timedelta(seconds=6))
-    assert re.match(r"the same as .* \(1 beads", doctor(watch).worst("saved").says)
+    assert re.match(r"same as .* \(1 beads", doctor(watch).worst("saved").says)
     watch.sql(
         "UPDATE watch_bead SET record = %s", json.dumps({**watch.record(bead), "job": "another"})
     )
     found = doctor(watch)
     assert (found.code, found.worst("saved").level) == (1, "failure")
-    assert f"{bead}: job is 'another', and should be '" in found.worst("saved").says
+    assert f"{bead}: job is 'another', but must be '" in found.worst("saved").says
     mend(watch, found.worst("saved"))
     watch.tick(timedelta(seconds=7))
     assert doctor(watch).worst("saved").level == "ok"
     watch.sql("DELETE FROM watch_bead")
-    assert f"{bead} is not saved, and should be running" in doctor(watch).worst("saved").says
+    assert f"{bead} is not saved, but must be running" in doctor(watch).worst("saved").says
 
 
 def test_other_rules_than_those_it_was_folded_by(watch: Watch) -> None:

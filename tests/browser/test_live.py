@@ -161,7 +161,7 @@ def test_says_since_when_it_is_not_updated(opened: Open, served: Served) -> None
 def test_a_bead_has_an_address(opened: Open, served: Served) -> None:
     bead = served.row("queue")[0]
     condition = ["status = 'open'", True, "status is 'open'"]
-    rule = {"rule": "agent", "verdict": "", "held": "", "to_go": [], "conditions": [condition]}
+    rule = {"rule": "agent", "matches": True, "held": "", "to_go": [], "conditions": [condition]}
     life = [[1776540000, "c" * 32, "ann", "created: title Retry"]]
     served.view = {"rules": [rule], "notes": ["one note"], "life": life}
     one = opened(url=f"{served.url}bead/{bead}")

@@ -44,8 +44,9 @@ def press(one: Opened, group: str, text: str) -> None:
     one.page.locator(f"#{group} button", has_text=text).click()
 
 
-@pytest.mark.parametrize(("width", "scheme"), WAYS)
-@pytest.mark.parametrize("beads", [0, 40])
+@pytest.mark.parametrize(
+    ("beads", "width", "scheme"), [*((40, *way) for way in WAYS), (0, *WAYS[-1])]
+)
 def test_axe_finds_nothing_and_it_fits(opened: Open, beads: int, width: int, scheme: str) -> None:
     one = opened(short(beads), width=width, scheme=scheme)
     accessible(one)
@@ -286,15 +287,20 @@ def test_the_view_of_a_bead_has_its_conditions(opened: Open) -> None:
     row = next(row for row in report.rows if row.place)
     rule = {
         "rule": "agent",
-        "verdict": "it does not go now",
-        "held": "",
-        "to_go": [],
+        "matches": True,
+        "held": "4 of 4 in flight",
+        "to_go": ["one of those in flight must end"],
         "conditions": [["status = 'open'", True, "status is 'open'"], ["place", False, "place 2"]],
     }
-    one = opened(pages.render("report", report, views={row.bead: {"rules": [rule]}}))
+    one = opened(
+        pages.render("report", report, views={row.bead: {"rules": [rule], "verdict": "not yet"}})
+    )
     one.page.evaluate(f"location.hash = 'bead={row.bead}'")
     conditions = one.texts("#bead .conditions li")
     assert len(conditions) == 2
+    assert one.texts("#bead .verdict") == ["not yet"]
+    assert one.texts("#bead .changes li") == ["one of those in flight must end"]
+    assert one.page.get_by_text("Rule agent is held: 4 of 4 in flight.").is_visible()
     assert "status is 'open'" in conditions[0] and "does not hold" in conditions[1]
     one.page.locator("#bead .close").click()
     other = next(row for row in report.rows if row.group == "running")

@@ -87,14 +87,14 @@ def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_s
     case = cast(DoctorContext, SimpleNamespace(engine=shaped_engine))
     (found,) = schema_checks.tracker(case)
     says = f"tables of {GENERATIONS[beads_shape]}"
-    assert (found.level, found.says) == (Level.OK, f"{says}, which is supported")
+    assert (found.level, found.says) == (Level.OK, f"{says}: supported")
     with shaped_engine.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (version) VALUES (7), (32)")
         tx.commit()
     (found,) = schema_checks.tracker(case)
-    assert (found.level, found.says) == (Level.OK, f"{says} (schema 32), which is supported")
+    assert (found.level, found.says) == (Level.OK, f"{says} (schema 32): supported")
     shaped_engine.execute_ddl("DROP TABLE schema_migrations")
-    assert [one.says for one in schema_checks.tracker(case)] == [f"{says}, which is supported"]
+    assert [one.says for one in schema_checks.tracker(case)] == [f"{says}: supported"]
     column = "depends_on_issue_id" if beads_shape == "1.0.2" else "depends_on_id"
     shaped_engine.execute_ddl(f"ALTER TABLE dependencies ADD COLUMN {column} VARCHAR(255)")
     (found,) = schema_checks.tracker(case)

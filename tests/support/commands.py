@@ -37,7 +37,7 @@ class Commands:
     def run(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """``env``: variables on top; the rest as ``subprocess.run`` has it."""
         env: Mapping[str, str] = {**self.env, **more.pop("env", {})}
-        return forked.dolt_watch(args, cwd=self.folder, env=env, **more)
+        return forked.dolt_watch(args, cwd=more.pop("cwd", self.folder), env=env, **more)
 
     def decisions(self) -> int:
         return int(self.here.engine.query("SELECT COUNT(*) FROM watch_decision")[0][0])

@@ -229,6 +229,13 @@ class History:
     def head(self) -> str:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
 
+    def past(self) -> HistoryReplayer:
+        """The whole history, under the recorded settings."""
+        policy = Policy(
+            self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings)
+        )
+        return HistoryReplayer(self.engine, policy, self.head())
+
     def what_if(
         self,
         every: timedelta = timedelta(minutes=2),

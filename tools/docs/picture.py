@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.terminal_theme import MONOKAI
+from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def draw(text: str, title: str) -> str:
     """Return the text as an SVG picture of a terminal."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(text.rstrip()), soft_wrap=False)
-    picture = console.export_svg(title=title, theme=MONOKAI, unique_id="demo")
+    picture = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id="demo")
     # rich names a font on another host. A picture in a page may not load it.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
     return re.sub(r"Fira Code, monospace|arial", FONTS, picture)

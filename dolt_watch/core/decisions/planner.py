@@ -151,7 +151,7 @@ def make_plan(
         taken: dict[str, int] = {}
         for rule in policy.rules:
             decisions += plan_claims(state, rule, now, asked, outside, taken, holds, rules, probes)
-    given = record_inputs(state, now, scope, holds, outside)
+    given = record_inputs(state, now, scope, holds, outside, policy.poll)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given["jitter"] = outside.jitter
     # Read-only commands also observe the gates of beads that their rule holds. The result is such a

@@ -68,6 +68,8 @@ class Policy(NamedTuple):
 
     deduplicating: Collection[str] = ()
     """Targets that start each token at most once, and can report whether it runs."""
+    poll: timedelta | None = None
+    """Interval of the `run` that decides. None: a one-shot command, whose interval is not known."""
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)

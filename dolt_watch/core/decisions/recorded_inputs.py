@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health
@@ -48,6 +48,7 @@ def record_inputs(
     scope: Scope,
     holds: Mapping[str, HoldReason],
     outside: Observations,
+    poll: timedelta | None = None,
 ) -> dict[str, Any]:
     """Return the inputs of a decision that history doesn't contain.
 
@@ -58,6 +59,7 @@ def record_inputs(
     - ``acts``: true if only a user's act frees an attempt (decision page 0015). Older entries lack
       it.
     - ``made``: the commit at which the state was last rebuilt.
+    - ``poll``: the interval of the `run` that decided, in seconds. Only a what-if uses it.
     - ``passed``: beads that were left out for a reason that only this command or the working set
       knew.
     - ``readiness``: the version of the readiness rule. Entries without it use version 1.
@@ -91,7 +93,8 @@ def record_inputs(
     }
     always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True}
     ready = {"readiness": READINESS} if scope.dispatch else {}
-    return always | ready | {name: value for name, value in given.items() if value}
+    every = {"poll": poll.total_seconds()} if poll is not None else {}
+    return always | ready | every | {name: value for name, value in given.items() if value}
 
 
 def _capacity_as(one: Capacity) -> list[Any]:
@@ -114,6 +117,9 @@ def _verdict_as(one: JobReport) -> list[Any]:
 def _moment_as(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
+
+LONGEST_POLL = 86400.0
+"""Seconds. A recorded interval that is longer is not one of a `run`."""
 
 _MORE = (
     "dead",
@@ -150,6 +156,8 @@ class RecordedInputs(NamedTuple):
     """Target → failed tries, and when the next try was due."""
     health: Health | None = None
     """None: the program that recorded the entry did not track its target's health."""
+    poll: timedelta | None = None
+    """Interval of the `run` that decided; None if a one-shot command did, or an older program."""
 
 
 def read_inputs(entry: LedgerEntry) -> RecordedInputs:
@@ -168,7 +176,13 @@ def read_inputs(entry: LedgerEntry) -> RecordedInputs:
         acts=given.get("acts") is True,
         outages=dict(_outages(given)),
         health=_health(given.get("health")),
+        poll=_poll(given.get("poll")),
     )
+
+
+def _poll(value: Any) -> timedelta | None:
+    usual = isinstance(value, int | float) and 0 < value < LONGEST_POLL
+    return timedelta(seconds=value) if usual else None
 
 
 def _outages(given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, datetime]]]:

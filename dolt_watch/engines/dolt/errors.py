@@ -1,4 +1,4 @@
-"""What a Dolt server's errors mean, in one table.
+"""The meaning of a Dolt server's errors, in one table.
 
 Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts
 are those of Dolt 1.86.4 and 2.3.1, each provoked on a real server by ``tests/conformance``.
@@ -29,9 +29,8 @@ from dolt_watch.errors import (
 )
 
 LOST = frozenset({0, 1053, 1927, 2006, 2013, 2055})
-"""The connection that carried the statement is gone; another one may work.
-
-0: pymysql's own, on a socket that is closed.
+"""Codes of a lost connection; another connection may work. 0 is pymysql's own, for a closed
+socket.
 """
 
 UNREACHABLE = LOST | {1040, 1129, 1130, 2002, 2003, 2005, 2012, 2014, 2026}
@@ -56,25 +55,25 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"too many connections|server shutdown", Unreachable),
     (r"panic", ServerPanic),
 )
-"""Texts of 1105, first match wins."""
+"""Texts of code 1105. The first match counts."""
 
 _TABLE = (
     r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not"
     r" exist"
 )
 _ISSUES = r"referenced table: `?issues`?"
-# compiled when there is an error to read: most processes meet none
+# Compiled at the first error: most processes have none.
 
 
 def missing_table(text: str) -> str | None:
-    """The table that a message says is missing; of ``dolt_diff_issues``, ``issues``."""
+    """Return the table that a message reports as missing; for ``dolt_diff_issues``, ``issues``."""
     found = re.search(_TABLE, text)
     table = next((group for group in found.groups() if group), "") if found else ""
     return table.removeprefix("dolt_diff_") or None
 
 
 def error_class(code: int, text: str) -> type[DoltWatchError]:
-    """The class of error that a code and its text mean."""
+    """Return the class of error of a code and its text."""
     if code in {1213, 1062}:
         return Conflict
     if code == 1452:
@@ -98,9 +97,9 @@ def error_class(code: int, text: str) -> type[DoltWatchError]:
 
 
 def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
-    """A server's or the driver's error as ours, with what mends it.
+    """Return an error of the server or the driver as a DoltWatchError with its fix.
 
-    The password is cut out, should a text ever hold it.
+    A password in the text is removed.
     """
     if address.password:
         text = text.replace(address.password, "***")
@@ -123,9 +122,7 @@ def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
 
 
 def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
-    """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a
-    certificate that it does not take as 2003.
-    """
+    """Return the TLS error and its fix, or None. pymysql reports a rejected certificate as 2003."""
     if not address.uses_tls:
         return None
     if "SSL is required" in text:
@@ -133,12 +130,12 @@ def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
             ""
             if address.tls
             else (
-                f", and {address.host} is not this machine: a connection that leaves it is"
-                " encrypted unless you say otherwise"
+                f", and {address.host} is another machine: connections to other machines are"
+                " encrypted unless you allow plain text"
             )
         )
         return (
-            f"the server speaks no TLS{why}",
+            f"the server does not support TLS{why}",
             (
                 "give the server a certificate (tls_cert and tls_key under listener in its"
                 " config.yaml); or allow plain text: BEADS_DOLT_SERVER_TLS=false, or"
@@ -147,17 +144,17 @@ def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            f"the server's certificate is not one to trust ({text.split(chr(10))[0][:300]})",
+            f"the server's certificate is not trusted ({text.split(chr(10))[0][:300]})",
             (
                 "name the authority that signed it: ?tls=/path/ca.pem in the URL, or"
-                " SSL_CERT_FILE=/path/ca.pem; its name must be the host's"
+                " SSL_CERT_FILE=/path/ca.pem; the certificate must name the host"
             ),
         )
     return None
 
 
 def is_tls(text: str, address: ServerAddress) -> bool:
-    """Return whether the text tells of TLS that failed."""
+    """Return whether the text reports a TLS failure."""
     return _tls(text, address) is not None
 
 
@@ -177,14 +174,14 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
             )
         return (
             f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or"
-            " mend host and port"
+            " correct host and port"
         )
     if kind is BranchDenied:
         return _branch_fix(text, address)
     if kind is ReadOnly:
         return (
-            "name the primary server: a replica, and a server with read_only in its config.yaml,"
-            " accept no writes"
+            "name the primary server: replicas, and servers with read_only in config.yaml, are"
+            " read-only"
         )
     if kind is AccessDenied:
         if code in LOGIN:
@@ -194,23 +191,23 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
                 f"as an administrator: GRANT SELECT ON `{address.database_name}`.* TO"
                 f" '{address.user}'@'%'"
             )
-        return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
+        return f"as an administrator, check the grants: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
         if "/" in address.database:
             return f'{client} "SELECT name FROM {address.database_name}.dolt_branches"'
-        return f'{client} "SHOW DATABASES" lists what is there'
+        return f'{client} "SHOW DATABASES" lists the databases'
     if kind is OlderDolt:
         return (
-            "run this server with the Dolt that wrote the data, or a later one; there is no way"
-            " back to Dolt 1"
+            "run this server with the release of Dolt that wrote the data, or a newer one; there is"
+            " no way back to Dolt 1"
         )
     if kind is SchemaChanged:
-        return "name a column that issues has: bd's schema may have changed"
+        return "use a column of issues: bd's schema may have changed"
     return None
 
 
 def _branch_fix(text: str, address: ServerAddress) -> str:
-    """Return the row of ``dolt_branch_control`` that lets the user write. A longer match wins."""
+    """Return the row of ``dolt_branch_control`` that lets the user write. Longer matches win."""
     found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
     user, branch = found.groups() if found else (address.user, "%")
     values = ", ".join(

@@ -1,4 +1,4 @@
-"""What the checks share: settings, connections, and what was read once."""
+"""The inputs that all checks share: settings, connections, and the state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dolt_watch.inspection.doctor.findings import Finding, failed
 
 
 class DoctorContext:
-    """What the checks look at; each thing is read once, when it is first asked for."""
+    """The inputs of the checks. Each is read once, when it is first needed."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class DoctorContext:
         self.machine = machine
         """This machine's clock."""
         self.capacity = capacity
-        """Of a target by name, asked now."""
+        """Returns the capacity of a target now."""
         self._survey = survey
 
     @cached_property
     def survey(self) -> StateSurvey:
-        """The state at HEAD, and what holds each bead."""
+        """The state at HEAD, and why each bead waits."""
         return self._survey()
 
     @cached_property
@@ -55,7 +55,7 @@ Check = Callable[[DoctorContext], Iterator[Finding]]
 
 
 def run_checks(checks: Mapping[str, Check], case: DoctorContext) -> Iterator[Finding]:
-    """What each of them finds; an error is a finding too, and ends that check only."""
+    """Yield the findings of each check. An error is a finding too, and ends only its check."""
     for name, check in checks.items():
         try:
             yield from check(case)

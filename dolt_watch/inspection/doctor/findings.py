@@ -1,10 +1,7 @@
-"""Is everything as it must be?
+"""Findings: ok, a warning or a failure, and the fix.
 
-Each check is a function of the ``DoctorContext`` that yields findings: ok, a warning or a
-failure, and what fixes it.
-
-Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their
-capacity only.
+Each check is a function of the ``DoctorContext`` that yields findings. No check writes or
+dispatches: probes are rolled back, and targets report their capacity only.
 """
 
 from __future__ import annotations
@@ -18,18 +15,18 @@ from dolt_watch.errors import DoltWatchError
 from dolt_watch.sanitize import sanitize
 
 LONGEST = 5
-"""So many beads are named; the rest is counted."""
+"""Maximum number of beads that are named. The rest is counted."""
 
 
 class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
-    """It works, and somebody should look at it."""
+    """It works, but needs attention."""
     FAILURE = "failure"
 
 
 class Finding(NamedTuple):
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     level: Level
@@ -52,7 +49,7 @@ def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
 
 
 def failed(check: str, error: DoltWatchError) -> Finding:
-    """An error as every command would tell it, and with its exit code."""
+    """Return an error as a finding, with its exit code."""
     where = f" ({error.where})" if error.where else ""
     return failure(
         check, error.message + where, error.fix or "run the command with --debug", error.exit_code
@@ -60,11 +57,11 @@ def failed(check: str, error: DoltWatchError) -> Finding:
 
 
 def join_names(beads: Sequence[str]) -> str:
-    """The first few by name: 'bd-1, bd-2 and 7 more'."""
+    """Return the first few names and the number of the others: 'bd-1, bd-2 and 7 more'."""
     more = len(beads) - LONGEST
     return ", ".join(beads[:LONGEST]) + (f" and {more} more" if more > 0 else "")
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
-    """The first three of a version, for comparing."""
+    """Return the first three numbers of a version, for comparisons."""
     return tuple(map(int, re.findall(r"\d+", version)[:3]))

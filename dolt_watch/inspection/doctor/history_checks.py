@@ -1,6 +1,4 @@
-"""History and the working set: where the cursor stands, what holds decisions up, and who else
-decides.
-"""
+"""Checks of history and the working set: the cursor, what delays decisions, and other workers."""
 
 from __future__ import annotations
 
@@ -28,29 +26,25 @@ from dolt_watch.timestamps import format_span, iso
 
 LATELY = timedelta(days=7)
 FORGOTTEN = timedelta(minutes=10)
-"""Rows that stood uncommitted so long, though they should have been adopted, were not seen by
-any tick.
-"""
+"""If rows are uncommitted for longer than this although they are to be adopted, no tick has run."""
 
 
 def cursor(case: DoctorContext) -> Iterator[Finding]:
     look = case.look
     if not look.commit:
-        yield ok("cursor", "nothing folded yet: the first tick takes the beads as they are")
+        yield ok("cursor", "nothing applied yet: the first tick reads the beads as they are")
     elif not case.engine.is_ancestor(look.commit, look.head):
-        says = (
-            f"history was rewritten: it no longer holds {look.commit[:8]}, the last commit folded"
-        )
+        says = f"history was rewritten: it lacks {look.commit[:8]}, the last applied commit"
         yield warning(
             "cursor",
             says,
-            "dolt_watch tick   (makes the state anew; what was dispatched is not dispatched again)",
+            "dolt_watch tick   (rebuilds the state; no attempt is dispatched again)",
         )
     else:
         behind = look.head != look.commit
         yield ok(
             "cursor",
-            f"at {look.commit[:8]}" + (f", HEAD has moved on to {look.head[:8]}" if behind else ""),
+            f"at {look.commit[:8]}" + (f"; HEAD is newer: {look.head[:8]}" if behind else ""),
         )
 
 
@@ -58,13 +52,12 @@ def merge(case: DoctorContext) -> Iterator[Finding]:
     if case.engine.has_unfinished_merge():
         yield failure(
             "merge",
-            "a merge, conflicts or constraint violations stand unfinished: nothing is decided"
-            " meanwhile",
-            "finish it (CALL DOLT_CONFLICTS_RESOLVE, CALL DOLT_COMMIT), or take it back: CALL"
+            "a merge, conflicts or constraint violations are unresolved: nothing is decided",
+            "finish the merge (CALL DOLT_CONFLICTS_RESOLVE, CALL DOLT_COMMIT), or abort it: CALL"
             " DOLT_MERGE('--abort')",
         )
     else:
-        yield ok("merge", "none in progress")
+        yield ok("merge", "no merge in progress")
 
 
 def uncommitted(case: DoctorContext) -> Iterator[Finding]:
@@ -76,7 +69,7 @@ def uncommitted(case: DoctorContext) -> Iterator[Finding]:
         if table in dirty
     }
     told = ", ".join(
-        f"{table} for {format_span(look.now - at)}" if at else f"{table} since just now"
+        f"{table} for {format_span(look.now - at)}" if at else f"{table} for less than a second"
         for table, at in sorted(since.items())
     )
     old = [
@@ -93,48 +86,49 @@ def uncommitted(case: DoctorContext) -> Iterator[Finding]:
             + "', '".join(ours)
             + "')"
         )
-        yield warning("uncommitted", f"somebody changed {', '.join(ours)} by hand", fix)
+        yield warning("uncommitted", f"uncommitted manual changes of {', '.join(ours)}", fix)
     if uncommitted_migration(case.engine):
         yield failure("uncommitted", NOT_COMMITTED, "bd dolt commit")
     elif since and not settings.adopt:
         yield warning(
-            "uncommitted", f"{told}: nothing is decided on it", "bd dolt commit, or adopt = true"
+            "uncommitted",
+            f"{told}: decisions ignore uncommitted rows",
+            "bd dolt commit, or adopt = true",
         )
     elif old:
         yield warning("uncommitted", f"{told}: no tick has adopted it", "dolt_watch tick")
     else:
         yield ok(
             "uncommitted",
-            f"{told}: the next tick commits it" if since else "nothing in beads' tables",
+            f"{told}: the next tick commits it"
+            if since
+            else "no uncommitted rows in the beads tables",
         )
 
 
 def _since(seen: TableState | None, hash: str) -> datetime | None:
-    """Known only where a tick saw it, as it stands now."""
+    """Return since when the table is as it is now; None if no tick has seen it so."""
     return seen.since if seen is not None and seen.dirty and seen.hash == hash else None
 
 
 def depth(case: DoctorContext) -> Iterator[Finding]:
-    """Check that history is whole.
-
-    A shallow clone (DOLT_CLONE --depth) has its newest commits only.
-    """
+    """Check that history is complete: a shallow clone (DOLT_CLONE --depth) lacks old commits."""
 
     head = str(case.engine.query("SELECT HASHOF('HEAD')")[0][0])
     first = first_commit(case.engine, head)
     if is_cut(case.engine, first):
         says = (
-            f"a shallow clone, which begins at {first.hash[:8]}, {iso(first.date)}: why, events and"
+            f"a shallow clone that begins at {first.hash[:8]}, {iso(first.date)}: why, events and"
             " replay begin there"
         )
-        fix = "clone it again without --depth, or read history where the clone came from"
+        fix = "clone again without --depth, or read history in the origin of the clone"
         yield warning("history", says, fix)
     else:
-        yield ok("history", f"whole, since {iso(first.date)}")
+        yield ok("history", f"complete since {iso(first.date)}")
 
 
 def recorded(case: DoctorContext) -> Iterator[Finding]:
-    """Else nobody could decide again what was decided under them."""
+    """Check that history contains the settings of all decisions: replay needs them."""
     texts: dict[str, str] = dict(case.engine.query("SELECT hash, text FROM watch_settings"))
     wrong = sorted(hash for hash, text in texts.items() if hash_of_text(text) != hash)
     used = case.engine.query("SELECT DISTINCT settings_hash FROM watch_decision")
@@ -145,16 +139,16 @@ def recorded(case: DoctorContext) -> Iterator[Finding]:
         )
         yield failure(
             "recorded",
-            f"settings that decisions were made under are {says}",
-            "find who did it, SELECT * FROM dolt_diff_watch_settings, and put the rows back from"
-            " that commit's parent",
+            f"settings of recorded decisions are {says}",
+            "find the commit (SELECT * FROM dolt_diff_watch_settings), and restore the rows from"
+            " its parent",
         )
     elif case.policy.settings_hash in texts:
-        yield ok("recorded", f"{case.policy.settings_hash} stands in history")
+        yield ok("recorded", f"{case.policy.settings_hash} is in history")
     else:
         yield ok(
             "recorded",
-            f"{case.policy.settings_hash} is new: it goes into history with the next decision",
+            f"{case.policy.settings_hash} is new: the next decision records it",
         )
 
 
@@ -167,21 +161,21 @@ def program(case: DoctorContext) -> Iterator[Finding]:
         "",
     )
     if version_tuple(wrote) > version_tuple(__version__):
-        fix = f"upgrade this one to {wrote} or later: python -m pip install --upgrade dolt-watch"
-        yield warning(
-            "program", f"this is {__version__}, the last decision was written by {wrote}", fix
-        )
+        fix = f"upgrade to {wrote} or later: python -m pip install --upgrade dolt-watch"
+        yield warning("program", f"this is {__version__}, but {wrote} wrote the last decision", fix)
     else:
         yield ok(
-            "program", f"{__version__}; the last decision was written by {wrote or 'nobody yet'}"
+            "program",
+            f"{__version__}; last decision by {wrote}"
+            if wrote
+            else f"{__version__}; no decisions yet",
         )
 
 
 def hosts(case: DoctorContext) -> Iterator[Finding]:
-    """A host that decides again after another did: workers on one server, or watchers on clones
-    that sync. Only who runs them can tell.
+    """Check whether hosts alternate: workers on one server, or watchers of clones that sync.
 
-    CronJobs have a new host name at each run: such a name does not come back.
+    Only the user knows which. Each run of a CronJob has a new host name, so none of those repeats.
     """
     lately = read_entries(case.engine, since=case.look.now - LATELY)
     turns = [
@@ -193,12 +187,12 @@ def hosts(case: DoctorContext) -> Iterator[Finding]:
     back = sorted({host for host in turns if turns.count(host) > 1})
     if back:
         fix = (
-            "well, if they are workers on this one server; of clones that sync by push and pull"
-            " only one may be watched: "
+            "no action is needed if these hosts are workers on this server; if they watch clones of"
+            " this database, pause all but one: "
         )
-        fix += 'dolt_watch pause --all --reason "watched elsewhere" on the others'
+        fix += 'dolt_watch pause --all --reason "watched elsewhere"'
         yield warning(
-            "hosts", f"several hosts decide by turns: {join_names(sorted(set(turns)))}", fix
+            "hosts", f"several hosts decide in turn: {join_names(sorted(set(turns)))}", fix
         )
     else:
-        yield ok("hosts", "no two by turns in the last week")
+        yield ok("hosts", "no alternating hosts in the last week")

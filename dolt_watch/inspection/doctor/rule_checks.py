@@ -1,4 +1,4 @@
-"""The rules: does each compile on this database, and can the database find what it asks for?"""
+"""Checks of the rules: each compiles on this database, and an index serves it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,13 @@ def rules(case: DoctorContext) -> Iterator[Finding]:
             )
             yield warning(
                 "rules",
-                f"{rule.name}: no index serves `when`, so making the state anew reads all of"
-                " issues",
+                f"{rule.name}: no index serves `when`, so a rebuild reads all of issues",
                 fix or "add a part such as `assignee = 'agent'` to `when` with AND",
             )
 
 
 def _leading(case: DoctorContext) -> set[str] | None:
-    """Columns that an index of ``issues`` begins with; None where the engine cannot say."""
+    """Return the columns that an index of ``issues`` begins with; None if the engine can't tell."""
     if case.engine.name != "dolt":
         return None
     rows = case.engine.query(
@@ -54,9 +53,7 @@ def _leading(case: DoctorContext) -> set[str] | None:
 
 
 def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
-    """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an
-    index serves.
-    """
+    """Return the columns that parts of ``when`` compare with a constant so that an index serves."""
     # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
 

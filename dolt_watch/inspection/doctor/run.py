@@ -48,7 +48,7 @@ OURS: dict[str, Check] = {
 
 
 def run_all(case: DoctorContext) -> Iterator[Finding]:
-    """Where the database is not usable, what can be said without it."""
+    """Run all checks. If the database is not usable, only those that don't need it."""
     yield from run_checks(SERVER, case)
     usable = True
     for name, check in DATABASE.items():

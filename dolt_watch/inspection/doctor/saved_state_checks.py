@@ -1,6 +1,4 @@
-"""The saved state against history: folded anew from where it was made, it must come out the
-same.
-"""
+"""The check of the saved state: a replay from its last rebuild must give the same state."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ from dolt_watch.inspection.doctor.findings import Finding, failure, ok, warning
 from dolt_watch.replay.replayer import HistoryReplayer
 
 ANEW = (
-    "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then makes the state anew,"
-    " and says so in history)"
+    "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then rebuilds the state, and"
+    " records that)"
 )
 
 
 def saved(case: DoctorContext) -> Iterator[Finding]:
-    """Costs one pass over the commits since the state was made."""
+    """Compare the saved state with a replay of the commits since it was built."""
     look, state = _consistent_read(case)
     engine = case.engine
     if not look.commit:
@@ -31,30 +29,32 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
         return
     if look.rules.get("now") != case.rule_hashes:
         fix = (
-            "the next tick makes the state anew; if another process runs with other rules, give"
-            " both the same dolt_watch.toml"
+            "no action is needed if only this process runs: the next tick rebuilds the state; if"
+            " another process has other rules, give both the same dolt_watch.toml"
         )
-        yield warning("saved", "folded under other rules than these, so not compared", fix)
+        yield warning("saved", "not compared: it was built under other rules", fix)
         return
     if not (
         engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)
     ):
-        yield ok("saved", "not compared: history does not hold where it was made (any more)")
+        yield ok(
+            "saved", "not compared: history does not contain the commit that it was built from"
+        )
         return
     folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).replay_from(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        yield failure("saved", f"not what history says: {'; '.join(differences[:3])}{more}", ANEW)
+        yield failure("saved", f"differs from history: {'; '.join(differences[:3])}{more}", ANEW)
     else:
         yield ok(
             "saved",
-            f"the same as history folded anew ({len(state.beads)} beads, {commits} commits)",
+            f"same as a replay of history ({len(state.beads)} beads, {commits} commits)",
         )
 
 
 def _consistent_read(case: DoctorContext) -> tuple[PollResult, State]:
-    """Cursor and beads that belong together: a tick may save between the two reads."""
+    """Read cursor and beads of one save: a tick may save between the two reads."""
     look = Poller(case.engine).poll()
     while True:
         state = StateStore(case.engine).load(look)
@@ -69,27 +69,27 @@ def _differences(state: State, folded: State) -> Iterator[str]:
         have, expected = _cells(state.beads.get(bead)), _cells(folded.beads.get(bead))
         if not have or not expected:
             yield (
-                f"{bead} is {'saved' if have else 'not saved'}, and should"
+                f"{bead} is {'saved' if have else 'not saved'}, but must"
                 f" {'not be' if have else 'be ' + str(expected['phase'])}"
             )
             continue
         for field in sorted({*have, *expected}):
             if have.get(field) != expected.get(field):
                 yield (
-                    f"{bead}: {field} is {have.get(field)!r}, and should be {expected.get(field)!r}"
+                    f"{bead}: {field} is {have.get(field)!r}, but must be {expected.get(field)!r}"
                 )
     if _since(state) != _since(folded):
-        yield f"outages are of {_since(state)!r}, and should be of {_since(folded)!r}"
+        yield f"outages are {_since(state)!r}, but must be {_since(folded)!r}"
     for name in ("pauses", "cooldowns", "halted_rules", "claims", "busy"):
         if _plain(getattr(state, name)) != _plain(getattr(folded, name)):
             yield (
-                f"{name} are {_plain(getattr(state, name))!r}, and should be"
+                f"{name} are {_plain(getattr(state, name))!r}, but must be"
                 f" {_plain(getattr(folded, name))!r}"
             )
 
 
 def _since(state: State) -> dict[str, str]:
-    """Tries alone are in the saved state only."""
+    """Return target → start of its outage. Failed tries are only in the saved state."""
     return {name: outage.since.isoformat() for name, outage in state.outages.items()}
 
 
@@ -99,5 +99,5 @@ def _cells(bead: Bead | None) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it, for that is what was saved."""
+    """Return the value as JSON has it: the saved form."""
     return orjson.loads(orjson.dumps(value, default=lambda each: each._asdict()))

@@ -1,6 +1,4 @@
-"""The database: is it beads', of this project, with our tables, and do the local ones stay out
-of history?
-"""
+"""Checks of the database: its tables, its project, and that local tables are not in history."""
 
 from __future__ import annotations
 
@@ -18,42 +16,39 @@ INIT = "dolt_watch init   (as a user who may create tables)"
 def schema(case: DoctorContext) -> Iterator[Finding]:
     check_project(case.engine, None)
     check_database(case.engine, None)
-    yield ok("schema", f"version {LATEST_VERSION}, which is this program's")
+    yield ok("schema", f"version {LATEST_VERSION}, as this program needs")
 
 
 def tracker(case: DoctorContext) -> Iterator[Finding]:
-    """The generation of bd's tables is told by their shape; the number of their schema is only
-    for people.
+    """Check the generation of bd's tables by their shape. The number of their schema is only
+    shown.
     """
     shape = tracker_schema(case.engine)
     shape.require()
     try:
         rows = case.engine.query("SELECT MAX(version) FROM schema_migrations")
         number = f" (schema {rows[0][0]})" if rows and rows[0][0] is not None else ""
-    except DatabaseError:  # the table is bd's own affair, and may look otherwise in another release
+    except DatabaseError:  # the table is internal to bd, and other releases may change it
         number = ""
     if shape.generation:
-        yield ok("tracker", f"tables of {shape.generation}{number}, which is supported")
+        yield ok("tracker", f"tables of {shape.generation}{number}: supported")
     else:
         yield warning(
             "tracker",
-            f"no release of bd that was tried makes tables of this shape{number}; supported:"
-            f" {SUPPORTED}",
+            f"no tested release of bd makes tables of this shape{number}; supported: {SUPPORTED}",
             "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see"
             " docs/compatibility.md",
         )
 
 
 def events(case: DoctorContext) -> Iterator[Finding]:
-    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users
-    included.
-    """
+    """Check whether commits contain bd's events. Since bd 1.3 none does."""
     if tracker_schema(case.engine).events_in_history:
-        yield ok("events", "in history: each is a sign of life, and names who it was")
+        yield ok("events", "in history: each is a sign of life, and names its actor")
     else:
         yield ok(
             "events",
-            "bd keeps them out of history: no decision rests on them, and `replay --verify` expects"
+            "bd keeps them out of history: decisions don't use them, and `replay --verify` expects"
             " none",
         )
 
@@ -63,14 +58,14 @@ def project(case: DoctorContext) -> Iterator[Finding]:
     known = case.settings.project_id
     yield ok(
         "project",
-        known or "not checked: the database is named outright, and not by .beads/metadata.json",
+        known or "not checked: a setting names the database, not .beads/metadata.json",
     )
 
 
 def local(case: DoctorContext) -> Iterator[Finding]:
-    """The cursor and the saved state are of this server only.
+    """Check that the cursor and the saved state are not in history.
 
-    In history they would be pushed, merged, and be everybody's conflict.
+    They belong to this server only. In history they would conflict with those of every clone.
     """
     engine = case.engine
     missing = [table for table in LOCAL if not engine.columns(table)]
@@ -79,11 +74,11 @@ def local(case: DoctorContext) -> Iterator[Finding]:
             f"not in this database (or not on this branch): {', '.join(missing)}", fix=INIT
         )
     if not engine.query("SELECT 1 FROM watch_cursor WHERE id = 1"):
-        raise NotMigrated("watch_cursor has lost its one row", fix=INIT)
+        raise NotMigrated("watch_cursor has no row", fix=INIT)
     tracked = [table for table in LOCAL if _tracked(case, table)]
     loose = sorted({*LOCAL} & engine.dirty() - {*tracked})
     if not tracked and not loose:
-        yield ok("local", "cursor and saved state are here, and stay out of history")
+        yield ok("local", "cursor and saved state exist and are not in history")
         return
     rows = ", ".join(f"('{table}', 1)" for table in LOCAL)
     names = ", ".join(f"'{table}'" for table in tracked)
@@ -93,14 +88,13 @@ def local(case: DoctorContext) -> Iterator[Finding]:
             f"in history: {', '.join(tracked)}"
             if tracked
             else (
-                f"not ignored: {', '.join(loose)}, so the next commit of all tables takes them"
-                " along"
+                f"not ignored: {', '.join(loose)}, so the next commit of all tables includes them"
             )
         ),
         f"as an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL"
         " DOLT_ADD('dolt_ignore'); "
         + (f"CALL DOLT_RM('--cached', {names}); " if tracked else "")
-        + "CALL DOLT_COMMIT('-m', 'dolt-watch: what is local stays out of history');",
+        + "CALL DOLT_COMMIT('-m', 'dolt-watch: keep local tables out of history');",
     )
 
 

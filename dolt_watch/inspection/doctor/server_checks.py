@@ -33,12 +33,12 @@ from dolt_watch.ledger.privileges import REQUIRED, Privilege, grant_statements
 from dolt_watch.timestamps import format_span, iso, to_utc
 
 TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
-"""The oldest and the newest release that the tests have run on."""
+"""The oldest and the newest release that the tests run on."""
 SLOW = 0.1
-"""Seconds for one question, over which a tick of a dozen questions becomes slow."""
+"""Seconds of one query above which a tick of a dozen queries is slow."""
 SKEW = timedelta(seconds=5)
 AHEAD = timedelta(minutes=1)
-"""A row dated so much later than the database's clock was dated by a clock that is wrong."""
+"""A row whose date is later than the database's clock by more than this has a wrong date."""
 
 
 def connection(case: DoctorContext) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def connection(case: DoctorContext) -> Iterator[Finding]:
         spans.append(time.perf_counter() - begin)
     says = f"{case.settings.address.display_name} answers in {min(spans) * 1000:.1f} ms"
     if min(spans) > SLOW:
-        yield warning("connection", says, "run dolt_watch nearer to its database")
+        yield warning("connection", says, "run dolt_watch closer to its database")
     else:
         yield ok("connection", says)
 
@@ -58,13 +58,13 @@ def version(case: DoctorContext) -> Iterator[Finding]:
     found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
     oldest, newest = TRIED[case.engine.name]
     if version_tuple(oldest) <= version_tuple(found) <= version_tuple(newest):
-        yield ok("version", f"{case.engine.name} {found}, which is supported")
+        yield ok("version", f"{case.engine.name} {found}: supported")
     else:
         fix = (
-            f"take a release from {oldest} to {newest}, or run the tests against yours:"
+            f"use a release from {oldest} to {newest}, or run the tests with yours:"
             " DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         )
-        yield warning("version", f"{case.engine.name} {found} was never tried", fix)
+        yield warning("version", f"{case.engine.name} {found} is not tested", fix)
 
 
 def tls(case: DoctorContext) -> Iterator[Finding]:
@@ -72,28 +72,29 @@ def tls(case: DoctorContext) -> Iterator[Finding]:
     if not isinstance(address, ServerAddress):
         return
     away = not ServerAddress(host=address.host, socket=address.socket).uses_tls
-    if address.uses_tls:  # the connection is refused where it cannot be
+    if address.uses_tls:  # the connection fails without it
         yield ok(
             "tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}"
         )
     elif away:
-        yield ok("tls", "plain text, which does not leave this machine")
+        yield ok("tls", "plain text within this machine")
     else:
         fix = (
             "give the server a certificate (tls_cert and tls_key under listener in its"
-            " config.yaml), and take back "
+            " config.yaml), and remove "
         )
         fix += case.settings.origins.get("database.tls", "?tls=false")
         yield warning(
             "tls",
-            f"plain text to {address.host}: whoever stands between can read and change every row",
+            f"plain text to {address.host}: others on the network can read and change every row",
             fix,
         )
 
 
 def privileges(case: DoctorContext) -> Iterator[Finding]:
-    """By probes that need a privilege and do nothing: a user may not read its own grants on
-    Dolt, and roles may give it more.
+    """Check privileges with statements that need them and change nothing.
+
+    On Dolt, a user can't read its own grants, and roles can add privileges.
     """
     address = case.settings.address
     if not isinstance(address, ServerAddress):
@@ -103,7 +104,7 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
         denied = _denied(case, need)
         if isinstance(denied, ReadOnly):
             yield failure(
-                "privileges", f"nothing can be written here: {denied.message}", str(denied.fix)
+                "privileges", f"the database is read-only: {denied.message}", str(denied.fix)
             )
             return
         if isinstance(denied, BranchDenied):
@@ -124,11 +125,11 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
     elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
         yield ok(
             "privileges",
-            "all that is needed, and more: `dolt_watch init --print-grants USER` shows the least"
-            " that a user needs",
+            "the user has all required privileges and some that aren't required;"
+            " `dolt_watch init --print-grants USER` lists the required ones",
         )
     else:
-        yield ok("privileges", "all that is needed")
+        yield ok("privileges", "all required privileges")
 
 
 def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
@@ -140,14 +141,13 @@ def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
     except (Unreachable, Conflict):
         raise
     except (NoSuchTable, DoltWatchError):
-        # another check tells of a table that is not there; a procedure stumbled over its option,
-        # as it should
+        # Another check reports missing tables. A procedure fails at its option, as intended.
         return None
     return None
 
 
 def clock(case: DoctorContext) -> Iterator[Finding]:
-    """Decisions go by the database's clock alone; this machine's is what people and logs go by."""
+    """Compare the database's clock, which decisions use, with this machine's."""
     before = case.machine()
     database = server_time(case.engine)
     after = case.machine()
@@ -155,12 +155,12 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
     if skew > SKEW:
         way = "behind" if database < before else "ahead of"
         says = (
-            f"the database's clock is {format_span(skew)} {way} this machine's: decisions go by the"
+            f"the database's clock is {format_span(skew)} {way} this machine's; decisions use the"
             " database's"
         )
-        yield warning("clock", says, "set both by NTP: `timedatectl set-ntp true` on each")
+        yield warning("clock", says, "synchronize both with NTP: `timedatectl set-ntp true`")
     else:
-        yield ok("clock", "the database's and this machine's agree")
+        yield ok("clock", "the clocks of the database and of this machine agree")
     for table, bead, column in (
         ("issues", "id", "updated_at"),
         ("comments", "issue_id", "created_at"),
@@ -180,8 +180,7 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
             beads = join_names(sorted({str(row[0]) for row in rows}))
             yield warning(
                 "clock",
-                f"rows of {table} are dated in the future, up to {iso(until)}: {beads} would count"
-                " as alive until then",
-                "set right the clock of the machine that wrote them; bd dates a bead anew with any"
-                " change: bd update ID",
+                f"rows of {table} have future dates, up to {iso(until)}: {beads} count as alive"
+                " until then",
+                "correct that machine's clock; any change updates a bead's date: bd update ID",
             )

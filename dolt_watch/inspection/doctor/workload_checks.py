@@ -1,4 +1,4 @@
-"""The work: does the target answer, and which beads, rules and pauses wait for a person?"""
+"""Checks of the workload: targets, workers, beads, rules and pauses that need a person."""
 
 from __future__ import annotations
 
@@ -26,19 +26,16 @@ from dolt_watch.timestamps import format_span
 
 _WAITS_FOR_A_PERSON = {
     Phase.UNKNOWN: (
-        "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch"
+        "if no agent has it: dolt_watch retry {ids} --not-running   (otherwise dolt_watch"
         " release {ids})"
     ),
     Phase.QUARANTINED: "dolt_watch retry {ids}   (or edit the bead: bd update ID)",
-    Phase.HELD: (
-        "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has"
-        " them)"
-    ),
+    Phase.HELD: ("dolt_watch retry {ids}, or dolt_watch resume for all   (if no agent has them)"),
 }
 
 
 def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Finding]:
-    """Asks how much it takes now; hands it nothing."""
+    """Check that each target answers. Nothing is dispatched."""
     for name in sorted({rule.target for rule in settings.rules}):
         try:
             capacity = targets(name).capacity()
@@ -47,7 +44,7 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             continue
         if capacity.down:
             if hasattr(settings.targets[name], "url"):
-                fix = f"start it, or mend [targets.{name}] url: dolt_watch config shows it"
+                fix = f"start it, or correct [targets.{name}] url (see dolt_watch config)"
             else:
                 fix = (
                     f"Correct what the message names in [targets.{name}]; `dolt_watch config`"
@@ -55,14 +52,12 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
                 )
             yield failure("target", f"{name}: {capacity.why}", fix)
         else:
-            takes = (
-                "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
-            )
+            takes = "accepts any number" if capacity.slots is None else f"{capacity.slots} free"
             says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
             if getattr(settings.targets[name], "service_url", None) == "":
                 says += (
-                    "; without service_url nothing tells of an outage of the service behind it, and"
-                    " a bead must try it"
+                    "; without service_url, only a dispatch can detect an outage of the service"
+                    " behind it"
                 )
                 fix = (
                     f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to"
@@ -78,13 +73,13 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
 
 
 def _problems(name: str, target: Target) -> Iterator[Finding]:
-    """What keeps the target from running agents, if it can check that without running one."""
+    """Yield what prevents the target from running agents, if it can check that."""
     for says, fix in getattr(target, "check", tuple)():
         yield failure("target", f"{name}: {says}", fix)
 
 
 def _leftovers(name: str, target: Target) -> Iterator[Finding]:
-    """What ended runs left that the target does not remove by itself."""
+    """Yield leftovers of ended runs that the target does not remove."""
     found = list(getattr(target, "leftovers", tuple)())
     for says, fix in found[:LONGEST]:
         yield warning("target", f"{name}: {says}", fix)
@@ -94,48 +89,48 @@ def _leftovers(name: str, target: Target) -> Iterator[Finding]:
 
 
 def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
-    """Opened only: to be asked, it would have to be told something."""
+    """Open the target of notifications. Nothing is sent."""
     try:
         targets(name)
     except DoltWatchError as error:
         return failed("target", error)
-    return ok("target", f"{name} can be told of decisions that go wrong")
+    return ok("target", f"{name} receives notifications")
 
 
 def worker(case: DoctorContext) -> Iterator[Finding]:
-    """Is one alive? Where work has been due for longer than twice its period, that is a failure."""
+    """Check that a worker is alive: it fails if work is due for longer than twice its interval."""
     found = case.survey
     names = {rule.target for rule in case.settings.rules}
     capacity = {
         name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None
     }
     here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
-    start = (
-        "start `dolt_watch run`, or see why its CronJob does not come: kubectl get cronjobs,jobs"
-    )
+    start = "start `dolt_watch run`, or check its CronJob: kubectl get cronjobs,jobs"
     if here.late and here.leads:
         yield failure(
             "worker",
             here.words,
-            "end it: another one takes over, or its supervisor starts it again",
+            "stop it: another worker takes over, or its supervisor restarts it",
         )
     elif here.late:
         yield failure("worker", here.words, start)
     elif here.due and not here.leads and here.due_since is None:
-        says = f"{here.words}, since when nothing tells"
-        yield warning("worker", says, f"if that is still so in some minutes: {start}")
+        says = f"{here.words}; since when is not known"
+        yield warning("worker", says, f"if this persists for some minutes: {start}")
     else:
         yield ok("worker", here.words)
     if here.overdue:
         says = (
-            "silent for longer than stale_after and one reaper's period:"
+            "silent for longer than stale_after and one interval of the reaper:"
             f" {join_names(here.overdue)}"
         )
-        yield warning("worker", says, "dolt_watch reap --dry-run   (says what spares each of them)")
+        yield warning(
+            "worker", says, "dolt_watch reap --dry-run   (shows what spares each of them)"
+        )
 
 
 def _asked(case: DoctorContext, name: str) -> Capacity | None:
-    """None where it cannot be asked: another check tells of that."""
+    """Return the capacity; None if the target fails, which another check reports."""
     try:
         return case.capacity(name)
     except DoltWatchError:
@@ -184,27 +179,27 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
     for rule in stopped:
         yield failure(
             "switches",
-            f"rule {rule} stopped: its target refused our credential",
-            f"mend it, then dolt_watch resume --rule {rule}",
+            f"rule {rule} is stopped: its target refused the credential",
+            f"correct the credential, then dolt_watch resume --rule {rule}",
         )
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
         says = outage_hold(name, found.state.outages[name], found.now).why
         yield warning(
             "switches",
             says,
-            f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]",
+            f"start it (see [targets.{name}] in `dolt_watch config`); retries are automatic",
         )
     idle = orphaned_pauses(found.state, case.policy, found.now)
     pauses = active_pauses(found.state, found.now)
     for pause in pauses:
         if pause in idle:
             says = (
-                f"rule {pause.rule} is paused, but there is no such rule (any more): it holds"
-                f" nothing ({pause.reason})"
+                f"rule {pause.rule} is paused, but no such rule exists: the pause has no effect"
+                f" ({pause.reason})"
             )
             fix = (
-                "if it was renamed and should still be paused: dolt_watch pause --rule NAME; the"
-                " next dolt_watch resume ends both"
+                "if the rule was renamed: dolt_watch pause --rule NAME; the next dolt_watch resume"
+                " ends both"
             )
             yield warning("switches", says, fix)
             continue

@@ -19,6 +19,7 @@ def view_of(found: Explanation) -> dict[str, Any]:
     """Return what ``dolt_watch why`` reports, life included."""
     return {
         **conditions_of(found.views),
+        "verdict": sanitize(found.verdict, LONGEST),
         "notes": [sanitize(note, LONGEST) for note in found.stands.notes],
         "life": [
             [
@@ -34,12 +35,15 @@ def view_of(found: Explanation) -> dict[str, Any]:
 
 
 def conditions_of(views: Iterable[RuleEvaluation]) -> dict[str, Any]:
-    """Return each rule's verdict and conditions."""
+    """Return the verdict of the rule that the bead is in, and each rule's conditions."""
+    views = tuple(views)
+    deciding = next((one for one in views if one.matches), views[0] if views else None)
     return {
+        "verdict": sanitize(deciding.verdict, LONGEST) if deciding is not None else "",
         "rules": [
             {
                 "rule": one.rule,
-                "verdict": sanitize(one.verdict, LONGEST),
+                "matches": one.matches,
                 "held": sanitize(one.rule_held, LONGEST),
                 "to_go": [sanitize(line, LONGEST) for line in one.to_go],
                 "conditions": [
@@ -48,5 +52,5 @@ def conditions_of(views: Iterable[RuleEvaluation]) -> dict[str, Any]:
                 ],
             }
             for one in views
-        ]
+        ],
     }

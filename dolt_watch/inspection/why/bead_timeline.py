@@ -11,7 +11,7 @@ from dolt_watch.history.reader import HistoryReader
 
 
 class TimelineEntry(NamedTuple):
-    """One commit, and what it meant for the bead."""
+    """One commit, and its events for the bead."""
 
     commit: Commit
     events: tuple[Event, ...]
@@ -20,7 +20,7 @@ class TimelineEntry(NamedTuple):
 def build_timeline(
     reader: HistoryReader, touched: Sequence[Commit], bead: str
 ) -> Iterator[TimelineEntry]:
-    """What the bead's commits meant for it, oldest first.
+    """Yield the bead's commits with their events, oldest first.
 
     ``touched``: as ``commits_of_bead`` finds them.
     """

@@ -1,9 +1,8 @@
-"""What would have been decided: the loop's own functions over recorded history, with clock,
-ledger and target exchanged.
+"""What-if: the loop's own functions on recorded history, with another clock, ledger and target.
 
-Reading order: ``views`` (how a row looks to the rules when our own cells are other ones) →
-``script`` (history as what others did, and the runs that belong to our dispatches) →
-``schedule`` (when ticks are) → ``runs`` (which run a dispatch gets) → ``simulation`` (ticks over
-the script) → ``journal`` (what was decided, recorded and simulated alike) → ``comparing`` (the
-difference) → ``telling`` (text and JSON).
+Reading order: ``row_views`` (rows as the rules see them without the claims of dolt_watch) →
+``recorded_timeline`` (history as acts of others, and runs) → ``schedule`` (the times of ticks) →
+``run_allocation`` (the run of a dispatch) → ``simulator`` (ticks over the timeline) →
+``attempt_log`` (decisions, recorded and simulated) → ``comparison`` (the differences) →
+``formatter`` (words and JSON).
 """

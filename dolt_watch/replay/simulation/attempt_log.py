@@ -1,6 +1,4 @@
-"""What was decided, as attempts and ends: kept in the same way of the recorded history and of
-the simulated one. Pure.
-"""
+"""Decisions as attempts and ends, of the recorded history or of a simulation. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, EntryKind, Event
 
 TAKEN = frozenset({EntryKind.REAP, EntryKind.REQUEUE})
 AWAY, DELETED = "taken away", "deleted"
-"""How a bead left that was in progress still (it was unassigned, say), or is no more."""
+"""How a bead left: in progress (for example unassigned), or deleted."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One claim, and what became of it."""
+    """One claim, and its outcome."""
 
     bead: str
     rule: str
@@ -26,23 +24,23 @@ class Attempt:
     token: str
     claimed: datetime
     matched: datetime | None
-    """Since when it matched its rule."""
+    """Since when the bead matched its rule."""
     cause: str = ""
     assumed: bool = False
-    """Its run is none that was recorded."""
+    """Whether its run is not a recorded one."""
     earlier: bool = False
-    """It was claimed before the history that is looked at."""
+    """Whether it was claimed before the history begins."""
     sent: datetime | None = None
-    """Since when it is known to run."""
+    """Since when the run is known."""
     ended: datetime | None = None
     outcome: str = ""
-    """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the
-    decision was ours; '' under way.
+    """The status that the bead has at the end ('closed', 'blocked'), or the decision that ended the
+    attempt ('reap', 'failed'). '' while it runs.
     """
 
 
 class ReapRecord(NamedTuple):
-    """A bead that was taken from a silent agent."""
+    """A reaped bead."""
 
     bead: str
     rule: str
@@ -52,7 +50,7 @@ class ReapRecord(NamedTuple):
 
 
 class EntryRecord(NamedTuple):
-    """A decision or report as it stands in the ledger, or would."""
+    """A decision or report of the ledger, recorded or simulated."""
 
     bead: str
     kind: EntryKind
@@ -64,7 +62,7 @@ class EntryRecord(NamedTuple):
 
 
 class AttemptLog:
-    """Of one telling of the history. ``running``: attempts under way when it begins."""
+    """The attempts of one history. ``running``: attempts that run when it begins."""
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.attempts: list[Attempt] = []
@@ -89,7 +87,7 @@ class AttemptLog:
             )
 
     def of_rule(self, rule: str) -> AttemptLog:
-        """Return a journal of one rule's beads."""
+        """Return the log of one rule's beads."""
         chosen = AttemptLog()
         chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
         chosen.taken.extend(one for one in self.taken if one.rule == rule)
@@ -104,9 +102,9 @@ class AttemptLog:
         status: str = "",
         assumed: bool = False,
     ) -> None:
-        """An event and the bead's state before and after it.
+        """Apply an event, with the bead's state before and after it.
 
-        ``status``: the row's after it, where others changed it.
+        ``status``: the status of the row after a change by others.
         """
         if event.entry is not None:
             self._entry(event.entry, before, assumed)
@@ -120,7 +118,7 @@ class AttemptLog:
             self._end(attempt, event.at, AWAY if status == IN_PROGRESS else status or DELETED)
 
     def renamed(self, was: str, bead: str) -> None:
-        """What is under way goes on under another id."""
+        """Continue a running attempt under another ID."""
         attempt = self._open.pop(was, None)
         if attempt is not None:
             self._open[bead] = attempt

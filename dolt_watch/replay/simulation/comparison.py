@@ -1,5 +1,5 @@
-"""The difference between what was decided and what would have been: dispatches paired bead by
-bead, in their order, and the figures. Pure.
+"""The difference between two simulations, beside the record: dispatches paired bead by bead, in
+their order, and the figures. Pure.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 
 from dolt_watch.core.model import EntryKind
@@ -36,7 +37,7 @@ class DifferenceKind(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One dispatch or reap that is not as it was recorded."""
+    """One dispatch or reap that the changed settings move, add or remove."""
 
     what: DifferenceKind
     bead: str
@@ -44,12 +45,15 @@ class Difference(NamedTuple):
     recorded: datetime | None
     simulated: datetime | None
     why: str = ""
+    unchanged: datetime | None = None
+    """When it happens in the simulation of the recorded settings."""
 
     @property
     def by(self) -> timedelta | None:
+        """How much later it is than under the recorded settings."""
         return (
-            self.simulated - self.recorded
-            if self.simulated is not None and self.recorded is not None
+            self.simulated - self.unchanged
+            if self.simulated is not None and self.unchanged is not None
             else None
         )
 
@@ -71,7 +75,7 @@ class Figures(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A dispatch or a reap, recorded and simulated."""
+    """A dispatch or a reap: as recorded, and in both simulations."""
 
     kind: EntryKind
     bead: str
@@ -80,6 +84,8 @@ class Pair(NamedTuple):
     simulated: datetime | None
     assumed: bool
     difference: Difference | None
+    unchanged: datetime | None = None
+    """When it happens in the simulation of the recorded settings."""
 
 
 def dispatches(journal: AttemptLog) -> list[Attempt]:
@@ -134,39 +140,32 @@ def compare(
     every: timedelta,
     why_not: Callable[[str], str],
     rule: str = "",
+    unchanged: AttemptLog | None = None,
 ) -> list[Pair]:
-    """In the order of time.
+    """Return the dispatches and reaps in the order of time, each with its difference.
 
-    ``why_not``: why a bead was not dispatched by the end; ``rule``: only its beads, '' for all.
+    Args:
+        every: the interval of the ticks. Times closer than that are the same.
+        why_not: returns why a bead was not dispatched by the end.
+        rule: only beads of this rule; '' for all.
+        unchanged: the simulation of the recorded settings; None: the record itself.
     """
+    base = recorded if unchanged is None else unchanged
     same = min(SAME, every)
     pairs = []
-    for was, now in _paired(dispatches(recorded), dispatches(simulated)):
-        one = was or now
+    for was, at, now in _tripled(dispatches(recorded), dispatches(base), dispatches(simulated)):
+        one = now or at or was
         assert one is not None
-        before, after = (was.claimed if was else None), (now.claimed if now else None)
-        what = _which(before, after, same, DISPATCHES)
+        times = tuple(each.claimed if each is not None else None for each in (was, at, now))
+        what = _which(times[1], times[2], same, DISPATCHES)
         why = why_not(one.bead) if what is DifferenceKind.NEVER else ""
-        difference = (
-            Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
-        )
         assumed = now is not None and now.assumed
-        pairs.append(
-            Pair(
-                kind=EntryKind.DISPATCHED,
-                bead=one.bead,
-                rule=one.rule,
-                recorded=before,
-                simulated=after,
-                assumed=assumed,
-                difference=difference,
-            )
-        )
-    for gone, ends in _paired(recorded.taken, simulated.taken):
-        end = gone or ends
+        pairs.append(_pair(EntryKind.DISPATCHED, one, times, what, why, assumed))
+    for gone, then, ends in _tripled(recorded.taken, base.taken, simulated.taken):
+        end = ends or then or gone
         assert end is not None
-        before, after = (gone.at if gone else None), (ends.at if ends else None)
-        what = _which(before, after, same, REAPS)
+        times = tuple(each.at if each is not None else None for each in (gone, then, ends))
+        what = _which(times[1], times[2], same, REAPS)
         why = (
             _instead(end.bead, simulated.attempts)
             if what is DifferenceKind.SPARED
@@ -174,23 +173,31 @@ def compare(
             if ends is not None
             else ""
         )
-        difference = (
-            Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
-        )
-        pairs.append(
-            Pair(
-                kind=end.kind,
-                bead=end.bead,
-                rule=end.rule,
-                recorded=before,
-                simulated=after,
-                assumed=False,
-                difference=difference,
-            )
-        )
+        pairs.append(_pair(end.kind, end, times, what, why))
     chosen = [pair for pair in pairs if not rule or pair.rule == rule]
     never = datetime.max.replace(tzinfo=UTC)
-    return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or never, pair.bead))
+    return sorted(
+        chosen,
+        key=lambda pair: (pair.recorded or pair.unchanged or pair.simulated or never, pair.bead),
+    )
+
+
+def _pair(
+    kind: EntryKind,
+    one: Attempt | ReapRecord,
+    times: tuple[datetime | None, ...],
+    what: DifferenceKind | None,
+    why: str,
+    assumed: bool = False,
+) -> Pair:
+    """``times``: as recorded, under the recorded settings, under the changed ones."""
+    recorded, unchanged, simulated = times
+    difference = (
+        Difference(what, one.bead, one.rule, recorded, simulated, why, unchanged)
+        if what is not None
+        else None
+    )
+    return Pair(kind, one.bead, one.rule, recorded, simulated, assumed, difference, unchanged)
 
 
 DISPATCHES = (
@@ -212,7 +219,7 @@ def _which(
 ) -> DifferenceKind | None:
     earlier, later, missing, added = names
     if was is None:
-        return added
+        return added if now is not None else None
     if now is None:
         return missing
     if abs(now - was) < same:
@@ -220,18 +227,13 @@ def _which(
     return earlier if now < was else later
 
 
-def _paired(
-    recorded: Iterable[_T], simulated: Iterable[_T]
-) -> Iterable[tuple[_T | None, _T | None]]:
+def _tripled(
+    recorded: Iterable[_T], unchanged: Iterable[_T], simulated: Iterable[_T]
+) -> Iterable[tuple[_T | None, _T | None, _T | None]]:
     """The first of a bead with the first, the second with the second."""
-    was, now = _by_bead(recorded), _by_bead(simulated)
-    for bead in {**was, **now}:
-        ours, theirs = was.get(bead, []), now.get(bead, [])
-        for place in range(max(len(ours), len(theirs))):
-            yield (
-                (ours[place] if place < len(ours) else None),
-                (theirs[place] if place < len(theirs) else None),
-            )
+    each = [_by_bead(one) for one in (recorded, unchanged, simulated)]
+    for bead in {**each[0], **each[1], **each[2]}:
+        yield from zip_longest(*(found.get(bead, []) for found in each))
 
 
 def _by_bead(all_: Iterable[_T]) -> dict[str, list[_T]]:

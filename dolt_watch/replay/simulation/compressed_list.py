@@ -1,28 +1,27 @@
-"""What a long history has many of, in order, held small.
+"""A list for the many similar items of a long history, kept small.
 
-A what-if reads all of history before it simulates any of it: a dispatch may come earlier here
-than it was recorded, and what its run then did lies ahead. So what it read is kept, one block of
-it at a time as objects and the rest as these pickle and compress: less than a fifth of their
-size. 100,000 actions take 3 MB, as a plain list 64 MB; a what-if over 100,000 commits may take
-120 MB in all.
+A what-if reads all of history before it simulates: a dispatch can come earlier in the simulation
+than in the record, and its run lies ahead. So the items are kept, one block as objects and the rest
+pickled and compressed, in less than a fifth of their size. 100,000 actions take 3 MB, as a plain
+list 64 MB. A what-if over 100,000 commits can take 120 MB in all.
 """
 
 from __future__ import annotations
 
-import pickle  # of our own objects, in our own memory
+import pickle  # of objects that this process made, in its own memory
 import zlib
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 BLOCK = 200
-"""Of those that are compressed together: what is alike in them is written once."""
+"""Number of items that are compressed together: equal parts are stored once."""
 
 
 T = TypeVar("T")
 
 
 class CompressedList(Generic[T]):
-    """Added to at its end, and read from its beginning."""
+    """A list that grows at its end and is read from its beginning."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -34,7 +33,7 @@ class CompressedList(Generic[T]):
             self.pack()
 
     def pack(self) -> None:
-        """Nothing comes soon: what is loose is made small too."""
+        """Compress the last items too, because no more follow soon."""
         if self._loose:
             self._packed.append(
                 zlib.compress(pickle.dumps(self._loose, pickle.HIGHEST_PROTOCOL), 1)

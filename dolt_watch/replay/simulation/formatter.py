@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import duration_text
@@ -18,14 +18,13 @@ from dolt_watch.replay.simulation.comparison import (
 )
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import DurationStats
-from dolt_watch.text_table import format_table
-from dolt_watch.timestamps import format_span, iso
 
-SCHEMA = 1
-"""Of the JSON; docs/reference/json.md describes it.
-
-What is added keeps the number, what changes its meaning raises it.
+SCHEMA = 2
+"""Version of the JSON, which docs/reference/json.md describes. It rises if a key changes its
+meaning. 2: differences are those between the two simulations.
 """
+NAMED = 5
+"""Beads that a group names."""
 
 WORDS = {
     DifferenceKind.EARLIER: "earlier by {by}",
@@ -46,34 +45,11 @@ class FigureLine(NamedTuple):
     recorded: str
     what_if: str
     sizes: tuple[float, float]
-    """To draw it by: 0 for none."""
-
-
-def format_text(study: WhatIfResult) -> Iterator[str]:
-    question = study.question
-    begins, ends = question.begins, question.ends
-    yield (
-        f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}):"
-        f" {format_span(ends.date - begins.date)}, {study.commits} commits"
-    )
-    yield f"what if:  a tick every {duration_text(question.every)}" + (
-        f", rule {question.rule}" if question.rule else ""
-    )
-    yield ""
-    if study.pairs:
-        yield from format_table(
-            ("BEAD", "DECISION", "RECORDED", "WHAT IF", "DIFFERENCE"),
-            [_row(pair) for pair in study.pairs],
-        )
-        yield ""
-    yield from format_table(("", "RECORDED", "WHAT IF"), [line[:3] for line in figure_lines(study)])
-    yield ""
-    yield f"difference: {summary(study)}"
-    for bead, why in sorted(study.waiting.items()):
-        yield f"waits at the end: {bead}: {why}"
-    yield ""
-    for line in assumptions(study):
-        yield f"assumed: {line}"
+    """Recorded and what-if as numbers; 0 for none."""
+    unchanged: str = ""
+    """In the simulation of the recorded settings."""
+    change: str = ""
+    """From unchanged to what-if, absolute and in percent. '' if there is none."""
 
 
 def assumptions(study: WhatIfResult) -> list[str]:
@@ -129,9 +105,19 @@ def to_dict(study: WhatIfResult) -> dict[str, Any]:
         "to": {"commit": question.ends.hash, "date": question.ends.date},
         "commits": study.commits,
         "every_seconds": question.every.total_seconds(),
+        "cadence": {
+            "every_seconds": study.cadence.every.total_seconds(),
+            "source": study.cadence.source,
+        }
+        if study.cadence is not None
+        else None,
         "rule": question.rule or None,
         "settings": question.policy.settings_hash,
         "recorded": {"figures": _numbers(study.before), "decisions": _told(study.recorded)},
+        "unchanged": {
+            "figures": _numbers(study.base or study.before),
+            "decisions": _told(study.unchanged or study.recorded),
+        },
         "what_if": {
             "figures": _numbers(study.after),
             "decisions": _told(study.simulated),
@@ -149,11 +135,6 @@ def to_dict(study: WhatIfResult) -> dict[str, Any]:
 # -- text --------------------
 
 
-def _row(pair: Pair) -> tuple[str, ...]:
-    said = describe(pair.difference) if pair.difference is not None else "-"
-    return pair.bead, decision(pair), _at(pair.recorded), _at(pair.simulated), said
-
-
 def decision(pair: Pair) -> str:
     return "dispatch" if pair.kind is EntryKind.DISPATCHED else pair.kind.value
 
@@ -163,34 +144,59 @@ def describe(difference: Difference) -> str:
     return WORDS[difference.what].format(by=by, why=difference.why)
 
 
-def _at(moment: datetime | None) -> str:
-    return iso(moment) if moment is not None else "-"
-
-
 def figure_lines(study: WhatIfResult) -> Iterator[FigureLine]:
-    both = study.before, study.after
+    """Yield each figure: recorded, under the recorded settings, and under the changed ones."""
+    each = (study.before, study.base or study.before, study.after)
 
-    def line(name: str, *values: float) -> FigureLine:
-        return FigureLine(name, str(values[0]), str(values[1]), (values[0], values[1]))
+    def line(name: str, values: Sequence[float | None], show: Callable[[float], str]) -> FigureLine:
+        recorded, unchanged, what_if = ("-" if one is None else show(one) for one in values)
+        sizes = (values[0] or 0.0, values[2] or 0.0)
+        change = _change(values[1], values[2], show)
+        return FigureLine(name, recorded, what_if, sizes, unchanged, change)
 
-    def spans(name: str, *values: timedelta | None) -> FigureLine:
-        sizes = [value.total_seconds() if value is not None else 0.0 for value in values]
-        return FigureLine(name, _span(values[0]), _span(values[1]), (sizes[0], sizes[1]))
+    def counts(name: str, values: Sequence[int]) -> FigureLine:
+        return line(name, values, lambda number: f"{number:.0f}")
 
-    yield line("dispatched", *(one.dispatched for one in both))
-    for kind in sorted({*study.before.unsent, *study.after.unsent}):
-        yield line(f"attempts: {kind}", *(one.unsent.get(kind, 0) for one in both))
-    yield line("reaped", *(one.reaped for one in both))
-    if any(one.requeued for one in both):
-        yield line("requeued", *(one.requeued for one in both))
+    yield counts("dispatched", [one.dispatched for one in each])
+    for kind in sorted({kind for one in each for kind in one.unsent}):
+        yield counts(f"attempts: {kind}", [one.unsent.get(kind, 0) for one in each])
+    yield counts("reaped", [one.reaped for one in each])
+    if any(one.requeued for one in each):
+        yield counts("requeued", [one.requeued for one in each])
     for name in ("waiting", "running"):
-        spreads = [getattr(one, name) for one in both]
-        yield spans(f"{name}, median", *(spread.median for spread in spreads))
-        yield spans(f"{name}, 95%", *(spread.high for spread in spreads))
-    hourly = [f"{one.an_hour:.2f}" for one in both]
-    yield FigureLine(
-        "dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour)
-    )
+        for label, of in (("median", "median"), ("95%", "high")):
+            spans = [_seconds(getattr(getattr(one, name), of)) for one in each]
+            yield line(f"{name}, {label}", spans, _of_seconds)
+    yield line("dispatches an hour", [one.an_hour for one in each], _rate)
+
+
+def _change(unchanged: float | None, what_if: float | None, show: Callable[[float], str]) -> str:
+    """Return the change, absolute and in percent of the unchanged value."""
+    if unchanged is None or what_if is None or show(unchanged) == show(what_if):
+        return ""
+    by = what_if - unchanged
+    sign = "+" if by > 0 else "-"
+    percent = f" ({sign}{abs(by) / unchanged:.0%})" if unchanged else ""
+    return f"{sign}{show(abs(by))}{percent}"
+
+
+def _rate(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2f}"
+
+
+def _of_seconds(seconds: float) -> str:
+    return _span(timedelta(seconds=seconds))
+
+
+def waiting_groups(study: WhatIfResult) -> Iterator[str]:
+    """Yield the beads that wait at the end, by reason, the most frequent reason first."""
+    reasons: dict[str, list[str]] = {}
+    for bead, why in sorted(study.waiting.items()):
+        reasons.setdefault(why, []).append(bead)
+    for why, beads in sorted(reasons.items(), key=lambda one: (-len(one[1]), one[0])):
+        number = "1 bead waits" if len(beads) == 1 else f"{len(beads)} beads wait"
+        more = f" and {len(beads) - NAMED} more" if len(beads) > NAMED else ""
+        yield f"{number} at the end: {why} ({', '.join(beads[:NAMED])}{more})"
 
 
 def _span(span: timedelta | None) -> str:
@@ -261,6 +267,7 @@ def _difference(one: Difference) -> dict[str, Any]:
         "bead": one.bead,
         "rule": one.rule,
         "recorded": one.recorded,
+        "unchanged": one.unchanged,
         "what_if": one.simulated,
         "seconds": _seconds(one.by),
         "why": one.why,

@@ -1,6 +1,4 @@
-"""Readiness in the past: the rule of `bd ready` at the last commit that could change it, asked
-once for each.
-"""
+"""Readiness in the past: the rule of `bd ready`, read once at each commit that can change it."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from dolt_watch.engines import Engine
 
 
 class HistoricalReadiness:
-    """Answers for any moment of a history.
+    """Readiness at any moment of a history.
 
     ``schema``: the shape of the tables as they are now. ``begins``: the commit at which the
     history begins. ``marks``: date and commit of each later change that may make a bead ready.
@@ -34,7 +32,7 @@ class HistoricalReadiness:
         self._dates = [at for at, _ in marks]
         self._commits = [begins, *(commit for _, commit in marks)]
         self._known: dict[tuple[str, str], tuple[HoldReason | None, datetime | None]] = {}
-        """Bead and commit → what holds it, and until when if a deferral does."""
+        """Bead and commit → what holds it, and when a deferral that holds it ends."""
 
     def holds(self, beads: Sequence[str], now: datetime) -> dict[str, HoldReason]:
         """Return why beads are not ready at that moment."""

@@ -1,6 +1,4 @@
-"""Counts the beads that wait and those under way, after each change of one telling of the
-history. Pure.
-"""
+"""Numbers of waiting beads and of beads in flight, after each change of one history. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +10,16 @@ from dolt_watch.stats import QueueDepth, QueueDepthSeries
 
 
 class QueueDepthRecorder:
-    """``beads``: as they stand when it begins; ``rule``: only its beads are counted, '' for all."""
+    """Counts beads.
+
+    Args:
+        beads: those at the beginning.
+        rule: only beads of this rule; '' for all.
+    """
 
     def __init__(self, beads: Mapping[str, Bead], rule: str = "") -> None:
         self.rule = rule
-        # By bead, and not by what an event says was before it: where state is made anew, nothing
-        # says that.
+        # By bead, not by the state before an event: a rebuild of the state has no such events.
         self._waiting: set[str] = set()
         self._under_way: set[str] = set()
         for bead in beads.values():
@@ -25,14 +27,12 @@ class QueueDepthRecorder:
         self._series = QueueDepthSeries(len(self._waiting), len(self._under_way))
 
     def record(self, at: datetime, id: str, bead: Bead | None) -> None:
-        """A bead after an event; None: it is in no phase any more."""
+        """Record a bead after an event; None if it has no phase."""
         self._put(id, bead)
         self._series.add(at, len(self._waiting), len(self._under_way))
 
     def reset(self, at: datetime, beads: Mapping[str, Bead]) -> None:
-        """All of them at once, after a decision about no bead: state was made anew, or some were
-        let go.
-        """
+        """Record all beads, after a decision that is about no bead, such as a resume."""
         self._waiting.clear()
         self._under_way.clear()
         for bead in beads.values():
@@ -40,7 +40,7 @@ class QueueDepthRecorder:
         self._series.add(at, len(self._waiting), len(self._under_way))
 
     def since(self, begins: datetime) -> tuple[QueueDepth, ...]:
-        """As ``QueueDepthSeries.since``."""
+        """Return the counts since a time, as ``QueueDepthSeries.since`` does."""
         return self._series.since(begins)
 
     def _put(self, id: str, bead: Bead | None) -> None:

@@ -1,11 +1,9 @@
-"""History as a script: what people did, which stays where it is, and the runs, which move with
-our dispatches. Pure.
+"""History as acts of others, which keep their time, and runs, which move with their dispatch. Pure.
 
-A run is what followed a claim of ours: the target's answer, the agent's signs of life, and how
-it left. Nothing in history says who wrote a row, so it is told by what was written while the run
-was under way: what a bead is about (its title, criteria, priority, assignee …) is a person's;
-its status, its notes, comments and events are the agent's. A bead that we took from its agent
-and that is set open again is a person's doing.
+A run is what follows a claim: the target's answer, the agent's signs of life, and the end. History
+does not say who wrote a row, so the written cells decide. During a run, changes of the content of a
+bead (title, criteria, priority, assignee …) belong to users; its status, notes, comments and events
+belong to the agent. If a bead was taken from its agent and is reopened, a user reopened it.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.beads.readiness import INACTIVE, OWN_COLUMNS
+from dolt_watch.beads.readiness import changes_readiness
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     ANSWERS,
@@ -38,35 +36,30 @@ from dolt_watch.replay.replayer import ReplayStep
 from dolt_watch.replay.simulation.compressed_list import CompressedList
 from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
 
-"""What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - MAY_BE_RUNNING
 OURS_TO_END = frozenset({EntryKind.REAP, EntryKind.REQUEUE, EntryKind.GIVE_UP, EntryKind.RETRY})
 FROM_OUTSIDE = frozenset(
     {EntryKind.PAUSE, EntryKind.RESUME, EntryKind.RESYNC, EntryKind.OUTAGE, EntryKind.RECOVERED}
 )
-"""Decisions about no bead that no other settings would have changed: of people, and what the
-targets' health was.
-"""
+"""Decisions about no bead that don't depend on settings: those of users, and outages of targets."""
 
 
 class ExternalAction(NamedTuple):
-    """What others did to a bead, in one commit and one table; or a decision of a person's about
-    no bead.
-    """
+    """A change of a bead by others in one commit and table, or a decision about no bead."""
 
     place: int
-    """Its place in history."""
+    """Its index in history."""
     at: datetime
     event: Event
-    """Without facts and row: long histories have many."""
+    """Without facts and row, because long histories have many events."""
     view: RowView | None = None
-    """The row after it; None where the row did not change, or is gone."""
+    """The row after it; None if the row did not change or was deleted."""
     status: str = ""
-    """The status that they set, '' for none."""
+    """The status that it set, '' for none."""
 
     @property
     def changes_content(self) -> bool:
-        """Did it change what the bead is about?"""
+        """Whether it changed the content of the bead."""
         return not CONTENT_SET.isdisjoint(self.event.changed)
 
     @property
@@ -79,26 +72,26 @@ CONTENT_SET = frozenset(CONTENT)
 
 @dataclass(slots=True)
 class AgentRun:
-    """A recorded claim and what followed it."""
+    """A recorded claim with its consequences."""
 
     bead: str
     token: str
     begun: datetime
     claim: LedgerEntry | None
-    """None: it is older than the history that was read."""
+    """None if it is older than the history that was read."""
     last: int
-    """The place in history of the last thing that belongs to it."""
+    """Index in history of the last event of the run."""
     answer: LedgerEntry | None = None
     acts: CompressedList[ExternalAction] = field(default_factory=CompressedList)
     verdicts: list[tuple[timedelta, JobReport]] = field(default_factory=list)
-    """Since its beginning → the target's word on its job, where a decision of ours rested on it."""
+    """Time since its start, and the job report that a decision used then."""
     idle: bool = False
-    """Its outcome was unknown, and the service said that it runs nothing."""
+    """Whether its outcome was unknown, and the service reported that nothing runs."""
     taken: bool = False
-    """We ended it: reaped, given back, given up."""
+    """Whether dolt_watch ended it: reaped, requeued, given up."""
     over: bool = False
     assumed: bool = False
-    """Nobody recorded it: the simulation made it up."""
+    """Whether the simulation assumed it: it is not recorded."""
 
     def add_act(self, act: ExternalAction, place: int) -> None:
         """Add an event by others. ``place``: its index in history."""
@@ -115,24 +108,24 @@ class AgentRun:
         self.taken = self.taken or entry.kind in OURS_TO_END
 
     def verdict(self, since: timedelta) -> JobReport | None:
-        """The last one that was known by then."""
+        """Return the last job report by then."""
         known = [report for after, report in self.verdicts if after <= since]
         return known[-1] if known else None
 
 
 class RecordedTimeline:
-    """Built step by step, in the order of history.
+    """The timeline, built commit by commit in the order of history.
 
-    ``running``: beads whose runs were under way when it begins.
+    ``running``: beads with runs that are in flight at the beginning.
     """
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.people: CompressedList[ExternalAction] = CompressedList()
         self.runs: dict[str, list[AgentRun]] = {}
         self.under_way: list[AgentRun] = []
-        """The runs that were under way at the beginning."""
+        """The runs that are in flight at the beginning."""
         self.marks: list[tuple[datetime, str]] = []
-        """Commits at which a bead may have become ready, or ceased to be."""
+        """Commits that may change the readiness of a bead, with their dates."""
         self._open: dict[str, AgentRun] = {}
         self._known: set[str] = set()
         self._place = 0
@@ -145,14 +138,13 @@ class RecordedTimeline:
             self.under_way.append(run)
 
     def know(self, beads: Iterable[str]) -> None:
-        """Beads of whom everything counts, however their rows look."""
+        """Add beads whose changes all count, whether or not their rows match a rule."""
         self._known.update(beads)
 
     def add(self, step: ReplayStep, views: RowViewFactory) -> None:
-        """One commit.
+        """Add one commit.
 
-        Dates may run backwards where clocks differ: nothing is taken to be earlier than what it
-        rests on.
+        If clocks differ, dates can run backwards. No commit counts as earlier than the one before.
         """
         date = step.commit.date
         self._at = date if self._at is None else max(self._at, date)
@@ -166,18 +158,16 @@ class RecordedTimeline:
                 self._renamed(event, rows[event.bead], views)
             elif event.what is not EventKind.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
-        if any(row.table == "dependencies" for row in step.changes.rows) or any(
-            map(_readies, rows.values())
-        ):
+        if changes_readiness(step.changes):
             self.marks.append((self._at, step.commit.hash))
 
-    # -- whose is it --------------------
+    # -- users and runs --------------------
 
     def _ours(self, event: Event, entry: LedgerEntry, views: RowViewFactory) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in FROM_OUTSIDE:
-                # nothing asks what it wrote, and where that is not said it cannot be pickled
+                # its effects are not used, and some can't be pickled
                 bare = event._replace(entry=entry._replace(wrote=EntryEffects({})))
                 self.people.add(ExternalAction(self._place, self._at, bare))
             return
@@ -202,7 +192,7 @@ class RecordedTimeline:
             self._end(entry.bead)
 
     def _renamed(self, event: Event, row: RowChange, views: RowViewFactory) -> None:
-        """What follows under the new id belongs to the run that began under the old one."""
+        """Continue the run under the bead's new ID."""
         assert self._at is not None
         run = self._open.pop(event.other, None)
         if run is not None:
@@ -216,7 +206,7 @@ class RecordedTimeline:
         )
 
     def _retried(self, event: Event, views: RowViewFactory) -> None:
-        """A person's doing: to the simulation it is an edit that leaves the bead open."""
+        """Add a manual retry: for the simulation, a user's edit that leaves the bead open."""
         assert self._at is not None
         row = event.row
         view = views.of(row, event.commit) if row is not None else None
@@ -231,7 +221,7 @@ class RecordedTimeline:
         self.people.add(ExternalAction(self._place, self._at, bare, view, status))
 
     def _heard(self, entry: LedgerEntry) -> None:
-        """What the targets said of running jobs, when this was decided."""
+        """Add the job reports that the decision used."""
         given = read_inputs(entry)
         for bead, report in given.verdicts.items():
             run = self._open.get(bead)
@@ -271,25 +261,10 @@ class RecordedTimeline:
 
 
 def _belongs_to_run(run: AgentRun, act: ExternalAction) -> bool:
-    """Is it the run's own?"""
+    """Return whether the act belongs to the run."""
     if act.is_deletion or (run.taken and act.status == OPEN):
         return False
     return bool(act.status) or not act.changes_content
-
-
-def _readies(row: RowChange) -> bool:
-    """May this change decide whether some bead is ready?"""
-    if row.kind != "modified" or not READINESS.isdisjoint(row.changed):
-        return True
-    return _blocks(row.before.get("status")) != _blocks(row.after.get("status"))
-
-
-def _blocks(status: object) -> str:
-    """Return the part of a status that readiness depends on: closed, pinned, or '' for active."""
-    return str(status) if status in INACTIVE else ""
-
-
-READINESS = frozenset(OWN_COLUMNS)
 
 
 def in_flight(beads: Mapping[str, Bead]) -> list[Bead]:

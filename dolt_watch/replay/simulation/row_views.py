@@ -1,9 +1,9 @@
-"""How a bead's row looks to the rules with another status than the recorded one.
+"""A bead's row as the rules see it with another status than the recorded one.
 
-The recorded row holds what we wrote: 'in_progress' by our claim, 'open' after a refusal,
-'blocked' by the reaper. In a simulation these came at other times, or never. So each rule is
-compiled once as it is and once for each such status, and the database answers them all in the
-query that reads the row changes.
+The recorded row has the cells that dolt_watch wrote: 'in_progress' by a claim, 'open' after a
+refusal, 'blocked' by the reaper. In a simulation, these come at other times, or never. So each rule
+is compiled once as it is and once for each such status, and the database evaluates all of them in
+the query that reads the row changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dolt_watch.engines.values import sort_value
 from dolt_watch.history.change_feed import narrowed
 
 STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
-"""Asked with every row; any other, when it is needed."""
+"""Statuses that are evaluated with every row. Others are evaluated when they are needed."""
 _CHUNK = 200
 
 
@@ -43,7 +43,7 @@ class RowView(NamedTuple):
     commit: str
     status: str
     facts: Mapping[str, RuleMatch]
-    """By status, '' for the recorded one."""
+    """By status; '' is the recorded one."""
 
     @property
     def matters(self) -> bool:
@@ -51,7 +51,7 @@ class RowView(NamedTuple):
 
 
 class RowViewFactory:
-    """The rules to be simulated, with every status."""
+    """The simulated rules, with every status."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class RowViewFactory:
 
     @property
     def compiled(self) -> tuple[CompiledRule, ...]:
-        """What the feed has to ask: each rule as it is, then all of them for each status."""
+        """The rules to evaluate: each as it is, then all of them for each status."""
         return (*self.plain, *(rule for status in STATUSES for rule in self._as_if[status]))
 
     def of(self, row: RowChange, commit: str) -> RowView:
-        """``row``: with the answers to ``compiled`` as its last ones."""
+        """Return the view of a row, whose last answers are those to ``compiled``."""
         answers = row.answers[-len(self.compiled) :] if self.rules else ()
         view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
         if (
@@ -85,13 +85,13 @@ class RowViewFactory:
         return view
 
     def only_own_answers(self, changes: CommitChanges) -> CommitChanges:
-        """With the answers of these rules, as they are, and no others."""
+        """Return the changes with the answers of these rules only."""
         return narrowed(changes, -len(self.compiled), len(self.rules))
 
     def at(
         self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES
     ) -> dict[str, RowView]:
-        """The rows of these beads as a commit has them."""
+        """Return the rows of these beads as a commit has them."""
         blocks = [
             self.plain,
             *(self._as_if.setdefault(status, self._with(status)) for status in statuses),
@@ -121,9 +121,9 @@ class RowViewFactory:
         return found
 
     def facts(self, bead: str, view: RowView, status: str, touched: datetime | None) -> RuleMatch:
-        """How the row looks with this status.
+        """Return the rules that the row matches with this status.
 
-        ``touched``: when it was last written in the simulation, where that is not as recorded.
+        ``touched``: when the simulation last wrote it; None: as recorded.
         """
         facts = view.facts.get("" if status == view.status else status)
         if facts is None:
@@ -161,8 +161,8 @@ class RowViewFactory:
 def rule_with_status(
     rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str, str], dialect: str
 ) -> CompiledRule:
-    """The rule with this value in place of the column ``status``; without its queue order, which
-    the rule itself answers.
+    """Return the rule with a value in place of the column ``status``, and without its queue order,
+    which the rule itself has.
     """
     # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
@@ -187,6 +187,6 @@ def rule_with_status(
 
 
 def _like(recorded: Any, moment: datetime) -> Any:
-    """The time in the form in which this engine's rows have it, so that both sort together."""
+    """Return the time in the form of this engine's rows, so that both sort together."""
     second = moment.astimezone(UTC).replace(microsecond=0)
     return second.isoformat() if "T" in str(recorded) else second.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,6 +1,4 @@
-"""Which run a dispatch gets in the simulation: the recorded one, or one that is assumed; and
-what comes of it at once. Pure.
-"""
+"""The run of a simulated dispatch, recorded or assumed, and its immediate outcome. Pure."""
 
 from __future__ import annotations
 
@@ -26,13 +24,13 @@ from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAct
 from dolt_watch.replay.simulation.row_views import RowView
 
 DEADLINE = timedelta(minutes=1)
-"""Of a claim whose run is assumed: it is settled at once."""
+"""Deadline of a claim whose run is assumed: it is settled at once."""
 ALIVE = 2
-"""An assumed run gives so many signs of life in each ``stale_after``."""
+"""Signs of life of an assumed run in each ``stale_after``."""
 
 
 class RunAllocator:
-    """``run_time``: how long a run lasts that was not recorded, None: not known."""
+    """Assigns runs to dispatches. ``run_time``: duration of an assumed run; None: not known."""
 
     def __init__(
         self, recorded: Mapping[str, Sequence[AgentRun]], run_time: timedelta | None
@@ -40,21 +38,19 @@ class RunAllocator:
         self._left = {bead: list(runs) for bead, runs in recorded.items()}
         self.run_time = run_time
         self.entered: dict[str, int] = {}
-        """Bead → which recorded change made it match, this time."""
+        """Bead → index of the recorded change that made it match."""
         self.assumed: list[str] = []
-        """Beads whose run is none that was recorded, as often as that was so."""
+        """Beads with assumed runs, one item for each run."""
 
     def next(self, bead: str) -> AgentRun | None:
-        """The next recorded run that can be meant: not one that was over before the bead came to
-        match this time.
-        """
+        """Return the bead's next recorded run that was not over before the bead matched."""
         runs = self._left.get(bead, [])
         while runs and runs[0].over and runs[0].last < self.entered.get(bead, 0):
             runs.pop(0)
         return runs.pop(0) if runs else None
 
     def tries(self, bead: str) -> bool:
-        """Does its next recorded run try a target that was not well?"""
+        """Return whether its next recorded run tried a target with an outage."""
         run = next(iter(self._left.get(bead, ())), None)
         return (
             run is not None
@@ -63,9 +59,10 @@ class RunAllocator:
         )
 
     def synthesize_run(self, bead: str, rule: Rule, view: RowView, now: datetime) -> AgentRun:
-        """A run that nobody recorded: alive all along, and closed after ``run_time``.
+        """Return an assumed run: never silent, and closed after ``run_time``.
 
-        Raises SettingsError where nothing says how long that is.
+        Raises:
+            SettingsError: the duration is not known.
         """
         if self.run_time is None:
             raise SettingsError(
@@ -95,7 +92,7 @@ class RunAllocator:
 
 
 def span(run: AgentRun) -> timedelta:
-    """From its claim to the claim's deadline."""
+    """Return the time from the claim to its deadline."""
     deadline = (
         entry_payloads.Claimed.decode(run.claim.detail).deadline if run.claim is not None else None
     )
@@ -105,9 +102,11 @@ def span(run: AgentRun) -> timedelta:
 def report_of_run(
     run: AgentRun, attempt: Bead, rule: Rule, was: str, now: datetime, health: Health
 ) -> Decision | None:
-    """What comes of the claim at once; None: nobody ever said.
+    """Return the immediate outcome of a claim; None if none was recorded.
 
-    ``attempt``: the bead as claimed; ``was``: its status before.
+    Args:
+        attempt: the bead as claimed.
+        was: its status before the claim.
     """
     if run.assumed:
         return settle(Accepted("assumed"), attempt, rule, now, 0.0, health)

@@ -10,7 +10,7 @@ From event to event: a tick is skipped where neither an event nor a moment that
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
@@ -114,13 +114,23 @@ class Simulator:
     # -- time --------------------
 
     def run(
-        self, begins: datetime, ends: datetime, attempted: Collection[str] | None = None
+        self,
+        begins: datetime,
+        ends: datetime,
+        attempted: Collection[str] | None = None,
+        told: Callable[[str, int, int], None] = lambda phase, done, total: None,
     ) -> None:
-        """``attempted``: where it begins in the middle of a tick, the beads that this tick has
-        attempted already.
+        """Run all ticks.
+
+        Args:
+            attempted: if the history begins in the middle of a tick, the beads that this tick has
+                attempted already.
+            told: reports the progress: phase, seconds simulated, seconds of the history.
         """
         at = begins if attempted is not None else self.schedule.at_or_after(begins)
+        total = int((ends - begins).total_seconds())
         while at <= ends:
+            told("simulating", int((at - begins).total_seconds()), total)
             self._advance(at)
             now, wakes = self._tick(at, attempted or ())
             attempted = None

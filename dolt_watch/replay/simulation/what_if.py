@@ -1,5 +1,7 @@
-"""What would have been decided, from one end of a history to the other: reads it once,
-simulates, compares. Writes nothing, sends nothing.
+"""What-if: two simulations of one history, under the recorded settings and under changed ones.
+
+Both run at the recorded cadence, so a difference between them follows from the change. Writes and
+sends nothing.
 """
 
 from __future__ import annotations
@@ -29,10 +31,15 @@ from dolt_watch.replay.simulation.historical_readiness import HistoricalReadines
 from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
 from dolt_watch.replay.simulation.row_views import RowViewFactory
-from dolt_watch.replay.simulation.schedule import TickSchedule
+from dolt_watch.replay.simulation.schedule import Cadence, TickSchedule, cadence_of
 from dolt_watch.replay.simulation.simulator import Simulator
 
-ProgressCallback = Callable[[datetime], None]
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the phase, the steps done, and all steps of the phase."""
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """Report no progress."""
 
 
 class WhatIfRequest(NamedTuple):
@@ -45,7 +52,9 @@ class WhatIfRequest(NamedTuple):
     run_time: timedelta | None = None
     """How long a run takes that was not recorded; None: the median of those recorded."""
     rule: str = ""
-    """Only this rule's beads are told of; '' for all."""
+    """Show only beads of this rule; '' for all."""
+    unchanged: Policy | None = None
+    """The settings to compare with if the history has no decision."""
 
 
 class WhatIfResult(NamedTuple):
@@ -70,7 +79,13 @@ class WhatIfResult(NamedTuple):
     hold them.
     """
     depths: tuple[QueueDepthRecorder, QueueDepthRecorder]
-    """Recorded, and here."""
+    """Recorded, and under the changed settings."""
+    unchanged: AttemptLog | None = None
+    """The simulation of the recorded settings."""
+    base: Figures | None = None
+    """The figures of that simulation."""
+    cadence: Cadence | None = None
+    """How often the recorded ticks ran."""
 
 
 def begins(past: HistoryReplayer) -> Commit:
@@ -100,54 +115,104 @@ def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
 
 
 def run_what_if(
-    past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = lambda at: None
+    past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = no_progress
 ) -> WhatIfResult:
-    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is
-    read. Raises SettingsError, DatabaseError.
+    """Read the history, simulate it twice, and compare.
+
+    Args:
+        past: the history up to ``question.ends``.
+        told: reports the progress.
+
+    Raises:
+        SettingsError: the question can't be answered.
+        DatabaseError: the history can't be read.
     """
-    engine, under, ends = past.engine, past.current, question.ends
-    views = RowViewFactory(engine, under.policy.rules, under.compiled, past.columns)
-    read = _read(past, question, views, told)
-    begins_, recorded, script = read.begins, read.recorded, read.script
-    run_time = question.run_time or median_run_time(recorded)
-    ready = HistoricalReadiness(engine, past.schema, begins_.hash, script.marks)
-    rows = views.at(begins_.hash, read.start.beads)
-    schedule = TickSchedule(question.every)
-    depths = QueueDepthRecorder(read.start.beads, question.rule)
-    simulation = Simulator(
-        under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths
-    )
-    simulation.run(begins_.date, ends.date, read.attempted)
-    waiting = _waiting(simulation, ends.date)
+    cadence = cadence_of(past.entries)
+    asked, base = past.current, _unchanged(past, question)
+    read = _read(past, asked, question, told)
+    now = _simulate(past, asked.policy, read, question, question.every, told)
+    then = now
+    if base.policy.rules != asked.policy.rules or (base.policy.settle, cadence.every) != (
+        asked.policy.settle,
+        question.every,
+    ):
+        # Rows are matched by the rules: other rules need another reading.
+        again = read if base.compiled == asked.compiled else _read(past, base, question, told)
+        then = _simulate(past, base.policy, again, question, cadence.every, told)
+    waiting = _waiting(now, question.ends.date)
 
     def why_not(bead: str) -> str:
         return (
             f"waits at the end: {waiting[bead]}"
             if bead in waiting
-            else _why(simulation.projection.beads.get(bead))
+            else _why(now.projection.beads.get(bead))
         )
 
-    pairs = compare(recorded, simulation.journal, question.every, why_not, question.rule)
-    span = ends.date - begins_.date
+    recorded, rule = read.recorded, question.rule
+    span = question.ends.date - read.begins.date
     return WhatIfResult(
-        question=question._replace(begins=begins_),
+        question=question._replace(begins=read.begins),
         commits=read.commits,
-        recorded=_only(recorded, question.rule),
-        simulated=_only(simulation.journal, question.rule),
-        pairs=pairs,
-        before=figures(_only(recorded, question.rule), span),
-        after=figures(_only(simulation.journal, question.rule), span),
+        recorded=_only(recorded, rule),
+        simulated=_only(now.journal, rule),
+        pairs=compare(recorded, now.journal, question.every, why_not, rule, then.journal),
+        before=figures(_only(recorded, rule), span),
+        after=figures(_only(now.journal, rule), span),
         waiting={
             bead: why
             for bead, why in waiting.items()
-            if question.rule in ("", simulation.projection.beads[bead].rule)
+            if rule in ("", now.projection.beads[bead].rule)
         },
-        assumed=tuple(simulation.runs.assumed),
-        run_time=run_time,
-        ticks=simulation.ticks,
+        assumed=tuple(now.runs.assumed),
+        run_time=now.runs.run_time,
+        ticks=now.ticks,
         last_policy=_stood(past),
-        depths=(read.depths, depths),
+        depths=(read.depths, now.depths),
+        unchanged=_only(then.journal, rule),
+        base=figures(_only(then.journal, rule), span),
+        cadence=cadence,
     )
+
+
+def _unchanged(past: HistoryReplayer, question: WhatIfRequest) -> SettingsVersion:
+    """Return the settings of the last recorded decision, or those that the request names."""
+    recorded = _stood(past) or question.unchanged or question.policy
+    # What a target can do is not recorded: it is as it is now.
+    return past.compiled_under(
+        recorded._replace(
+            job_reporting_targets=question.policy.job_reporting_targets,
+            deduplicating=question.policy.deduplicating,
+        )
+    )
+
+
+def _simulate(
+    past: HistoryReplayer,
+    policy: Policy,
+    read: _Read,
+    question: WhatIfRequest,
+    every: timedelta,
+    told: ProgressCallback,
+) -> Simulator:
+    """Run one simulation over a history that was read."""
+    begins_, ends, script = read.begins, question.ends, read.script
+    run_time = question.run_time or median_run_time(read.recorded)
+    ready = HistoricalReadiness(past.engine, past.schema, begins_.hash, script.marks)
+    rows = read.views.at(begins_.hash, read.start.beads)
+    depths = QueueDepthRecorder(read.start.beads, question.rule)
+    simulation = Simulator(
+        policy,
+        script,
+        read.views,
+        ready,
+        read.start.state(),
+        rows,
+        TickSchedule(every),
+        run_time,
+        depths,
+    )
+    simulation.run(begins_.date, ends.date, read.attempted, told)
+    return simulation
 
 
 class _Read(NamedTuple):
@@ -155,8 +220,10 @@ class _Read(NamedTuple):
 
     begins: Commit
     """On the line that the watcher followed."""
+    views: RowViewFactory
+    """The rows as the rules see them."""
     start: Projection
-    """How beads stood there, under the rules that are asked about."""
+    """The state there, under these rules."""
     recorded: AttemptLog
     script: RecordedTimeline
     commits: int
@@ -166,12 +233,17 @@ class _Read(NamedTuple):
 
 
 def _read(
-    past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: ProgressCallback
+    past: HistoryReplayer,
+    under: SettingsVersion,
+    question: WhatIfRequest,
+    told: ProgressCallback,
 ) -> _Read:
-    """Once, from where it was last folded from before ``--from``: what happened until then is in
-    the state with which the simulation begins.
+    """Read the history once, from the last rebuild before ``--from``.
+
+    What happened before ``--from`` is in the state with which the simulation begins.
     """
     asked = question.begins
+    views = RowViewFactory(past.engine, under.policy.rules, under.compiled, past.columns)
     first = past.last_rebuild_before(asked.hash) or asked.hash
     line = past.line(first)
     if line is None:
@@ -184,14 +256,14 @@ def _read(
     begins_ = next(
         (commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked
     )
-    start = _state(past, first, past.current)
+    start = _state(past, first, under)
     before = past.projection_at(first, past.settings_at(first))
     script, journal, beads = _begin(start, before)
     depths = QueueDepthRecorder(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
-    for step in past.steps(first, also=views.compiled):
-        told(step.commit.date)
+    for number, step in enumerate(past.steps(first, also=views.compiled), 1):
+        told("reading history", number, len(line))
         if not begun:
             start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
             decided = [
@@ -212,6 +284,7 @@ def _read(
     attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
     return _Read(
         begins=begins_,
+        views=views,
         start=start,
         recorded=journal,
         script=script,
@@ -230,9 +303,9 @@ def _begin(
 
 
 def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None:
-    """What one commit decided, and what it ended.
+    """Add the decisions of one commit and the runs that it ended.
 
-    ``beads``: as they stood before it; made to be as they stand after it.
+    ``beads``: the beads before the commit; updated to the beads after it.
     """
     statuses = {
         row.bead: str(row.after.get("status", ""))

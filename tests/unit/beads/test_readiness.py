@@ -330,7 +330,7 @@ def test_stricter_than_bd_a_closed_wisp_alone_opens_no_gate(newer: Tracker) -> N
 def test_an_uncommitted_blocker_keeps_a_bead_back(tracker: Tracker) -> None:
     tracker.put(Graph(BD1))
     tracker.put(Graph({**BD1, "bd-7": Issue()}, [Edge("bd-1", "bd-7", "blocks")]), committed=False)
-    why = "by what stands uncommitted: blocked by bd-7 (open)"
+    why = "by an uncommitted change: blocked by bd-7 (open)"
     assert until(tracker, "bd-1", loose=True) == {"bd-1": (UNCOMMITTED, why)}
     assert until(tracker, "bd-1") == {}
 

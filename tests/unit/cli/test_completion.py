@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from dolt_watch.cli.completion import SECONDS
 from dolt_watch.engines.address import FileAddress
 from tests.support.commands import Commands, commands
 
@@ -58,6 +61,16 @@ def test_without_a_database_nothing_is_offered(cli: Commands) -> None:
     assert complete(cli, "dolt_watch why ", **env) == []
     assert complete(cli, "dolt_watch pause --rule ", **env) == ["agent", "review"]
     assert complete(cli, "dolt_watch why ", DOLT_WATCH_DATABASE="nonsense") == []
+
+
+def test_a_silent_server_does_not_hold_up_the_shell(cli: Commands) -> None:
+    """The server accepts the connection, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        begun = time.monotonic()
+        env = {"DOLT_WATCH_DATABASE": f"dolt://u@127.0.0.1:{port}/beads"}
+        assert complete(cli, "dolt_watch why ", **env) == []
+        assert SECONDS <= time.monotonic() - begun < 10, "the limit of a connection"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

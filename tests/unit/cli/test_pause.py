@@ -76,14 +76,14 @@ def test_what_is_no_time_and_no_reason_is_refused(cli: Commands, args: tuple[str
 
 def test_it_says_until_when_and_what_it_replaces(cli: Commands) -> None:
     first = cli.run("pause", "--reason", "lunch")
-    assert first.stdout == "paused all rules, until resumed, reaping goes on: lunch\n"
+    assert first.stdout == "paused all rules, until resumed, reaping continues: lunch\n"
     second = cli.run(
         "pause", "--reason", "\x1b[31mdinner", "--until", "2h", "--all"
     ).stdout.splitlines()
     assert second[0].startswith("paused all rules, until 2") and second[0].endswith(
         "Z, reaping too: \\x1b[31mdinner"
     )
-    assert second[1] == "replaced: all rules, until resumed, reaping goes on: lunch"
+    assert second[1] == "replaced: all rules, until resumed, reaping continues: lunch"
     assert cli.run("pause", "--reason", "agents", "--rule", "agent").stdout.count("\n") == 1
 
 
@@ -112,7 +112,7 @@ def test_resume_says_what_still_stands(cli: Commands) -> None:
     )
     assert cli.decisions() == 0
     cli.run("pause", "--reason", "lunch")
-    still = "still paused: all rules, until resumed, reaping goes on: lunch"
+    still = "still paused: all rules, until resumed, reaping continues: lunch"
     told = cli.run("resume", "--rule", "agent").stdout.splitlines()
     assert told == [
         "nothing to resume: rule agent is not paused or halted, and no bead is held",

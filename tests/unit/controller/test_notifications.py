@@ -138,7 +138,7 @@ def test_doctor_looks_at_who_is_told(here: Light, stub: WebhookStub) -> None:
     assert [(each.level, each.exit_code) for each in told] == [("failure", 2)]
     secret = SECRET
     told = list(target(here.settings, targets))[1:]
-    assert [each.says for each in told] == ["ops can be told of decisions that go wrong"]
+    assert [each.says for each in told] == ["ops receives notifications"]
     assert stub.requests == []
 
 

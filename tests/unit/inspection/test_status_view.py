@@ -156,6 +156,13 @@ def test_a_long_queue_collapses_to_the_screen(height: int) -> None:
     assert "more (dolt_watch status --all)" in " ".join(" ".join(lines).split())
 
 
+def test_a_rule_whose_credential_was_refused_needs_a_person() -> None:
+    lines = text(status(rules={"agent": HoldReason("stopped", "its target refused it")}), 80)
+    assert "NEEDS YOU (1)" in lines
+    assert any("rule agent: its target refused it" in line for line in lines)
+    assert any("resume --rule agent" in line for line in lines)
+
+
 def test_nothing_to_do() -> None:
     assert text(status(), 80)[-1] == "No bead is waiting, running or held."
     assert not any("NEEDS" in line for line in text(status(), 80))

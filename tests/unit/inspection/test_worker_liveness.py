@@ -56,7 +56,7 @@ def test_work_that_stays_due_for_twice_the_period(
     tick(here, timedelta(), by)
     quiet = asked(here, timedelta(days=1))
     assert (quiet.leads, quiet.late, quiet.due, quiet.host) == (False, False, 0, "pod-1")
-    assert quiet.words == "none leads; the last change was saved 1d 0h ago on pod-1; nothing is due"
+    assert quiet.words == "no leader; last change saved 1d 0h ago on pod-1; nothing is due"
     here.assign("bd-a")
     settle = here.settings.settle
     soon = asked(here, settle + late_after / 2)
@@ -119,7 +119,7 @@ def test_a_silent_bead_that_is_not_reaped(doltlite: Engine) -> None:
 
 def test_nobody_ran_yet(doltlite: Engine) -> None:
     here = Light(doltlite)
-    assert asked(here, MINUTE).words == "none has run yet; nothing is due"
+    assert asked(here, MINUTE).words == "no worker has run yet; nothing is due"
     here.assign("bd-a")
     found = asked(here, timedelta(hours=1))
     assert found.late

@@ -13,10 +13,22 @@ const conditionsPart = (view, one) => {
   if (view.error) return [make("h3", {}, "Conditions"), make("p", { class: "soft" }, `Could not read them: ${view.error}`)];
   return view.rules.flatMap((rule) => [
     make("h3", {}, `Conditions of rule ${rule.rule}`),
-    rule.verdict ? make("p", { class: "soft" }, `To be dispatched: ${rule.verdict}`) : null,
-    rule.held ? make("p", { class: "soft" }, `The rule is held: ${rule.held}`) : null,
     conditionRows(rule),
-  ]).concat((view.notes ?? []).map((note) => make("p", { class: "soft" }, `Note: ${note}`)));
+  ]);
+};
+
+// What `why` says first: the verdict, and what must change.
+const verdictPart = (view, one) => {
+  const known = view && !view.error ? view : null;
+  const deciding = known ? known.rules.filter((rule) => rule.matches) : [];
+  const changes = known ? [...new Set((deciding.length ? deciding : known.rules).flatMap((rule) => rule.to_go))] : [];
+  const said = known?.verdict || reason(one);
+  return [
+    said ? make("p", { class: `verdict ${look(one.state).tone}` }, said) : null,
+    ...(changes.length ? [make("p", { class: "soft" }, "Before it can be dispatched:"), make("ul", { class: "changes" }, ...changes.map((text) => make("li", {}, text)))] : []),
+    ...deciding.filter((rule) => rule.held && rule.to_go.length).map((rule) => make("p", { class: "soft" }, `Rule ${rule.rule} is held: ${rule.held}.`)),
+    ...(known?.notes ?? []).map((note) => make("p", { class: "soft" }, `Note: ${note}`)),
+  ];
 };
 
 const attemptRows = (one, end) => make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Attempts" }, make("table", { class: "small" },
@@ -81,7 +93,7 @@ const drawer = (() => {
     body.replaceChildren(...[
       make("h2", { id: "bead-title" }, one.title),
       make("p", { class: "facts" }, badge(one.state), ...[one.rule && `rule ${one.rule}`, one.priority !== null && `priority ${one.priority}`, one.attempt && `attempt ${one.attempt}`].filter(Boolean).map((text) => make("span", {}, text)), make("span", {}, "since ", time(one.since, near(one.since, end)), `, ${span(end - one.since)}`)),
-      reason(one) ? make("p", { class: `verdict ${look(one.state).tone}` }, reason(one)) : null,
+      ...verdictPart(view, one),
       fix ? command(fix.replace("{id}", one.id)) : null,
       links.length ? make("p", { class: "links" }, ...links) : null,
       make("h3", {}, "Timeline"),

@@ -220,8 +220,8 @@ const page = (() => {
       ["done", "Done", number(by.done ?? 0), `${number(range.dispatched)} dispatched`, spark(curves.done, true), { group: "finished", state: "done" }],
       ["success", "Success rate", range.success === null ? "–" : `${(range.success * 100).toFixed(range.success === 1 ? 0 : 1)} %`, bad || (range.success === null ? "no attempt ended" : "no failures"), spark(curves.success), null],
       ["throughput", "Throughput", rate >= 100 ? number(Math.round(rate)) : rate.toFixed(1), "done per hour", spark(curves.done, true), null],
-      ["wait", "Time waiting, median", wait, waitNote, spark(curves.wait), null],
-      ["run", "Time running, median", run, runNote, spark(curves.run), null],
+      ["wait", "Median wait", wait, waitNote, spark(curves.wait), null],
+      ["run", "Median run", run, runNote, spark(curves.run), null],
     ];
     put($("#range-words"), `${RANGE_WORDS[range.name]}${end - store.data.first < (range.seconds ?? Infinity) ? `, from ${near(store.data.first, end)}` : ""}`);
     const box = $("#figures");

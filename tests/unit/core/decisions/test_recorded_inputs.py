@@ -62,6 +62,7 @@ NAMES = (
     "answer",
     "jitter",
     "readiness",
+    "poll",
 )
 
 
@@ -112,6 +113,20 @@ def test_it_comes_back() -> None:
 @pytest.mark.parametrize(("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", 0.0), (None, 0.0)])
 def test_the_random_part_of_a_pause(written: Any, read: float) -> None:
     assert read_inputs(entry({"jitter": written})).jitter == read
+
+
+def test_the_interval_of_a_run_comes_back() -> None:
+    every = timedelta(seconds=2)
+    written = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations(), every)
+    assert written["poll"] == 2.0
+    assert read_inputs(entry(orjson.loads(orjson.dumps(written)))).poll == every
+    without = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations())
+    assert "poll" not in without
+
+
+@pytest.mark.parametrize("written", ["2", None, 0, -1, 86400, 1e300, float("nan")])
+def test_an_interval_that_no_run_has(written: Any) -> None:
+    assert read_inputs(entry({"poll": written})).poll is None
 
 
 @pytest.mark.parametrize(("written", "read"), [(2, 2), (1, 1), ("2", 1), (None, 1)])

@@ -411,7 +411,8 @@ def test_the_view_of_a_bead_is_what_why_reports(day: Light, live: Live) -> None:
     (rule,) = found["rules"]
     names = [(one.name, one.satisfied) for one in told.views[0].conditions]
     assert [(name, good) for name, good, _ in rule["conditions"]] == names
-    assert rule["verdict"] == told.views[0].verdict
+    assert found["verdict"] == told.verdict
+    assert rule["to_go"] == list(told.views[0].to_go)
     assert [life[1] for life in found["life"]] == [deed.commit.hash for deed in told.deeds]
     assert live.get("/why.json", bead="nope").status == 404
     asked = len(live.opened)

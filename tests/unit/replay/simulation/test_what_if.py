@@ -14,6 +14,7 @@ from dolt_watch.core.model.target_answers import Busy, Refused
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.errors import RuleError, SettingsError
 from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.replay.simulation.schedule import cadence_of
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import Deeds, History, clock
 
@@ -329,3 +330,34 @@ def test_an_expression_that_is_none(history: History) -> None:
     with pytest.raises(RuleError) as told:
         history.what_if(when="priorty = 2")
     assert "priorty" in told.value.message and "^" in str(told.value.where)
+
+
+@pytest.mark.parametrize("every", ["2m", "10m", "2s"])
+def test_with_nothing_changed_there_is_no_difference(
+    doltlite_path: FileAddress, every: str
+) -> None:
+    """Whatever the recorded cadence: both simulations are the same one."""
+    made = History(doltlite_path)
+    step = timedelta(minutes=int(every[:-1])) if every[-1] == "m" else timedelta(seconds=20)
+    with contextlib.closing(made.engine):
+        deeds: Deeds = {
+            "10:01": new("a"),
+            "10:03": new("b"),
+            "10:05:10": put("a", status="closed"),
+            "10:20": new("c"),
+            "10:25": put("b", status="closed"),
+        }
+        made.at("10:00").play("10:40", deeds, step)
+        study = made.what_if(cadence_of(made.past().entries).every)
+        assert found(study) == []
+        assert study.unchanged is study.simulated
+        changed = made.what_if(cadence_of(made.past().entries).every, max_in_flight="2")
+        assert {what for _, what, _ in found(changed)} == {"dispatched-earlier"}
+        assert changed.base == study.after, "compared with the same settings, simulated"
+
+
+def test_another_cadence_is_a_change(history: History) -> None:
+    history.play("10:20", {"10:01": new("a"), "10:03": new("b")})
+    study = history.what_if(timedelta(seconds=10))
+    assert found(study) == [("a", "dispatched-earlier", "")]
+    assert study.cadence is not None and study.cadence.every == 2 * MINUTE

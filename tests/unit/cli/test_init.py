@@ -1,0 +1,62 @@
+"""``init``: the settings file that it writes, and the next steps."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines.address import FileAddress
+from tests.support.commands import Commands, commands
+
+
+@pytest.fixture
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
+    with commands(doltlite_path) as made:
+        yield made
+
+
+def test_it_ends_with_the_next_steps(cli: Commands) -> None:
+    done = cli.run("init")
+    assert (done.returncode, done.stderr) == (0, "")
+    _, steps = done.stdout.split("\nNext:\n")
+    for command in (
+        "dolt_watch doctor",
+        "bd create",
+        "dolt_watch tick --dry-run",
+        "dolt_watch run",
+    ):
+        assert command in steps
+    assert not (cli.folder / "dolt_watch.toml").exists()
+
+
+def test_it_writes_a_settings_file_once(cli: Commands) -> None:
+    file = cli.folder / "dolt_watch.toml"
+    done = cli.run("init", "--write-config", "--set", "rules.agent.stale_after=15m")
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {file}" in done.stdout.splitlines()
+    before = file.read_text("utf-8")
+    assert tomllib.loads(before)["rules"]["agent"] == {"stale_after": "15m"}
+    assert cli.run("config").returncode == 0
+    again = cli.run("init", "--write-config")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.startswith(f"error: {file} exists, and is never overwritten.\n")
+    assert file.read_text("utf-8") == before
+
+
+def test_it_does_not_write_through_a_link(cli: Commands, tmp_path: Path) -> None:
+    elsewhere = cli.folder / "elsewhere.toml"
+    (cli.folder / "dolt_watch.toml").symlink_to(elsewhere)
+    assert cli.run("init", "--write-config").returncode == 2
+    assert not elsewhere.exists()
+
+
+def test_the_file_is_next_to_the_tracker(cli: Commands) -> None:
+    below = cli.folder / "src" / "deep"
+    below.mkdir(parents=True)
+    (cli.folder / ".beads").mkdir()
+    done = cli.run("init", "--write-config", cwd=below)
+    assert done.returncode == 0, done.stderr
+    assert (cli.folder / "dolt_watch.toml").exists() and not list(below.iterdir())
