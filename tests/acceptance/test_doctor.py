@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,7 +88,8 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
     assert (blank, summary) == ("", f"{levels.count('ok')} ok, {warnings} warnings, 0 failures")
     assert "\x1b" not in plain
     quiet = watch.command("doctor", "--quiet").stdout
-    assert quiet.splitlines() == lines[: 2 * warnings]
+    spans = partial(re.sub, r"for \d+s", "for …")
+    assert list(map(spans, quiet.splitlines())) == list(map(spans, lines[: 2 * warnings]))
     assert "\x1b[33m! warning" in on_a_terminal()
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
 
@@ -114,7 +116,7 @@ def test_a_database_that_is_not_migrated_or_too_new(watch: Watch) -> None:
     )
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
-    assert "upgrade" in (found.worst("schema").fix or "")
+    assert "Upgrade" in (found.worst("schema").fix or "")
     for table in (
         "watch_cursor",
         "watch_bead",
@@ -126,7 +128,7 @@ def test_a_database_that_is_not_migrated_or_too_new(watch: Watch) -> None:
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
-    assert (found.worst("schema").fix or "").startswith("`dolt_watch init`")
+    assert (found.worst("schema").fix or "").startswith("Run `dolt_watch init`")
     assert found.worst("rules").level == "ok", "as many lines as can be known"
 
 

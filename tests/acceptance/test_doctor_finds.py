@@ -106,7 +106,7 @@ def test_uncommitted_rows(watch: Watch) -> None:
     watch.sql("UPDATE issues SET title = 'new' WHERE id = %s", bead)
     assert doctor(watch).worst("uncommitted") == (
         "ok",
-        "issues since just now: the next tick commits it",
+        "issues for less than a second: the next tick commits it",
         None,
     )
     told = doctor(watch, "--set", "adopt=false").worst("uncommitted")

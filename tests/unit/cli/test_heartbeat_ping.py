@@ -53,7 +53,10 @@ def test_a_ping_to_nowhere_ends_a_command_before_it_begins(cli: Commands, comman
     cli.here.assign("bd-a")
     done = cli.run(command, env={"DOLT_WATCH_PING_URL": "http://a..b/secret"})
     assert (done.returncode, done.stdout, cli.board.accepted) == (2, "", [])
-    assert "DOLT_WATCH_PING_URL is no URL" in done.stderr and "secret" not in done.stderr
+    assert (
+        "DOLT_WATCH_PING_URL is not an http or https URL" in done.stderr
+        and "secret" not in done.stderr
+    )
 
 
 def test_metrics_that_cannot_be_written(cli: Commands) -> None:

@@ -69,7 +69,7 @@ def test_what_our_commit_swept_in_is_told_apart_cell_by_cell() -> None:
         False,
         {"title": "old"},
         {"title": "new"},
-        "somebody",
+        "an unknown writer",
     )
     assert [one["id"] for one in (ours, theirs)] == ["c1:bd-1:0", "c1:bd-1:1"]
 
