@@ -89,7 +89,7 @@ def one_slot(arena: Arena, beads: int, tally: list[str]) -> None:
 
 
 def test_never_two_in_flight(arena: Arena, tally: list[str]) -> None:
-    one_slot(arena, 15, tally)
+    one_slot(arena, 6, tally)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.replay.verification import VerificationResult, _compare, verify
-from tests.support.embedded_tracker import Light
+from tests.support.embedded_tracker import Light, gone_wrong
 
 HOUR = timedelta(hours=1)
 
@@ -28,9 +28,7 @@ def day(doltlite: Engine) -> Light:
     """Two claims in queue order, a failure and its second attempt, busy, one that is never heard
     of, one reaped.
     """
-    here = Light(doltlite, max_in_flight=2)
-    here.goes_wrong()
-    return here
+    return gone_wrong(doltlite, max_in_flight=2)
 
 
 def found(here: Light) -> set[tuple[str, str]]:
