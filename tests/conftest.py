@@ -25,7 +25,7 @@ import pytest
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
-from tests.support import beads, servers
+from tests.support import beads, servers, templates
 from tests.support.beads import Workspace
 from tests.support.servers import Server
 
@@ -41,23 +41,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out long tests and those that need a Dolt server",
+        help="leave out long tests and those that need a Dolt server or a Kubernetes control plane",
     )
     parser.addoption(
         "--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt"
     )
 
 
-def _uses_dolt(item: pytest.Item) -> bool:
-    """Whether the test needs a Dolt server, by its fixtures or by its parameters."""
+def _uses_a_server(item: pytest.Item) -> bool:
+    """Whether the test needs a Dolt server or a control plane, by its fixtures or parameters."""
     call = getattr(item, "callspec", None)
-    return "dolt_server" in getattr(item, "fixturenames", ()) or (
+    return not {"dolt_server", "plane"}.isdisjoint(getattr(item, "fixturenames", ())) or (
         call is not None and "dolt" in call.params.values()
     )
 
 
 def _runs_bd(item: pytest.Item) -> bool:
-    return not {"beads_workspace", "bd_program", "fresh"}.isdisjoint(
+    return not {"beads_workspace", "watch", "bd_program", "fresh"}.isdisjoint(
         getattr(item, "fixturenames", ())
     )
 
@@ -70,7 +70,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     kept = items[:]
     if config.getoption("quick"):
-        kept = [item for item in kept if not (item.get_closest_marker("long") or _uses_dolt(item))]
+        kept = [
+            item for item in kept if not (item.get_closest_marker("long") or _uses_a_server(item))
+        ]
     if config.getoption("bd"):
         kept = [item for item in kept if _runs_bd(item)]
     if len(kept) < len(items):
@@ -106,6 +108,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where this process keeps the databases that others start as copies of."""
+    templates.keep_in(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from dolt_watch.targets.protocol import Target
 from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
-from tests.support.beads import Workspace
+from tests.support.beads import Workspace, workspace
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
@@ -178,14 +179,14 @@ def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
 
 
 @contextlib.contextmanager
-def watching(workspace: Workspace, server: Server) -> Iterator[Watch]:
-    """A watcher on the workspace, with the ledger's tables made, and a BeadBoard that answers
-    for it.
+def watching(bd: Workspace, server: Server) -> Iterator[Watch]:
+    """A watcher on the workspace, with the ledger's tables made where there are none, and a
+    BeadBoard that answers for it.
     """
 
     def lookup(bead: str) -> Mapping[str, Any] | None:
         with (
-            contextlib.closing(server.connect(workspace.database)) as connection,
+            contextlib.closing(server.connect(bd.database)) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(
@@ -195,15 +196,17 @@ def watching(workspace: Workspace, server: Server) -> Iterator[Watch]:
         return dict(zip(("id", "title", "acceptance_criteria"), row, strict=True)) if row else None
 
     with BeadBoardStub(lookup=lookup) as board:
-        env = {**workspace.env, "BEADBOARD_URL": board.url}
-        settings = load({}, env, workspace.path)
+        env = {**bd.env, "BEADBOARD_URL": board.url}
+        settings = load({}, env, bd.path)
         engine = open_engine(settings.address)
         list(migrate(engine, identity(settings).author))
-        yield Watch(workspace, board, server, env, settings, engine)
+        yield Watch(bd, board, server, env, settings, engine)
         engine.close()
 
 
 @pytest.fixture
-def watch(beads_workspace: Workspace, dolt_server: Server) -> Iterator[Watch]:
-    with watching(beads_workspace, dolt_server) as made:
+def watch(dolt_server: Server, tmp_path: Path) -> Iterator[Watch]:
+    bd = workspace(dolt_server, tmp_path, identity(Settings(dolt_server.address)).author)
+    with watching(bd, dolt_server) as made:
         yield made
+    dolt_server.drop(bd.address)

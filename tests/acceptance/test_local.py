@@ -257,6 +257,8 @@ def test_a_bead_with_earlier_attempts_is_claimed_after_its_runs_are_stopped(
     outcome, _ = watch.dispatch(60 * MINUTE, targets=lambda name: target)
     assert (outcome.dispatched, target.listed) == (2, 2)
     assert not alive(token)
+    for run in target.live_tokens():
+        target.stop(run, "me", "enough")
 
 
 def test_stop_on_reap_can_be_switched_off(watch: Watch, agents: Agents) -> None:

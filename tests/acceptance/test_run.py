@@ -200,7 +200,7 @@ def test_sigterm_while_an_answer_is_awaited(watch: Watch) -> None:
     ("arguments", "words"),
     [
         (("--poll", "0s"), "--poll"),
-        (("--poll", "2"), "needs its unit"),
+        (("--poll", "2"), "Add a unit"),
         (("--set", "poll=1ms"), "poll must be at least 50ms"),
         (("--port", "1", "--host", "192.0.2.1"), "Can't serve"),
     ],

@@ -15,9 +15,8 @@ import pytest
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import BranchDenied, ReadOnly
-from dolt_watch.ledger.schema import migrate
 from tests.support import forked
-from tests.support.beads import create_beads
+from tests.support.beads import create_beads, create_tracker
 from tests.support.servers import Server, own_dolt, start_dolt
 
 AUTHOR = "t <t@example.com>"
@@ -32,8 +31,7 @@ def tracker(server: Server) -> ServerAddress:
     server.sql("CREATE DATABASE b")
     address = ServerAddress(port=server.address.port, database="b")
     engine = open_engine(address)
-    create_beads(engine)
-    list(migrate(engine, AUTHOR))
+    create_tracker(engine, AUTHOR)
     with engine.transaction() as tx:
         tx.execute(ASSIGNED)
         tx.dolt_commit(["issues"], "bead", AUTHOR)

@@ -19,9 +19,8 @@ from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history.reader import first_commit, is_cut, whole_line
-from dolt_watch.ledger.schema import migrate
 from tests.support import forked
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.servers import Server
 
 COMMITS = 70
@@ -65,8 +64,7 @@ def clone(dolt_server: Server) -> Iterator[Clone]:
         dolt_server.sql(f"CREATE DATABASE `{source.database}`")
         engine = open_engine(source)
         stack.callback(engine.close)
-        create_beads(engine)
-        list(migrate(engine, "t <t@example.com>"))
+        create_tracker(engine, "t <t@example.com>")
         columns = "id, title, description, design, acceptance_criteria, notes, assignee"
         for number in range(COMMITS):
             with engine.transaction() as tx:

@@ -12,7 +12,10 @@ import pytest
 
 from tests.docs.conftest import ROOT
 from tests.docs.shell import Shell, check, steps_of
+from tests.standin.dialect import VARIABLE
+from tests.standin.launcher import dialect_of
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import forked
 from tests.support.beads import Workspace, standin
 from tests.support.servers import Choice, Server, Source, give_up
 
@@ -31,7 +34,10 @@ NOT_MADE_YET = {"Install", "Moving from the original's CronJobs"}
 def shell(beads_workspace: Workspace, dolt_server: Server) -> Iterator[tuple[Shell, BeadBoardStub]]:
     with BeadBoardStub() as board:
         env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url}
-        env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+        ours = forked.program(beads_workspace.path.parent / "ours", "dolt_watch").parent
+        if dialect := dialect_of(beads_workspace.program):
+            forked.program(ours, "bd", {VARIABLE: dialect})
+        env["PATH"] = f"{ours}:{Path(sys.executable).parent}:{env['PATH']}"
         user = f"w_{beads_workspace.database[-8:]}"  # users are the whole server's
         started = Shell(
             beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT), "watcher": user}

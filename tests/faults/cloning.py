@@ -21,14 +21,13 @@ from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import Target
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked, servers
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
@@ -150,8 +149,7 @@ def clones(two_servers: tuple[Server, Server], tmp_path: Path) -> Iterator[Clone
             return side(two_servers[1], name)
 
         here = side(two_servers[0], two_servers[0].fresh().database)
-        create_beads(here.engine)
-        list(migrate(here.engine, "dolt-watch <dolt-watch@here>"))
+        create_tracker(here.engine, "dolt-watch <dolt-watch@here>")
         here.sql(
             f"CALL DOLT_REMOTE('add', 'origin', '{remote}')",
             "CALL DOLT_PUSH('-u', 'origin', 'main')",

@@ -21,7 +21,6 @@ from dolt_watch.config import Settings, load
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.history import commit_path
-from dolt_watch.ledger.schema import migrate
 from tests.acceptance.conftest import rows_of
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import beads
@@ -201,8 +200,7 @@ def open_arena(url: str, *sets: str) -> Iterator[Arena]:
         settings = load({"database": url, "set": sets or AT_ONCE}, env, ROOT)
         engine = open_engine(settings.address, create=True)
         try:
-            beads.create_beads(engine)
-            list(migrate(engine, identity(settings).author))
+            beads.create_tracker(engine, identity(settings).author)
             made = Arena(settings, engine, board)
             board.on_accept = lambda bead, job: made.agent(bead)
             yield made

@@ -26,7 +26,7 @@ from dolt_watch.engines.sql_text import split_statements
 from dolt_watch.ledger.schema import migrate
 from tests.faults.racing import AT_ONCE, ROOT
 from tests.stubs.beadboard import BeadBoardStub
-from tests.support.beads import SHAPES_FOLDER, create_beads
+from tests.support.beads import SHAPES_FOLDER, create_tracker
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
@@ -228,8 +228,7 @@ def template(server: Server, folder: Path, shape: str) -> None:
     folder.mkdir()
     address = server.fresh()
     engine = open_engine(address)
-    create_beads(engine, shape)
-    list(migrate(engine, "dolt-watch <dolt-watch@here>"))
+    create_tracker(engine, "dolt-watch <dolt-watch@here>", shape)
     engine.close()
     server.sql(
         f"CALL DOLT_REMOTE('add', 'origin', 'file://{folder}')",

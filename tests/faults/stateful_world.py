@@ -27,7 +27,6 @@ from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import NothingToCommit
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.settings import BeadBoardSettings
@@ -372,7 +371,6 @@ def template(folder: Path) -> Path:
     """The tables of bd and dolt_watch, made once. Each world is a copy."""
     file = folder / "template.db"
     engine = DoltLiteEngine(str(file), create=True)
-    beads.create_beads(engine)
-    list(migrate(engine, identity(Settings(FileAddress(str(file)))).author))
+    beads.create_tracker(engine, identity(Settings(FileAddress(str(file)))).author)
     engine.close()
     return file

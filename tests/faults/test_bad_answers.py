@@ -340,7 +340,7 @@ def ledger(examples: int, folder: Path) -> None:
 
 @pytest.mark.long
 def test_answers_in_the_ledger(tmp_path: Path) -> None:
-    ledger(60, tmp_path)
+    ledger(30, tmp_path)
 
 
 @pytest.mark.slow
@@ -516,7 +516,7 @@ def rows(examples: int, folder: Path, entries: bool, size: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
 def test_rows(tmp_path: Path, entries: bool) -> None:
-    rows(100, tmp_path, entries, 4)
+    rows(60, tmp_path, entries, 4)
 
 
 @pytest.mark.parametrize("status", ["open", "in_progress"])

@@ -68,7 +68,7 @@ def beside(watch: Watch, tally: list[str], beads: int, rounds: int) -> None:
 
 
 def test_bd_on_other_beads_never_fails_because_of_us(watch: Watch, tally: list[str]) -> None:
-    beside(watch, tally, beads=30, rounds=3)
+    beside(watch, tally, beads=16, rounds=2)
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def said(done: Any) -> str:
 
 
 def test_bd_on_the_same_bead(watch: Watch, tally: list[str]) -> None:
-    same_bead(watch, tally, 12)
+    same_bead(watch, tally, 2 * len(COMMANDS))
 
 
 @pytest.mark.slow

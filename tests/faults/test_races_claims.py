@@ -6,15 +6,17 @@ Each bead is POSTed exactly once, and no worker fails because of another.
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, clean_env, tick_all
+from tests.support import forked
+from tests.support.beads import ROOT
 
 PATIENT = "targets.beadboard.timeout=300s"
 """The first answers wait until the slowest worker has started."""
@@ -46,36 +48,29 @@ def all_meet(arena: Arena, count: int) -> None:
     arena.agent = agent
 
 
+@pytest.mark.long
 def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
-    beads = arena.add(40)
+    beads = arena.add(16)
     all_meet(arena, 8)
     options = [word for each in (*AT_ONCE, PATIENT) for word in ("--set", each)]
-    commands = [
-        subprocess.Popen(
-            [sys.executable, "-m", "dolt_watch", "dispatch", "--database", arena.url, *options],
-            env=clean_env() | {"BEADBOARD_URL": arena.board.url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(8)
-    ]
+    words = ["dispatch", "--database", arena.url, *options]
+    env = clean_env() | {"BEADBOARD_URL": arena.board.url}
+
+    def command(_: int) -> subprocess.CompletedProcess[str]:
+        return forked.dolt_watch(words, cwd=ROOT, env=env, timeout=250)
+
     began = time.monotonic()
-    try:
-        told = [command.communicate(timeout=250) for command in commands]
-    finally:
-        for command in commands:
-            command.kill()
-            command.wait()
+    with ThreadPoolExecutor(8) as people:
+        told = list(people.map(command, range(8)))
     spent = time.monotonic() - began
-    assert [
-        (command.returncode, err) for command, (_, err) in zip(commands, told, strict=True)
-    ] == [(0, "")] * 8
+    assert [(each.returncode, each.stderr) for each in told] == [(0, "")] * 8
     each_once(arena, beads)
-    shares = [sum(line.startswith("dispatched ") for line in out.splitlines()) for out, _ in told]
+    shares = [
+        sum(line.startswith("dispatched ") for line in each.stdout.splitlines()) for each in told
+    ]
     assert min(shares) > 0
     tally.append(
-        f"claims {arena.engine.name:8}  8 commands × 40 beads: {spent:5.1f} s, shares"
+        f"claims {arena.engine.name:8}  8 commands × 16 beads: {spent:5.1f} s, shares"
         f" {sorted(shares)}"
     )
 

@@ -16,12 +16,12 @@ import pytest
 
 from dolt_watch.cli.composition import TargetPool
 from dolt_watch.engines import Engine
-from dolt_watch.ledger.schema import LOCAL, migrate
+from dolt_watch.ledger.schema import LOCAL
 from dolt_watch.targets.protocol import Target
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import Clones
 from tests.faults.racing import ROOT
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.servers import call
 
 PAGE = (ROOT / "docs" / "clones.md").read_text(encoding="utf-8")
@@ -35,8 +35,7 @@ def test_the_local_tables_enter_no_history(engine: Engine) -> None:
     """In addition to bd's rows in dolt_ignore: a user who commits all tables does not commit
     these.
     """
-    create_beads(engine)
-    list(migrate(engine, "dolt-watch <dolt-watch@here>"))
+    create_tracker(engine, "dolt-watch <dolt-watch@here>")
     assert {(name,) for name in LOCAL} <= set(
         engine.query("SELECT pattern FROM dolt_ignore WHERE ignored")
     )

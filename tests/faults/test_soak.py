@@ -59,8 +59,9 @@ def holds(found: dict[str, Any]) -> None:
     assert before == after, found
 
 
+@pytest.mark.long
 def test_for_a_while(address: ServerAddress | FileAddress, files: str) -> None:
-    holds(soak(3_000, address, files))
+    holds(soak(1_000, address, files))
 
 
 @pytest.mark.slow

@@ -320,15 +320,17 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
     )
 
 
+@pytest.mark.long
 def test_everybody(tmp_path: Path) -> None:
-    run(30, 25, tmp_path)
+    run(30, 12, tmp_path)
     assert counted["ticks"] > 100 and counted["dispatch calls"] > 20 and counted["mishaps"] > 10
 
 
+@pytest.mark.long
 def test_everybody_over_http(tmp_path: Path) -> None:
     with BeadBoardStub() as Everybody.board:
         try:
-            run(10, 20, tmp_path)
+            run(5, 20, tmp_path)
         finally:
             Everybody.board = None
 

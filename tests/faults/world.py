@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,6 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks
@@ -27,9 +28,10 @@ from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Wor
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
 from tests.stubs.agent_service import AgentServiceStub
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
+from tests.support.templates import Snapshot
 
 THEM = "ada <ada@example.com>"
 MOST_TICKS = 30
@@ -45,6 +47,29 @@ class WatchedTargets(TargetPool):
 
     def __call__(self, name: str) -> Target:
         return WatchedTarget(super().__call__(name), self._effects)
+
+
+class Beginning:
+    """A prepared round: the database, and what the board, the service, the clock and the checks
+    hold at that moment.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._database = Snapshot(world.address, world.folder / "beginning")
+        self._shift, self._folded = world.shift, world.checks.folded
+        board = world.board
+        self._requests, self._accepted = len(board.requests), len(board.accepted)
+        self._answers = list(board.answers[world.bead])
+        self._jobs = deepcopy(world.service.jobs) if world.service else {}
+
+    def put_back(self, world: World) -> None:
+        self._database.put_back()
+        world.shift, world.checks.folded = self._shift, self._folded
+        board = world.board
+        del board.requests[self._requests :], board.accepted[self._accepted :]
+        board.answers[world.bead] = deque(self._answers)
+        if world.service:
+            world.service.jobs = deepcopy(self._jobs)
 
 
 class World:
@@ -63,9 +88,10 @@ class World:
         self.settings = self._settings(folder)
         self.shift = timedelta(hours=1)
         self.rounds = 0
+        self.folder = folder
+        self._beginning: Beginning | None = None
         with self.open(create=True) as engine:
-            create_beads(engine)
-            list(migrate(engine, identity(self.settings).author))
+            create_tracker(engine, identity(self.settings).author)
         self.recover()  # the first start, so that all that follows comes through the feed
         with self.open() as engine:
             self.checks = Checks(engine, self.settings, scenario)
@@ -195,26 +221,45 @@ class World:
     # -- rounds --------------------
 
     @contextlib.contextmanager
+    def again(self) -> Iterator[None]:
+        """The same round as ever: inside, workers die; then one recovers, and everything is
+        checked. What was prepared once, database, board and clock, is put back each time.
+        """
+        if self._beginning is None:
+            self._prepare()
+            self._beginning = Beginning(self)
+        else:
+            self._beginning.put_back(self)
+        yield
+        self._recover_and_check()
+
+    @contextlib.contextmanager
     def round(self) -> Iterator[None]:
         """A new bead; inside, workers die; then one recovers, everything is checked, and the
         bead is closed.
         """
-        self.rounds += 1
+        self._prepare()
         bead = self.bead
-        self.board.answers[bead] = self.scenario.plan()
-        self.scenario.prepare(self, bead)
         yield
-        self.board.spare()
-        self.recover()
-        with self.open() as engine:
-            wrong = self.checks.after(engine, bead, self.board)
-        self.tally.beads += 1
-        self.tally.posts += len(self.board.tokens(bead))
-        self.tally.count(f"{self.scenario}, {bead}", wrong)
+        self._recover_and_check()
         if self.service:
             for job in list(self.service.jobs):
                 self.service.finish(job)
         self.commit(f"bd: close {bead}", f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
+
+    def _prepare(self) -> None:
+        self.rounds += 1
+        self.board.answers[self.bead] = self.scenario.plan()
+        self.scenario.prepare(self, self.bead)
+
+    def _recover_and_check(self) -> None:
+        self.board.spare()
+        self.recover()
+        with self.open() as engine:
+            wrong = self.checks.after(engine, self.bead, self.board)
+        self.tally.beads += 1
+        self.tally.posts += len(self.board.tokens(self.bead))
+        self.tally.count(f"{self.scenario}, {self.bead}", wrong)
 
     @property
     def bead(self) -> str:

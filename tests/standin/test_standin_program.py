@@ -13,7 +13,7 @@ from tests.standin import launcher, recorded, replay
 from tests.standin.commands import COMMANDS
 from tests.standin.dialect import DIALECTS
 from tests.standin.upgrade import upgrade_to
-from tests.support.beads import Workspace, copied, initialized
+from tests.support.beads import Workspace, copied, initialized, saved
 from tests.support.servers import Server
 
 
@@ -26,7 +26,7 @@ def made(server: Server, folder: Path, dialect: str) -> Workspace:
 def test_a_copy_is_what_init_leaves(dialect: str, dolt_server: Server, tmp_path: Path) -> None:
     first = made(dolt_server, tmp_path / "first", dialect)
     (tmp_path / "second").mkdir()
-    second = copied(dolt_server, first, tmp_path / "second")
+    second = copied(dolt_server, saved(dolt_server, first, tmp_path), tmp_path / "second")
     readers = [replay.Reader(dolt_server, bd.database) for bd in (first, second)]
     try:
         one, two = (

@@ -32,6 +32,7 @@ def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]])
         connection.cursor() as cursor,
     ):
         cursor.execute("SET foreign_key_checks = 0")
+        connection.begin()
         for table in ("custom_statuses", "issues", "wisps", "dependencies", "wisp_dependencies"):
             cursor.execute(f"SHOW COLUMNS FROM {table}")
             columns = cursor.fetchall()
@@ -42,6 +43,7 @@ def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]])
                     f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(cells))})",
                     tuple(cells.values()),
                 )
+        connection.commit()
 
 
 def zero(column: dict[str, Any]) -> Any:

@@ -101,6 +101,7 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
         server.drop(bd.address)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", TRACKERS, ids=lambda folder: folder.name)
 def test_each_command_writes_what_is_recorded(
     folder: Path, dolt_server: Server, tmp_path: Path

@@ -4,21 +4,25 @@ engine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import split_statements
+from dolt_watch.ledger.schema import migrate
 from tests.standin import launcher
 from tests.standin.dialect import VARIABLE
 from tests.support import forked
 from tests.support.servers import Server, Source, choose_bd, give_up, home
+from tests.support.templates import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES_FOLDER = Path(__file__).resolve().parents[1] / "shapes"
@@ -141,74 +145,93 @@ def initialized(on: Server, folder: Path, program: str = "") -> Workspace:
     return made
 
 
-TEMPLATES: dict[Path, Workspace] = {}
-"""The workspace of each server from which the others are copied, by the server's data folder."""
+@dataclass(frozen=True)
+class Template:
+    """A workspace, and its database's files as they were when it was made."""
+
+    workspace: Workspace
+    database: Path
 
 
-def workspace(on: Server, folder: Path) -> Workspace:
-    """A workspace as ``bd init`` leaves it: a copy of one, where the server's data are at hand."""
-    if on.data is None:
-        return initialized(on, folder)
-    if on.data not in TEMPLATES:
-        place = on.data.parent / "template"
-        place.mkdir()
-        TEMPLATES[on.data] = initialized(on, place)
-    return copied(on, TEMPLATES[on.data], folder)
+TEMPLATES: dict[tuple[Path, str], Template] = {}
+"""By the data folder of their server, and the author of the ledger's tables."""
 
 
-def copied(on: Server, template: Workspace, folder: Path) -> Workspace:
-    """A copy of a workspace: its history by a clone, then what no commit holds, and the folder
-    with the new name.
+def workspace(on: Server, folder: Path, author: str = "") -> Workspace:
+    """A workspace as ``bd init`` leaves it: a copy of one, where the server's data are at hand.
+
+    Args:
+        author: With it, the ledger's tables are there too, made by this author.
     """
-    assert on.data is not None
-    address = replace(template.address, database=on.unused().database)
-    source, target = template.database, address.database
-    with on.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "CALL DOLT_CLONE(%s, %s)", (f"file://{on.data / source / '.dolt' / 'noms'}", target)
-        )
-        cursor.execute(f"USE `{target}`")
-        cursor.execute("CALL DOLT_REMOTE('remove', 'origin')")
-        cursor.execute("SHOW TABLES")
-        there = {row[0] for row in cursor.fetchall()}
-        cursor.execute(f"USE `{source}`")
-        cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
-        local = [row[0] for row in cursor.fetchall() if row[0] not in there]
-        texts = []
-        for name in local:
-            cursor.execute(f"SHOW CREATE TABLE `{name}`")
-            texts.append(cursor.fetchone()[1])
-        cursor.execute("SELECT DISTINCT table_name FROM dolt_status")
-        dirty = [row[0] for row in cursor.fetchall()]
-        cursor.execute(f"USE `{target}`")
-        cursor.execute("SET foreign_key_checks = 0")
-        for text in texts:
-            cursor.execute(text)
-        for name in (*local, *dirty):
-            cursor.execute(f"REPLACE INTO `{name}` SELECT * FROM `{source}`.`{name}`")
-    path = folder / "workspace"
+    if on.data is None:
+        return _made(on, folder, author)
+    key = on.data, author
+    if key not in TEMPLATES:
+        place = on.data.parent / f"template-{len(TEMPLATES)}"
+        place.mkdir()
+        TEMPLATES[key] = saved(on, _made(on, place, author), place)
+    return copied(on, TEMPLATES[key], folder)
+
+
+def _made(on: Server, folder: Path, author: str) -> Workspace:
+    made = initialized(on, folder)
+    if author:
+        with contextlib.closing(open_engine(made.address)) as engine:
+            list(migrate(engine, author))
+    return made
+
+
+def saved(on: Server, made: Workspace, folder: Path) -> Template:
+    """The workspace as it is now, as a template whose files are below ``folder``."""
+    on.save(made.database, folder / "database")
+    return Template(made, folder / "database")
+
+
+def copied(on: Server, template: Template, folder: Path) -> Workspace:
+    """A copy of a template's workspace, in a database of its own."""
+    original = template.workspace
+    address = on.unused()
+    on.restore(address.database, template.database)
     env = home(folder) | {
-        key: value for key, value in template.env.items() if key not in ("HOME", "DOLT_ROOT_PATH")
+        key: value for key, value in original.env.items() if key not in ("HOME", "DOLT_ROOT_PATH")
     }
-    shutil.copytree(template.path, path)
+    path = folder / "workspace"
+    shutil.copytree(original.path, path)
     file = path / ".beads" / "metadata.json"
     metadata = json.loads(file.read_text("utf-8"))
-    file.write_text(json.dumps(metadata | {"dolt_database": target}, indent=2), "utf-8")
-    return Workspace(path, address, env, template.program)
+    renamed = metadata | {"dolt_database": address.database}
+    file.write_text(json.dumps(renamed, indent=2), "utf-8")
+    return Workspace(path, address, env, original.program)
 
 
-def create_beads(engine: Engine, shape: str = "1.0.2") -> str:
-    """Create beads' real tables of one shape in an empty database of either engine; return the
-    commit's hash.
+def create_beads(engine: Engine, shape: str = "1.0.2") -> None:
+    """Create and commit beads' real tables of one shape in an empty database of either engine."""
+    script = (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")
+    fill(engine, f"beads {shape}", lambda: create_tables(engine, script))
+
+
+def create_tracker(
+    engine: Engine, author: str, shape: str = "1.0.2", *, dated: str = "now"
+) -> None:
+    """Create and commit beads' real tables and the ledger's in an empty database of either
+    engine.
+
+    Args:
+        author: Of the ledger's commits.
+        dated: The date that ``engine`` gives its commits.
     """
-    return create_tables(engine, (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8"))
+    script = (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")
+
+    def make() -> None:
+        create_tables(engine, script)
+        list(migrate(engine, author))
+
+    fill(engine, f"tracker {shape} {author} {dated}", make)
 
 
-def create_tables(engine: Engine, script: str) -> str:
-    """Run a script of DDL on an empty database and commit the tables that are not ignored;
-    return the commit's hash.
-    """
+def create_tables(engine: Engine, script: str) -> None:
+    """Run a script of DDL on an empty database and commit the tables that are not ignored."""
     for statement in split_statements(script):
         engine.execute_ddl(statement)
     with engine.transaction() as tx:
-        return tx.dolt_commit(sorted(engine.dirty()), "schema: beads", "beads <beads@local>")
+        tx.dolt_commit(sorted(engine.dirty()), "schema: beads", "beads <beads@local>")

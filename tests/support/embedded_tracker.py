@@ -6,6 +6,7 @@ The target is an object with scripted answers.
 from __future__ import annotations
 
 from collections import deque
+from copy import copy, deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,13 +20,13 @@ from dolt_watch.core.model.rule import Rule
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.settings import BeadBoardSettings
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
+from tests.support.templates import fill
 
 AUTHOR = "dolt-watch <dolt-watch@test>"
 
@@ -55,13 +56,33 @@ class Answering:
     def close(self) -> None: ...
 
 
+_DAYS: dict[str, Light] = {}
+
+
+def gone_wrong(engine: Engine, **rule: Any) -> Light:
+    """A tracker after ``goes_wrong``, in an empty database: made once a process, then copied.
+
+    Its commits may be as old as the process: for tests that compare nothing with the time of now.
+    """
+    name = f"gone wrong {engine.name} {sorted(rule.items())}"
+
+    def make() -> None:
+        _DAYS[name] = Light(engine, **rule)
+        _DAYS[name].goes_wrong()
+
+    fill(engine, name, make)
+    mine = copy(_DAYS[name])
+    mine.engine, mine.target = engine, deepcopy(mine.target)
+    mine.lines, mine.receivers = list(mine.lines), dict(mine.receivers)
+    return mine
+
+
 class Light:
     """``tick``, with the database's clock moved on by ``at`` since the beginning."""
 
     def __init__(self, engine: Engine, path: str = "", shape: str = "1.0.2", **rule: Any) -> None:
         """``shape``: of beads' tables, by the release of bd that makes them."""
-        create_beads(engine, shape)
-        list(migrate(engine, AUTHOR))
+        create_tracker(engine, AUTHOR, shape)
         self.engine, self.target = engine, Answering()
         self.settings = Settings(
             FileAddress(path),

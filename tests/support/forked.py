@@ -17,9 +17,10 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MARKER = "_DOLTLITE_BOOTSTRAPPED"
 ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
 """Variables of the interpreter that change nothing here."""
+LAZY = ("httpcore", "sqlglot.dialects.mysql", "sqlglot.dialects.sqlite")
+"""What the programs import when they first need it, beside their own modules."""
 PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
 """Set in the environment of pytest: every run starts Python."""
 
@@ -95,6 +98,52 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def program(folder: Path, name: str, env: Mapping[str, str] | None = None) -> Path:
+    """Write a program for shells to run, 'dolt_watch' or 'bd', that is a fork each time.
+
+    Args: env: Variables that it sets.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    values = (sys.executable, name, str(_server().path), dict(env or {}))
+    path.write_text(_CLIENT.format(*map(repr, values), python=sys.executable), "utf-8")
+    path.chmod(0o755)
+    return path
+
+
+_CLIENT = """#!{python} -IS
+import os, sys
+python, name, path, more = {}, {}, {}, {}
+os.environ.update(more)
+if any(each.startswith(("PYTHON", "LD_")) for each in os.environ) and name == "dolt_watch":
+    os.execv(python, [python, "-m", name, *sys.argv[1:]])
+import json, signal, socket, struct
+server = socket.socket(socket.AF_UNIX)
+server.connect(path)
+request = dict(program=name, arguments=sys.argv[1:], cwd=os.getcwd(), env=dict(os.environ))
+body = json.dumps(request).encode()
+socket.send_fds(server, [struct.pack("!q", len(body))], [0, 1, 2])
+server.sendall(body)
+def number():
+    data = b""
+    while len(data) < 8:
+        more = server.recv(8 - len(data))
+        if not more:
+            sys.exit("the fork server of the tests ended")
+        data += more
+    return struct.unpack("!q", data)[0]
+child = number()
+for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(each, lambda got, _: os.kill(child, got))
+code = number()
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+"""It passes its streams on, and signals; when it is killed, so is the fork."""
 
 
 class _Started:
@@ -177,18 +226,24 @@ class _Server:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         env = {name: value for name, value in os.environ.items() if name != MARKER}
+        self._folder = tempfile.TemporaryDirectory(prefix="dolt_watch-")  # a socket's path is short
+        self.path = Path(self._folder.name) / "forks"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen(16)
         code = (
             f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.forked import"
-            f" serve; serve({theirs.fileno()})"
+            f" serve; serve({theirs.fileno()}, {listener.fileno()})"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), listener.fileno()],
             env=env,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
+        listener.close()
 
     def send(self, request: dict[str, Any], numbers: list[int]) -> None:
         body = json.dumps(request).encode()
@@ -200,6 +255,7 @@ class _Server:
         if self.owner == os.getpid():
             self._socket.close()
             self._process.wait()
+            self._folder.cleanup()
 
 
 _servers: list[_Server] = []
@@ -219,12 +275,14 @@ def _server() -> _Server:
 # -- the fork server --------------------
 
 
-def serve(number: int) -> None:
-    """Fork for each request until the client is gone."""
+def serve(number: int, listening: int) -> None:
+    """Fork for each request of the client, and of each of ``program``, until the client is gone."""
     import gc
     import selectors
     from importlib import import_module
+    from pkgutil import walk_packages
 
+    import dolt_watch
     from dolt_watch.engines.doltlite.loader import load_sqlite3
     from dolt_watch.errors import DatabaseError
 
@@ -236,16 +294,14 @@ def serve(number: int) -> None:
         import_module(f"dolt_watch.cli.{name}")
     for name in ("commands", "main", "schema", "upgrade"):
         import_module(f"tests.standin.{name}")
-    for name in (
-        "dolt_watch.engines.dolt.engine",
-        "dolt_watch.engines.doltlite.engine",
-        "dolt_watch.controller.loop",
-        "httpx",
-        "sqlglot",
-    ):
+    for module in walk_packages(dolt_watch.__path__, "dolt_watch."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    for name in LAZY:
         import_module(name)
 
     requests = socket.socket(fileno=number)
+    listener = socket.socket(fileno=listening)
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
     woken.setblocking(False)
@@ -257,6 +313,8 @@ def serve(number: int) -> None:
     running: dict[int, socket.socket] = {}
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)
+    selector.register(listener, selectors.EVENT_READ)
+    shells: dict[socket.socket, int] = {}
     selector.register(woken, selectors.EVENT_READ)
     gc.collect()
     gc.freeze()
@@ -265,20 +323,56 @@ def serve(number: int) -> None:
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
-            _reap(running)
+            for status in _reap(running):
+                if shells.pop(status, None) is not None:
+                    selector.unregister(status)
+                status.close()
+        for status in list(shells):
+            if status in ready:  # its program was killed
+                selector.unregister(status)
+                os.kill(shells.pop(status), signal.SIGKILL)
+        if listener in ready:
+            status = listener.accept()[0]
+            found = _request(status)
+            if found is None:
+                status.close()
+            else:
+                shells[status] = _fork(*found, status, running)
+                selector.register(status, selectors.EVENT_READ)
         if requests in ready:
-            head, numbers, _, _ = socket.recv_fds(requests, 8, 4)
-            if not head:
+            found = _request(requests)
+            if found is None:
                 os._exit(0)
-            request = json.loads(_exactly(requests, struct.unpack("!q", head)[0]))
-            status = socket.socket(fileno=numbers.pop())
-            pid = os.fork()
-            if pid == 0:
-                _child(request, numbers)
-            for each in numbers:
-                os.close(each)
-            running[pid] = status
-            _tell(status, pid)
+            _fork(*found, socket.socket(fileno=found[1].pop()), running)
+
+
+Request = tuple[dict[str, Any], list[int]]
+"""What to run, and the file descriptors that came with it."""
+
+
+def _request(stream: socket.socket) -> Request | None:
+    """The next request; None at the end of the stream."""
+    head, numbers, _, _ = socket.recv_fds(stream, 8, 4)
+    if not head:
+        return None
+    return json.loads(_exactly(stream, struct.unpack("!q", head)[0])), numbers
+
+
+def _fork(
+    request: dict[str, Any],
+    numbers: list[int],
+    status: socket.socket,
+    running: dict[int, socket.socket],
+) -> int:
+    """The number of a fork that runs the request, which ``status`` is told."""
+    pid = os.fork()
+    if pid == 0:
+        _child(request, numbers)
+    for each in numbers:
+        os.close(each)
+    running[pid] = status
+    _tell(status, pid)
+    return pid
 
 
 def _exactly(stream: socket.socket, length: int) -> bytes:
@@ -293,13 +387,14 @@ def _tell(status: socket.socket, number: int) -> None:
         status.sendall(struct.pack("!q", number))
 
 
-def _reap(running: dict[int, socket.socket]) -> None:
+def _reap(running: dict[int, socket.socket]) -> Iterator[socket.socket]:
+    """Tell the end of each fork that has ended."""
     while running:
         pid, code = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        with running.pop(pid) as status:
-            _tell(status, os.waitstatus_to_exitcode(code))
+        _tell(running[pid], os.waitstatus_to_exitcode(code))
+        yield running.pop(pid)
 
 
 def _child(request: dict[str, Any], numbers: list[int]) -> None:

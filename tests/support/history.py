@@ -18,11 +18,10 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.dolt.engine import DoltEngine
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult, run_what_if
 from dolt_watch.targets.protocol import BeadTask, Target
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.lines import build
 
 DAY = datetime(2026, 4, 18, tzinfo=UTC)
@@ -114,8 +113,8 @@ class History:
         self.address, self.clock = address, Now(clock(begins))
         self.settings = self.set_to(**settings)
         self.engine = dated(address, self.clock)
-        create_beads(self.engine)
-        list(migrate(self.engine, identity(self.settings).author))
+        author = identity(self.settings).author
+        create_tracker(self.engine, author, dated=self.clock.date)
         self.target = Scripted()
         self.lines: list[str] = []
         self._events = 0

@@ -155,6 +155,10 @@ def own_dolt() -> str:
     give_up(choice)
 
 
+DROPPED = ".dolt_dropped_databases"
+"""The folder, beside those of the databases, where Dolt keeps what was dropped."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running Dolt server; ``address`` names no database."""
@@ -164,6 +168,8 @@ class Server:
     """Its data folder, if the tests started it."""
     pid: int = 0
     """Of its process, likewise: for tests that kill it."""
+    program: str = ""
+    """The path of dolt, likewise."""
 
     def connect(self, database: str = "", **more: Any) -> pymysql.connections.Connection[Any]:
         a = self.address
@@ -203,6 +209,31 @@ class Server:
 
     def drop(self, address: ServerAddress) -> None:
         self.sql(f"DROP DATABASE IF EXISTS `{address.database}`")
+        if self.data is not None:  # Dolt keeps it, to undo the drop
+            shutil.rmtree(self.data / DROPPED / address.database, ignore_errors=True)
+
+    def save(self, database: str, template: Path) -> None:
+        """Copy a database that rests into the new folder ``template``."""
+        assert self.data is not None, "only of a server of our own"
+        shutil.copytree(self.data / database, template, ignore=shutil.ignore_patterns("stats"))
+
+    def restore(self, database: str, template: Path) -> None:
+        """Make a database that does not exist from a folder of ``save``: the server takes it in
+        as one whose drop is undone.
+        """
+        assert self.data is not None, "only of a server of our own"
+        shutil.copytree(template, self.data / DROPPED / database)
+        self.sql(f"CALL DOLT_UNDROP('{database}')")
+
+
+_OWN: dict[tuple[str, int], Server] = {}
+
+
+def own(address: ServerAddress) -> Server | None:
+    """The server at an address, where this process started it, and the address names no branch
+    of a database.
+    """
+    return None if "/" in address.database else _OWN.get((address.host, address.port))
 
 
 @contextlib.contextmanager
@@ -284,7 +315,7 @@ def start_dolt(
         process = subprocess.Popen(
             [program, "sql-server", *arguments],
             cwd=data,
-            env=env,
+            env=env | {"GOGC": "400"},  # twice the memory, a tenth less of processor time
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -292,7 +323,8 @@ def start_dolt(
         )
         log.close()
         try:
-            started = Server(ServerAddress(host="127.0.0.1", port=number), data, process.pid)
+            address = ServerAddress(host="127.0.0.1", port=number)
+            started = Server(address, data, process.pid, program)
             if not _answers(started, process):
                 if attempt < 2 and port is None:
                     continue
@@ -300,9 +332,11 @@ def start_dolt(
                     "dolt did not"
                     f" start:\n{(folder / 'server.log').read_text(encoding='utf-8')[-2000:]}"
                 )
+            _OWN[address.host, address.port] = started
             yield started
             return
         finally:
+            _OWN.pop(("127.0.0.1", number), None)
             stop(process)
 
 

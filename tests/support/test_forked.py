@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -95,3 +96,34 @@ def test_stand_in(way: str, dolt_server: Server, tmp_path: Path) -> None:
 
 def test_other_programs_are_no_stand_in() -> None:
     assert launcher.dialect_of("/bin/sh") == ""
+
+
+def test_a_program_for_shells(tmp_path: Path) -> None:
+    program = forked.program(tmp_path / "bin", "dolt_watch")
+    here = env(tmp_path) | {"PATH": f"{program.parent}:/usr/bin:/bin"}
+    line = "dolt_watch --version; dolt_watch statu 2>&1 >/dev/null | head -1; dolt_watch statu"
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=tmp_path, env=here, capture_output=True, text=True
+    )
+    first, second, *_ = done.stdout.splitlines()
+    assert (done.returncode, first.startswith("dolt_watch")) == (2, True), done
+    assert second in done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_program_ends_as_it_is_told_to(
+    number: int, tmp_path: Path, doltlite_path: FileAddress
+) -> None:
+    """A fork ends with its program, also where that is killed."""
+    program = forked.program(tmp_path / "bin", "dolt_watch")
+    here = env(tmp_path, DOLT_WATCH_DATABASE=doltlite_path.url, BEADBOARD_URL="http://127.0.0.1:1")
+    engine = open_engine(doltlite_path, create=True)
+    beads.create_tracker(engine, "ann <ann@test>")
+    engine.close()
+    command = [program, "run", "--port", "0", "--debug"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=tmp_path, env=here, **streams) as started:
+        assert started.stdout and started.stdout.readline()
+        started.send_signal(number)
+        assert started.stdout.read() is not None  # to the end: the fork holds it open
+        assert started.wait(120) == (0 if number == signal.SIGTERM else -number)

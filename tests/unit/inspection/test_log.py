@@ -22,6 +22,7 @@ from dolt_watch.inspection.screen import Screen
 from dolt_watch.ledger.reader import read_entries
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
+from tests.support.servers import as_in_a_terminal
 
 
 def attempts(here: Light) -> list[Attempt]:
@@ -158,7 +159,11 @@ def test_follow_prints_what_is_committed(cli: Commands) -> None:
     command = [sys.executable, "-m", "dolt_watch", "log", "--follow", "--since", "1h", "--format"]
     cli.run("pause", "--reason", "lunch")
     with subprocess.Popen(
-        [*command, "json"], env=cli.env, stdout=subprocess.PIPE, text=True
+        [*command, "json"],
+        env=cli.env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=as_in_a_terminal,
     ) as follower:
         assert follower.stdout is not None
         assert json.loads(follower.stdout.readline())["kind"] == "pause"

@@ -11,8 +11,7 @@ import pytest
 
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.ledger.schema import migrate
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.unit.ledger.here import Here
 
 
@@ -24,8 +23,7 @@ def database() -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder, "made.db")
         engine = open_engine(FileAddress(str(path)), create=True)
-        create_beads(engine)
-        list(migrate(engine, "dolt-watch <dolt-watch@test>"))
+        create_tracker(engine, "dolt-watch <dolt-watch@test>")
         engine.close()
         return path.read_bytes()
 
