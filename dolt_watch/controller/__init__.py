@@ -1,1 +1,1 @@
-"""The control loop: track state, observe, plan, execute. The service runs it again and again."""
+"""The control loop: track the state, observe, plan, execute. The service runs it repeatedly."""

@@ -22,8 +22,8 @@ If none did, the bead is skipped and the tick ends with an error.
 """
 
 MAX_BACKOFF_SECONDS = 0.5
-"""Longest wait of a worker that lost a race: its iteration may have been long because a target
-answered slowly.
+"""Longest wait in seconds of a worker that lost a race. Its iteration may have been long because a
+target answered slowly.
 """
 
 
@@ -42,15 +42,21 @@ class ConflictPolicy:
         self._poller = poller
         self._in_a_row = 0
         self.stuck: dict[str, Conflict] = {}
-        """Bead → the last conflict about it, while no other writer did anything."""
+        """Bead → the last conflict about it during which no other writer committed."""
 
     def on_success(self) -> None:
-        """An iteration ended without a conflict."""
+        """Reset the count after an iteration without a conflict."""
         self._in_a_row = 0
 
     def on_conflict(self, conflicted: Conflicted, poll: PollResult) -> Reaction:
-        """``poll``: what the iteration was based on. Raises Conflict: it is about no bead, and no
-        other writer did anything.
+        """Return the reaction to a conflict.
+
+        Args:
+            conflicted: The conflict.
+            poll: The poll of the iteration.
+
+        Raises:
+            Conflict: The conflict is about no bead, and no other writer committed.
         """
         self._in_a_row += 1
         error, bead = conflicted
@@ -61,22 +67,26 @@ class ConflictPolicy:
             return Reaction.SKIP_BEAD
         if self._in_a_row <= MAX_CONFLICTS:
             return Reaction.RETRY
-        words = f"others got ahead {MAX_CONFLICTS} times in a row — leaving the rest to them"
+        words = (
+            f"other workers committed first {MAX_CONFLICTS} times in a row; they"
+            " continue with the remaining beads"
+        )
         log_condition(logger, logging.INFO, words, LogEvent.OVERTAKEN)
         return Reaction.GIVE_UP
 
     def backoff(self, seconds: float) -> float:
-        """Return the wait before the next try, in seconds. ``seconds``: how long this try took.
+        """Return the wait in seconds before the next try. ``seconds`` is the duration of this try.
 
-        The wait is random: workers that lost the same race and retry at the same time would
-        conflict again.
+        The wait is random, because workers that lost the same race and retried at the same time
+        would conflict again.
         """
-        from random import uniform  # 1 ms, which a tick without conflicts does not pay
+        # The import takes 1 ms, which a tick without conflicts must not spend.
+        from random import uniform
 
         return uniform(0, min(seconds * 2 ** min(self._in_a_row, 3), MAX_BACKOFF_SECONDS))
 
     def raise_if_stuck(self) -> None:
-        """Raises Conflict for the first bead about which nothing could be written."""
+        """Raise Conflict for the first bead about which nothing could be written."""
         for bead, error in self.stuck.items():
             raise _no_way(error, bead) from error
 

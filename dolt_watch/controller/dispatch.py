@@ -28,14 +28,14 @@ from dolt_watch.targets.protocol import BeadTask, Target
 logger = logging.getLogger(__name__)
 
 SEND_WINDOW_SECONDS = 30.0
-"""Seconds between a claim and the last moment at which its holder may send.
+"""Seconds between a claim and the last time at which its holder may send.
 
-The deadline lies a request's time-out behind that.
+The deadline is later by the time-out of a request.
 """
 
 
 class Claim(NamedTuple):
-    """A claim that is in history, and what it was made on."""
+    """A claim in history, and its context."""
 
     decision: Decision
     written: Written
@@ -44,31 +44,33 @@ class Claim(NamedTuple):
     context: DecisionContext
     rule: Rule
     begun: float
-    """When claiming began; in seconds of the monotonic clock, as the next."""
+    """Start of the claim, in seconds of the monotonic clock. Also for the next field."""
     ended: float
     is_resend: bool
-    """The bead is in progress by an earlier claim, whose outcome is unknown."""
+    """The bead is in progress because of an earlier claim whose outcome is unknown."""
 
 
 def dispatch_bead(
     decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
 ) -> Written:
-    """Claim the bead, check it again, send it, and record what came of it: the entry returned.
+    """Claim the bead, check it again, send it, and return the recorded outcome entry.
 
-    Raises Conflict if the claim was not written, OutcomeNotRecorded.
+    Raises:
+        Conflict: The claim was not written.
+        OutcomeNotRecorded: The outcome could not be written.
     """
     attempt, begun = decision._replace(token=uuid.uuid4().hex), time.monotonic()
     with ledger.attempt(attempt):
         claim = _claim(attempt, begun, context, rule, target, ledger)
-        # Nothing is sent if the bead was changed in the instant of the claim, or if others may
-        # settle the claim by now.
+        # Nothing is sent if the bead changed at the moment of the claim, or if another worker may
+        # already settle the claim.
         release = _no_longer_matches(claim, ledger) or _claim_expired(claim)
         if release is not None:
             status = OPEN if claim.is_resend else str(claim.row["status"])
             outcome = release._replace(status=status)
         else:
             outcome = _send(claim, target)
-        # The outcome is recorded for this attempt, whoever decided it.
+        # The outcome is recorded for this attempt in any case.
         outcome = outcome._replace(
             bead=attempt.bead,
             rule=rule.name,
@@ -90,23 +92,23 @@ def _claim(
     ledger: LedgerWriter,
 ) -> Claim:
     """Write the claim with its token into history: a token is sent at most once."""
-    if site := getattr(target, "site", ""):  # whoever settles it must be there
+    if site := getattr(target, "site", ""):  # Only a worker at this site can settle the attempt.
         at = entry_payloads.Claimed(site=site).encode()
         decision = decision._replace(detail={**decision.detail, **at})
     valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
     written = ledger.append_decision(context, decision, valid)
     ended = time.monotonic()
     log_entry(written, f"picked bead: {decision.bead}")
-    assert written.row is not None  # a claim reads its bead's row
+    assert written.row is not None  # A claim reads its bead's row.
     is_resend = entry_payloads.Claimed.decode(decision.detail).resend is not None
     return Claim(decision, written, written.row, context, rule, begun, ended, is_resend)
 
 
 def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
-    """Return the release of a bead that its rule does not take any more; None: it still does.
+    """Return the release of a bead that no longer matches its rule. None if it still matches.
 
-    Cell-wise merges let a person unassign the bead in the same instant, so its row is read again,
-    with the cells of the claim put back.
+    Dolt merges cell by cell, so a user can unassign the bead at the same moment. The row is read
+    again, with the old values of the cells that the claim changed.
     """
     entry, again = claim.written.entry, claim.is_resend
     compiled = claim.context.compiled[entry.rule]
@@ -121,8 +123,8 @@ def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
     status, matches = rows[0]
     if status != IN_PROGRESS or not matches:
         return _release("it no longer matches its rule", ReasonCode.NO_LONGER_MATCHES)
-    # A bead that is sent again may have been deferred or blocked since its first claim, which
-    # checked that it is ready.
+    # The first claim checked that the bead is ready. A bead that is sent again may have been
+    # deferred or blocked since.
     hold = ledger.unready(claim.context, entry) if again else None
     if hold is not None:
         return _release(f"it is not ready: {hold.why}", ReasonCode.NOT_READY)
@@ -130,8 +132,9 @@ def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
 
 
 def _claim_expired(claim: Claim) -> Decision | None:
-    """Return the release of a claim that may not be sent any more: after its deadline others may
-    settle it. None: it may be sent.
+    """Return the release of a claim that may no longer be sent. None if it may.
+
+    After the deadline another worker may settle the claim.
     """
     if time.monotonic() - claim.begun < SEND_WINDOW_SECONDS:
         return None
@@ -139,7 +142,7 @@ def _claim_expired(claim: Claim) -> Decision | None:
 
 
 def _release(why: str, code: ReasonCode) -> Decision:
-    """Attempt, bead and status are the claim's."""
+    """Return a release. Attempt, bead and status are those of the claim."""
     return Decision(
         kind=EntryKind.RELEASE,
         bead="",
@@ -152,11 +155,11 @@ def _release(why: str, code: ReasonCode) -> Decision:
 
 
 def _send(claim: Claim, target: Target) -> Decision:
-    """Send the bead, and interpret the answer. No transaction is open meanwhile."""
+    """Send the bead and interpret the answer. No transaction is open meanwhile."""
     decision, context, rule = claim.decision, claim.context, claim.rule
     task = BeadTask(decision.bead, dict(claim.row), rule.name, decision.attempt)
     answer, jitter = target.dispatch(task, decision.token), round(random.random(), 6)
-    # Not the poll's time: a target that asked to be left alone is left alone from its answer on.
+    # Not the time of the poll: a cooldown starts with the answer.
     now = claim.written.entry.at + timedelta(seconds=time.monotonic() - claim.ended)
     note = entry_payloads.Claimed.decode(decision.detail).deferred_note
     health = health_of(context.state, rule.target, decision.bead, now, note)
@@ -167,7 +170,7 @@ def _send(claim: Claim, target: Target) -> Decision:
         sent_at=claim.written.entry.at,
     )
     outcome = settle(answer, attempt, rule, now, jitter, health)
-    # What history does not hold of these inputs is recorded, so that a replay settles the same.
+    # The inputs that history doesn't contain are recorded, so that a replay settles the same way.
     given = RecordedInputs(
         now=now,
         made=context.state.made,

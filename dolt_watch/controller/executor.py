@@ -1,4 +1,4 @@
-"""The protocol of an executor: it carries out what the planner decided."""
+"""The protocol of an executor, which carries out a plan."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ from dolt_watch.ledger.writer import Written
 
 
 class Executor(Protocol):
-    """Who acts on a plan: for real, or telling what would be done."""
+    """Carries out a plan: for real, or as a dry run."""
 
     def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         """Carry out the first decision, and return the last entry that it wrote.
 
-        ``Next.DONE``: nothing was written, and the tick ends. Raises Conflict.
+        Returns ``Next.DONE`` if nothing was written and the tick ends. Raises Conflict.
         """
         ...
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """Commit what others left uncommitted in these tables.
+        """Commit the uncommitted changes of other writers in these tables.
 
-        False: left alone. Raises NothingToCommit where nobody can commit them.
+        Returns:
+            False if they are left alone.
+
+        Raises:
+            NothingToCommit: They can't be committed.
         """
         ...
 
@@ -45,14 +49,23 @@ class Executor(Protocol):
     ) -> State | Next:
         """Record that the state was rebuilt.
 
-        ``missing``: live attempts that history lost; ``held``: beads that only a resume may let
-        go. ``Next.AGAIN``: one entry was written, and comes back with the next poll. Else the
-        state as it would be after all of them. Raises Conflict.
+        Args:
+            context: The context with the rebuilt state.
+            why: The reason.
+            missing: Live attempts that history lost.
+            held: Beads that wait for a resume.
+
+        Returns:
+            ``Next.AGAIN`` if one entry was written, which comes back with the next poll. Otherwise
+            the state as it would be after all entries.
+
+        Raises:
+            Conflict: Another writer was first.
         """
         ...
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
-        """Everything after the commit is folded again: said in history. Raises Conflict."""
+        """Record that everything after the commit is applied again. Raises Conflict."""
         ...
 
     def save(self, store: StateStore, look: PollResult, *more: Any) -> None: ...

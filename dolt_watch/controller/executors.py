@@ -1,8 +1,4 @@
-"""Who acts on a plan:
-
-``LiveExecutor`` for real, ``DryRunExecutor`` for a dry run, which writes nothing and sends
-nothing.
-"""
+"""The executors: ``LiveExecutor``, and ``DryRunExecutor``, which writes and sends nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class LiveExecutor:
-    """Writes decisions through the ledger and hands claims to their target."""
+    """Writes decisions with the ledger and passes claims to their target."""
 
     def __init__(
         self,
@@ -46,8 +42,14 @@ class LiveExecutor:
         notifier: Notifier | None = None,
         stopper: RunStopper | None = None,
     ) -> None:
-        """``notifier``: reports decisions that went wrong; ``stopper``: stops runs of ended
-        attempts. None: neither is done.
+        """Create the executor.
+
+        Args:
+            ledger: Writes the entries.
+            rules: The rules.
+            targets: Opens a target by name.
+            notifier: Reports failures. None: they are not reported.
+            stopper: Stops runs of ended attempts. None: they are not stopped.
         """
         self.stopper = stopper
         self.ledger, self.targets = ledger, targets
@@ -70,14 +72,14 @@ class LiveExecutor:
             self.stopper.leftovers(context.state, context.poll.saved, decision.bead)
         from dolt_watch.controller.dispatch import (
             dispatch_bead,
-        )  # who has nobody to dispatch needs nothing of targets
+        )  # A command that dispatches nothing needs no code of targets.
 
         rule = self.rules[decision.rule]
         return dispatch_bead(decision, context, rule, self.targets(rule.target), self.ledger)
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """What others left uncommitted becomes a commit of its own, so that nothing is decided
-        on what history does not hold.
+        """Commit the uncommitted changes of other writers, so that no decision depends on rows
+        outside of history.
         """
         engine = self.ledger.engine
         trailers = "".join(f"\nBead: {sanitize(bead)}" for bead in beads[:50])
@@ -88,15 +90,16 @@ class LiveExecutor:
         with engine.transaction() as tx:
             if engine.has_unfinished_merge():
                 raise MergeInProgress()
-            if uncommitted_migration(engine, tx.query):  # it may have begun since the look
+            # The migration may have begun since the poll.
+            if uncommitted_migration(engine, tx.query):
                 raise MigrationInProgress(NOT_COMMITTED)
             advance_fence(tx, look.fence)
             try:
                 tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)
             except NothingToCommit:
                 if engine.query("SELECT HASHOF('HEAD')")[0][0] == look.head:
-                    raise  # DOLT_ADD passes over what dolt_ignore names, without a word
-                return True  # somebody else just did
+                    raise  # DOLT_ADD silently skips tables that dolt_ignore excludes.
+                return True  # Another writer just committed them.
         words = f"adopted uncommitted changes in {', '.join(sorted(tables))}"
         logger.info(words, extra=event_fields(LogEvent.ADOPTED))
         return True
@@ -108,20 +111,20 @@ class LiveExecutor:
         missing: Sequence[Decision],
         held: Sequence[str],
     ) -> State | Next:
-        """One entry at a time, as every decision: whoever looks next finds it in history,
-        whichever worker that is.
+        """Record one entry at a time, like any decision, so that the next worker that polls finds
+        it in history.
         """
         look, beads = context.poll, len(context.state.beads)
-        # Lost attempts are written first: a rebuilt state without them would send their beads
+        # Lost attempts are written first. Without them, the rebuilt state would send their beads
         # again.
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
             logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
-        # The rebuild itself is recorded last, so that it follows a complete ledger.
+        # The rebuild is recorded last, so that its entry follows a complete ledger.
         else:
-            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
-                f", {len(held)} held until a resume" if held else ""
+            reason = f"{WORDS[why]}: state of {beads} beads rebuilt from their rows" + (
+                f", {len(held)} held until `dolt_watch resume`" if held else ""
             )
             detail = entry_payloads.Remade(look.commit, look.head, beads, tuple(held)).encode()
             decision = Decision(
@@ -135,13 +138,13 @@ class LiveExecutor:
                 detail=detail,
             )
             logger.info(
-                f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC)
+                f"rebuild at {look.head[:8]}: {reason}", extra=event_fields(LogEvent.RESYNC)
             )
         self.ledger.append_decision(context, decision)
         return Next.AGAIN
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
-        reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
+        reason = f"everything after {commit.hash[:8]} is applied again, as {by} requested"
         detail = entry_payloads.Reprocessed(commit.hash, by).encode()
         decision = Decision(
             kind=EntryKind.REPROCESS,
@@ -184,14 +187,14 @@ class LiveExecutor:
 
 
 def under_way(executor: object) -> Decision | None:
-    """Return the attempt that ``executor`` has begun and not recorded yet: its claim, then its
-    report.
+    """Return the attempt that ``executor`` has begun and not recorded yet: its claim, later its
+    outcome entry.
     """
     return executor.ledger.under_way if isinstance(executor, LiveExecutor) else None
 
 
 class Reading:
-    """The actor of a command that only reads: it logs, writes and sends nothing."""
+    """The executor of a read-only command. It logs, writes and sends nothing."""
 
     def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         return Next.DONE
@@ -223,7 +226,7 @@ class Reading:
 
 
 class DryRunExecutor(Reading):
-    """A dry run: the same loop, whose actor only logs what it would do."""
+    """The executor of a dry run. It only logs what a live executor would do."""
 
     def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         for decision in plan.decisions:
@@ -250,12 +253,12 @@ class DryRunExecutor(Reading):
         held: Sequence[str],
     ) -> State | Next:
         for decision in missing:
-            self._log(f"would write {decision.bead} again: {decision.reason}")
+            self._log(f"would write the attempt of {decision.bead} again: {decision.reason}")
         self._log(f"would record a resync: {WORDS[why]}")
         return super().record_rebuild(context, why, missing, held)
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
-        self._log(f"would fold everything after {commit.hash[:8]} again")
+        self._log(f"would apply everything after {commit.hash[:8]} again")
 
     def _log(self, words: str, **fields: Any) -> None:
         logger.info(words, extra=event_fields(LogEvent.DRY_RUN, **fields))

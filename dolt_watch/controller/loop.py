@@ -1,10 +1,9 @@
-"""The control loop: poll → read changes → derive events → apply → select candidates → observe →
-plan → execute → record.
+"""The control loop: poll, read changes, derive events, apply, select candidates, observe, plan,
+execute, record.
 
-``dispatch``, ``reap``, ``tick``, ``run`` and their dry runs are this loop with parts exchanged:
-which kinds of decision are taken, the clock, the executor. An iteration carries out one decision;
-its commit comes back with the next poll. When nothing is left to do, cursor and state are saved in
-one transaction.
+All commands use the same loop. They differ in the decision kinds that they allow, the clock, and
+the executor. An iteration carries out one decision, whose commit comes back with the next poll.
+When no decision is left, cursor and state are saved in one transaction.
 """
 
 from __future__ import annotations
@@ -49,21 +48,21 @@ logger = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
-    """What the iterations of a tick so far mean for the next one."""
+    """The result of a tick's earlier iterations for the next one."""
 
     scope: Scope
     may_wait: bool
-    """The tick has not waited for a bead to settle yet, and may."""
+    """The tick may wait for a bead to settle, because it has not waited yet."""
     first: bool = True
     after_conflict: bool = False
     attempted: frozenset[str] = frozenset()
-    """Beads that this tick has attempted already: at most once a tick."""
+    """Beads that this tick has already attempted. A tick attempts a bead once."""
     stuck: Collection[str] = ()
-    """Beads about which nothing can be written."""
+    """Beads about which no entry can be written."""
 
 
 class Proposal(NamedTuple):
-    """A plan, and what it was made of."""
+    """A plan and its inputs."""
 
     context: DecisionContext
     policy: Policy
@@ -74,12 +73,12 @@ class Proposal(NamedTuple):
 
 
 class ControlLoop:
-    """Runs ticks over one connection."""
+    """Runs ticks on one connection."""
 
     def __init__(self, parts: LoopParts) -> None:
         self.parts = parts
         self.state = State()
-        """As the last iteration that read changes left it."""
+        """The state after the last iteration that read changes."""
         self.now: datetime | None = None
         """The time of the last poll."""
         self._due: Mapping[str, datetime | None] = {}
@@ -100,10 +99,13 @@ class ControlLoop:
         stop: Callable[[], bool] = lambda: False,
         thorough: bool = False,
     ) -> TickResult:
-        """Run the loop until nothing is left to do.
+        """Run the loop until the plan contains no decision.
 
-        ``first``: the result of a poll that the caller made. ``stop``: asked before each
-        iteration. ``thorough``: iterate even if nothing is due.
+        Args:
+            scope: The decision kinds that are allowed.
+            first: The result of a poll that the caller made.
+            stop: Checked before each iteration.
+            thorough: Iterate even if nothing is due.
         """
         parts, result = self.parts, TickResult()
         conflicts = ConflictPolicy(parts.poller)
@@ -120,7 +122,7 @@ class ControlLoop:
             thorough, begun = False, time.monotonic()
             iteration = self._run_iteration(poll, now, progress)
             result.add(iteration)
-            # How the tick goes on: only the result of the iteration says so.
+            # Only the result of the iteration decides how the tick continues.
             match iteration.next:
                 case Conflicted() as conflicted:
                     reaction = conflicts.on_conflict(conflicted, poll)
@@ -148,8 +150,9 @@ class ControlLoop:
         return result
 
     def seconds_until_due(self) -> float | None:
-        """Seconds from the last poll until time alone will make a difference; None where it will
-        not. What is due already waits for the next poll.
+        """Return the seconds from the last poll until time alone changes a decision. None: never.
+
+        Work that is already due waits for the next poll.
         """
         now = self.now
         ahead = [at for at in self._due.values() if at is not None and now is not None and at > now]
@@ -164,7 +167,7 @@ class ControlLoop:
     # -- one iteration --------------------
 
     def _run_iteration(self, poll: PollResult, now: datetime, progress: Progress) -> Iteration:
-        """One iteration; an error after which a tick knows how to go on is its result."""
+        """Run one iteration. Errors after which a tick can continue are results."""
         try:
             return self._iterate(poll, now, progress)
         except MergeInProgress as error:
@@ -183,27 +186,30 @@ class ControlLoop:
             return Iteration(Conflicted(error))
 
     def _iterate(self, poll: PollResult, now: datetime, progress: Progress) -> Iteration:
-        """Raises Conflict, MergeInProgress, MigrationInProgress, SchemaChanged."""
+        """Run the steps of one iteration.
+
+        Raises Conflict, MergeInProgress, MigrationInProgress, SchemaChanged.
+        """
         parts, tracker = self.parts, self.parts.tracker
         # bd may have migrated its tables since the last tick.
         if progress.first:
             tracker.begin()
-        # Once a loop: the tables exist, and the tracker is the configured one.
+        # Checked once in the life of a loop: the tables exist, and the tracker is the configured
+        # one.
         if not self._database_checked:
             check_database(parts.engine, parts.config.project_id)
             self._database_checked = True
         if poll.merging:
             raise MergeInProgress()
-        # Read changes, derive events, apply: the state at HEAD. A rebuild that wrote an entry
-        # begins again, so that the entry is applied like any other.
+        # Read changes, derive events, apply them: the state at HEAD. A rebuild that wrote an entry
+        # starts over, so that the entry is applied like any other.
         feed_query = tracker.feed_query(poll)
         state = tracker.state_at_head(poll, now, feed_query)
         if not isinstance(state, State):
             return Iteration(state)
         self.state = state
         context = tracker.context(poll, state, now, feed_query)
-        # Nothing is decided on rows that history does not hold: they are committed first, or
-        # waited for.
+        # No decision depends on rows outside of history: they are committed first, or awaited.
         tables = tracker.table_states(poll, now)
         uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
         adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
@@ -212,7 +218,7 @@ class ControlLoop:
         # Select candidates, observe, plan.
         proposal = self._propose(context, tables, uncommitted, progress)
         self.state, self._due = proposal.context.state, proposal.candidates.due
-        # Execute and record the first decision; without one, the tick is over.
+        # Execute and record the first decision. Without a decision, the tick ends.
         if proposal.plan.decisions:
             done = self._execute(proposal)
         else:
@@ -235,9 +241,10 @@ class ControlLoop:
         uncommitted: Uncommitted,
         may_wait: bool,
     ) -> Next | Wait:
-        """Commit what others left uncommitted for as long as ``settle``, or wait for that.
+        """Commit changes of other writers that were uncommitted for ``settle``, or wait for that
+        time.
 
-        ``Next.PROCEED``: there is nothing, or it is left alone. Raises Conflict.
+        Returns ``Next.PROCEED`` if there are none, or if they are left alone. Raises Conflict.
         """
         parts, dirty = self.parts, uncommitted.tables
         if uncommitted.migration:
@@ -246,8 +253,8 @@ class ControlLoop:
         if not dirty or not parts.config.adopt:
             return Next.PROCEED
         settled = max(tables[table].since for table in dirty) + parts.policy.settle
-        # Somebody may still be at it. A one-shot command waits, once, if it matters to a bead;
-        # since when the rows are there is saved, for the command after this one.
+        # The other writer may still be working. A one-shot command waits once if a decision depends
+        # on it. The time of the first sight is saved for the next command.
         if settled > context.now:
             if not (may_wait and _affects_a_decision(uncommitted.rows, context.state)):
                 return Next.PROCEED
@@ -259,8 +266,8 @@ class ControlLoop:
         except NothingToCommit:
             parts.tracker.mark_uncommittable({table: tables[table].hash for table in dirty})
             words = (
-                f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in"
-                " it counts"
+                f"warning: {', '.join(dirty)}: dolt_ignore excludes it from history,"
+                " so its rows are ignored"
             )
             log_condition(logger, logging.WARNING, words, LogEvent.IGNORED_TABLE)
             return Next.AGAIN
@@ -273,7 +280,7 @@ class ControlLoop:
         uncommitted: Uncommitted,
         progress: Progress,
     ) -> Proposal:
-        """Select candidates, ask the world about them, and plan."""
+        """Select candidates, observe, and plan."""
         scope, now, loose = progress.scope, context.now, uncommitted.rows
         skip = progress.attempted.union(progress.stuck)
         policy = with_queue_order(self.parts.policy, context.feed_query.rules)
@@ -282,8 +289,8 @@ class ControlLoop:
             context, candidates, tables, loose, after_conflict=progress.after_conflict
         )
         plan = make_plan(context.state, policy, now, scope, candidates, observations)
-        # Targets were tried in vain, which history need not hold: the next try moves on in the
-        # saved state, and the plan is the one of that state.
+        # The targets were tried in vain, which history need not contain. The next try is saved with
+        # the state, and the plan is made for that state.
         moved = (
             postpone_tries(context.state, policy, now, candidates, observations)
             if scope.dispatch and not plan.decisions
@@ -309,20 +316,22 @@ class ControlLoop:
             return Iteration(written)
         log_entry(written)
         entry = written.entry
-        # A dispatch writes two entries: its claim, and what came of it.
+        # A dispatch writes two entries: its claim and its outcome entry.
         claims = (EntryKind.CLAIM,) if decision.kind is EntryKind.CLAIM else ()
         return Iteration(Next.AGAIN, kinds=(*claims, entry.kind), attempted=entry.bead)
 
     def _finish(
         self, proposal: Proposal, tables: Mapping[str, TableState], progress: Progress
     ) -> Iteration:
-        """There is no decision: wait for a bead to settle, or save and say why beads wait."""
+        """End a tick without decisions: wait for a bead to settle, or save, and log why beads
+        wait.
+        """
         context, scope, plan = proposal.context, progress.scope, proposal.plan
         if progress.may_wait and scope.dispatch:
             seconds = settle_wait(proposal.candidates, proposal.policy, context.now)
             if seconds:
                 return Iteration(Wait(seconds))
-        # An idle tick reports outages by what is saved here.
+        # An idle tick reports outages from what is saved here.
         shared = (hold for holds in plan.rules.values() for hold in holds)
         outages = {hold.why for hold in shared if hold.gate == OUTAGE}
         self.parts.store.set_down(outages)
@@ -343,7 +352,7 @@ class ControlLoop:
 
 
 def _affects_a_decision(loose: Sequence[RowChange], state: State) -> bool:
-    """Would a decision depend on what is uncommitted?"""
+    """Return whether a decision depends on uncommitted rows."""
     return any(
         row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose
     )
@@ -355,7 +364,7 @@ def _without_beads(plan: Plan, beads: Collection[str]) -> Plan:
 
 
 def _without_migrating(plan: Plan, migration: Collection[str]) -> Plan:
-    """Hold every decision whose commit would take a part of bd's migration along."""
+    """Hold each decision whose commit would include a part of bd's migration."""
     if "issues" not in migration and "events" not in migration:
         return plan
     held = {one.bead: HoldReason("migration", NOT_COMMITTED) for one in plan.decisions}

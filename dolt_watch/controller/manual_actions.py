@@ -1,4 +1,4 @@
-"""Writes what a person decides about one bead: ``retry`` and ``release``."""
+"""Execution of a user's decision about one bead: ``retry``, ``release``, ``stop``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 from dolt_watch.ledger.writer import OUTCOME_TIMEOUT_SECONDS, LedgerWriter
 
 TRIES = 40
-"""Conflicts in a row with other workers before it is given up."""
+"""Number of consecutive conflicts with other workers after which the action fails."""
 
 
 @dataclass(frozen=True)
 class ManualActions:
-    """``reader`` and ``ledger``: of the same database."""
+    """Executes a user's decisions. ``reader`` and ``ledger`` must use the same database."""
 
     reader: StateReader
     ledger: LedgerWriter
 
     def do(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
-        """Look, decide, write; once more wherever somebody else wrote in between.
+        """Read the state, decide and write. Repeat after a conflict.
 
-        Waits up to a minute for the end of somebody's merge. Raises Conflict.
+        Waits up to a minute for the end of a merge. Raises Conflict.
         """
         tries, waited = 0, 0.0
         while True:
@@ -36,7 +36,7 @@ class ManualActions:
             except Conflict as error:
                 merging = isinstance(error, MergeInProgress)
                 if (waited >= OUTCOME_TIMEOUT_SECONDS) if merging else (tries >= TRIES):
-                    error.with_fix("run it again")
+                    error.with_fix("Run the command again.")
                     raise
                 tries += not merging
                 pause = 1.0 if merging else min(0.05 * tries, 0.5)
@@ -57,7 +57,7 @@ class ManualActions:
 
 
 def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
-    """The last entry of a bead's stream."""
+    """Return the last entry of a bead's stream."""
     columns = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(
         f"SELECT {columns} FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1",
@@ -67,7 +67,7 @@ def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
 
 
 def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
-    """Beads that dolt_watch blocked and nobody touched since, each with the rule it ran under."""
+    """Return the beads that dolt_watch blocked and that are unchanged since, each with its rule."""
     rows = engine.query(
         "SELECT d.bead_id, d.rule FROM watch_decision d JOIN (SELECT bead_id, MAX(version) AS last"
         " FROM watch_decision GROUP BY bead_id) m ON m.bead_id = d.bead_id AND m.last = d.version"

@@ -31,14 +31,14 @@ from dolt_watch.timestamps import exact, format_span, whole_minutes
 logger = logging.getLogger(__name__)
 
 LISTED = 20
-"""Of the beads that one gate holds, a tick names so many; of the rest it says how many.
+"""Number of beads with the same gate that a tick names. The other beads are counted.
 
-`status` names all.
+`dolt_watch status` names all.
 """
 
 
 def log_entry(written: Written, words: str = "") -> None:
-    """What was done, in a line, with its facts. ``words``: where the entry's own do not tell it."""
+    """Log an entry with its facts. ``words`` replaces the text of the entry."""
     entry = written.entry
     logger.info(
         words or _words(entry),
@@ -54,7 +54,7 @@ def log_entry(written: Written, words: str = "") -> None:
 
 
 def _words(entry: LedgerEntry) -> str:
-    # Fixed texts: people and dashboards read them.
+    # Fixed texts that people and dashboards read.
     match entry.kind:
         case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
@@ -65,7 +65,7 @@ def _words(entry: LedgerEntry) -> str:
             idle = timedelta(seconds=reaped.idle_seconds)
             stale = f"{whole_minutes(idle)}m" if whole_minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
-        # The other kinds name the bead first, or the target if the entry is about no bead.
+        # The other kinds begin with the bead, or with the target if the entry is about no bead.
         case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case EntryKind.UNKNOWN:
@@ -78,22 +78,24 @@ def _words(entry: LedgerEntry) -> str:
         case EntryKind.RECOVERED:
             over = entry_payloads.OutageChange.decode(entry.detail)
             since = over.since or entry.at
-            return f"target {over.target} answers again, after {format_span(entry.at - since)}"
+            return (
+                f"target {over.target} can be reached again, after {format_span(entry.at - since)}"
+            )
         case EntryKind.STOPPED:
             return (
-                f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch"
-                " resume`"
+                f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; fix it, then"
+                " run `dolt_watch resume`"
             )
         case _:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
 
 def tell_holds(state: State, plan: Plan) -> None:
-    """What holds a rule once for the rule, and each bead that has a reason of its own."""
+    """Log the hold of a rule once, and the hold of each bead that has its own."""
     waiting = [bead for bead in state.beads.values() if bead.matches]
     owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
     turn = Counter(bead.rule for bead, own in owns if own is None)
-    # A hold of a whole rule is logged once, not once a bead.
+    # A hold of a whole rule is logged once, not for each bead.
     for rule, holds in plan.rules.items():
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
@@ -101,14 +103,14 @@ def tell_holds(state: State, plan: Plan) -> None:
         logger.info(
             said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
         )
-    # A bead's own hold names the bead; a long queue with one reason must not flood the log.
+    # A bead's own hold names the bead. A long queue with one reason must not flood the log.
     held = Counter[str]()
     for bead, own in owns:
         if own is None:
             continue
         held[own.gate] += 1
         if held[own.gate] <= LISTED:
-            # a bead that settles is held once, not anew each second
+            # The hold of a bead that settles is logged once, not each second.
             steady = own.gate if own.gate == "settle" else own.why
             words = f"holding {bead.id}: {own.why or own.gate}"
             logger.info(
@@ -129,7 +131,7 @@ def log_holds(
     scope: Scope,
     capacity: Mapping[str, Capacity] = EMPTY,
 ) -> None:
-    """Why beads wait, and what a person should know of: at the end of a tick."""
+    """Log at the end of a tick why beads wait, and warnings for users."""
     if scope.dispatch:
         if not any(bead.matches for bead in state.beads.values()):
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
@@ -153,8 +155,8 @@ def _log_clock_ahead(state: State, now: datetime) -> None:
     first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
     by = format_span((first.matched_at or now) - now)
     words = (
-        f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as"
-        " settled"
+        f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so"
+        " settle is ignored"
     )
     log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
 
@@ -162,14 +164,17 @@ def _log_clock_ahead(state: State, now: datetime) -> None:
 def _log_orphaned_pauses(state: State, policy: Policy, now: datetime) -> None:
     for pause in orphaned_pauses(state, policy, now):
         words = (
-            f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any"
-            " more): it holds nothing"
+            f"warning: rule {pause.rule} is paused ({pause.reason}), but it doesn't"
+            " exist, so the pause has no effect"
         )
         log_condition(logger, logging.WARNING, words, LogEvent.NO_SUCH_RULE, rule=pause.rule)
 
 
 def _log_busy_targets(capacity: Mapping[str, Capacity]) -> None:
-    """Not those that are down: what such a target says of itself may hold any word."""
+    """Log the busy targets without those that are down.
+
+    The text of a target that is down may contain anything.
+    """
     for name, one in capacity.items():
         if one.slots == 0 and not one.down:
             who = one.speaks_for or f"target {name}"
@@ -178,7 +183,9 @@ def _log_busy_targets(capacity: Mapping[str, Capacity]) -> None:
 
 
 def _log_kept(state: State, plan: Plan, policy: Policy, now: datetime) -> None:
-    """Each running bead: why it is not reaped, and whether its signs of life can be believed."""
+    """Log for each running bead why it is not reaped, and whether its signs of life are
+    plausible.
+    """
     for bead in state.beads.values():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:
@@ -196,14 +203,15 @@ def _log_kept(state: State, plan: Plan, policy: Policy, now: datetime) -> None:
             )
         if last_activity(bead) > now + MAX_CLOCK_SKEW:
             words = (
-                f"warning: the last sign of {bead.id} lies {format_span(last_activity(bead) - now)}"
-                " in the future: a clock is wrong, so it cannot be called silent"
+                f"warning: the last sign of {bead.id} is"
+                f" {format_span(last_activity(bead) - now)} in the future: a clock is"
+                " wrong, so its silence can't be measured"
             )
             logger.warning(words, extra=event_fields(LogEvent.CLOCK, steady="future", bead=bead.id))
 
 
 def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> str:
-    """Why a bead that runs is not reaped though it may be silent; '' where it is not silent yet."""
+    """Return why a silent bead is not reaped. '' if it is not silent for long enough."""
     hold = plan.holds.get(bead.id)
     if hold is not None:
         return hold.why
@@ -221,8 +229,9 @@ def _off(seconds: int) -> str:
 
 
 def age_words(bead: Bead, rule: Rule, now: datetime) -> str:
-    """Its silence against what is allowed, as the original says it; to the second where whole
-    minutes would lie.
+    """Return the silence and its limit, in the words of the original.
+
+    In seconds if whole minutes would be wrong.
     """
     age = now - last_activity(bead)
     if whole_minutes(age) < whole_minutes(rule.stale_after):

@@ -1,6 +1,6 @@
-"""Notifications: decisions that went wrong, told to a webhook at least once.
+"""Notifications: failures are sent to a webhook at least once.
 
-What is not told yet stands beside the cursor, saved with it.
+Unsent notices are saved next to the cursor.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ logger = logging.getLogger(__name__)
 
 TYPE = "dev.dolt-watch.decision"
 TIMEOUT = 5.0
-"""Seconds that telling may hold up a tick. Where it fails once, the rest waits for another tick."""
+"""Longest time in seconds for one notice in a tick. After a failure, the other notices wait for a
+later tick.
+"""
 RETRY_INTERVAL = timedelta(minutes=1)
 MAX_QUEUED = 500
-"""That wait. Older ones are dropped then, with a warning: the ledger has them."""
+"""Maximum number of queued notices. If the queue is full, the oldest are dropped and a warning is
+logged. The ledger contains their decisions.
+"""
 
 
 class Receiver(Protocol):
-    """What a webhook can do besides dispatching."""
+    """The part of a webhook that sends notices."""
 
     def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> Any: ...
 
 
 def build_notice(entry: LedgerEntry) -> dict[str, Any]:
-    """What is told of an entry.
+    """Return the notice of an entry.
 
-    Its ``id`` is the same each time: the receiver deduplicates by it.
+    Its ``id`` is always the same, so that the receiver can deduplicate.
     """
     return {
         "id": f"{entry.bead}:{entry.version}:{int(entry.at.timestamp() * 1e6)}",
@@ -49,7 +53,7 @@ def build_notice(entry: LedgerEntry) -> dict[str, Any]:
 
 
 class Notifier:
-    """``receiver``: opened when the first notice is there."""
+    """Sends notices. ``receiver`` is opened with the first notice."""
 
     def __init__(self, receiver: Callable[[], Receiver]) -> None:
         self.receiver = receiver
@@ -58,15 +62,15 @@ class Notifier:
         log_condition(logger, logging.WARNING, f"warning: {words}", LogEvent.NOTICE)
 
     def flush(self, waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Tell what waits; what could not be told."""
-        # The queue is bounded: the newest notices are kept.
+        """Send the waiting notices. Returns those that could not be sent."""
+        # The queue is limited. The newest notices are kept.
         rest = list(waiting[-MAX_QUEUED:])
         if len(waiting) > MAX_QUEUED:
             self._say(
-                f"{len(waiting) - MAX_QUEUED} notices were given up: nobody took them; the ledger"
-                " has their decisions"
+                f"{len(waiting) - MAX_QUEUED} notices were dropped because they could"
+                " not be sent; the ledger contains their decisions"
             )
-        # In order, and each is removed only after the receiver took it.
+        # In order. Each is removed only after the receiver accepted it.
         while rest:
             notice = rest[0]
             told = {
@@ -76,16 +80,18 @@ class Notifier:
             }
             try:
                 receiver = self.receiver()
-            except SettingsError as error:  # what was decided stands, whoever hears of it
+            except SettingsError as error:  # A failure here doesn't affect decisions.
                 where = f" ({error.where})" if error.where else ""
-                self._say(f"{len(rest)} notices wait, nobody can be told: {error.message}{where}")
+                self._say(
+                    f"{len(rest)} notices wait, because the target can't be opened:"
+                    f" {error.message}{where}"
+                )
                 break
-            # 410 ends all deliveries; another failure keeps this notice and those behind it.
+            # 410 ends all deliveries. Another failure keeps this notice and those behind it.
             exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
             if exchange.failure is None and exchange.status == 410:
                 self._say(
-                    f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were"
-                    " given up"
+                    f"the receiver of notices is gone (HTTP 410): {len(rest)} notices were dropped"
                 )
                 return []
             if (
@@ -93,7 +99,10 @@ class Notifier:
                 or exchange.status is None
                 or not 200 <= exchange.status < 300
             ):
-                self._say(f"{len(rest)} notices wait, nobody took the first: {exchange.summary}")
+                self._say(
+                    f"{len(rest)} notices wait, because the receiver did not accept"
+                    f" the first: {exchange.summary}"
+                )
                 break
             rest.pop(0)
         return rest

@@ -1,7 +1,4 @@
-"""What a decision needs to know of the world beside history: gates, capacity, verdicts.
-
-Asked only where it would make a difference.
-"""
+"""Observations for a plan: gates, capacity, verdicts. Only what can make a difference is asked."""
 
 from __future__ import annotations
 
@@ -31,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class Observed(NamedTuple):
-    """What the world answered."""
+    """The observations."""
 
     answers: Observations
     target_down: bool
-    """A target that a bead waits for, or that is tried, cannot be reached."""
+    """A target that a bead waits for, or that is tried, can't be reached."""
 
 
 class Observer:
-    """The rows as they are, and the targets by name."""
+    """Reads rows, and asks targets by name."""
 
     def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
         self.engine, self.policy, self.targets = engine, policy, targets
@@ -55,11 +52,15 @@ class Observer:
         *,
         after_conflict: bool,
     ) -> Observed:
-        """Ask about the candidates: gates first, and the targets only where somebody is left who
-        could go.
+        """Observe the candidates: gates first, then the targets of those that remain.
 
-        ``loose``: the uncommitted rows. ``after_conflict``: another writer was at work since the
-        tick began, so rows are read as they are now.
+        Args:
+            context: The context of the decision.
+            candidates: The candidates.
+            tables: The state of each table.
+            loose: The uncommitted rows.
+            after_conflict: Another writer committed during the tick, so rows are read as they are
+                now.
         """
         now = context.now
         holds = self._holds(context, candidates, tables, loose, after_conflict)
@@ -69,7 +70,7 @@ class Observer:
         leases = read_leases(self.engine.query, context.feed_query.schema, silent) if silent else {}
         verdicts = self._stale_verdicts(candidates.stale, holds) | settled
         verdicts |= self._ended(candidates.jobs, now, {row.bead for row in loose})
-        # What was said of attempts that are over is forgotten.
+        # Answers about ended attempts are dropped.
         self._last_asked = {
             bead.token: heard
             for bead in (*candidates.jobs, *candidates.unsettled)
@@ -86,18 +87,18 @@ class Observer:
         loose: Sequence[RowChange],
         after_conflict: bool,
     ) -> dict[str, HoldReason]:
-        """Bead → why it is held, by the rows: signs of life of stale beads, uncommitted changes,
-        readiness as far down the queues as there are slots.
+        """Return the holds by the rows: signs of life of stale beads, uncommitted changes, and
+        readiness for as many beads as there are slots.
         """
         head, now = context.poll.head, context.now
-        # Children are asked for stale beads only: a command that reaps nothing has none.
+        # Children are read for stale beads only. A command that reaps nothing has none.
         stale = silence_cutoffs(candidates.stale, self.policy, now)
         holds = spared_by_children(self.engine, stale, head, now) if stale else {}
         since = {table: one.since for table, one in tables.items()}
         names = [rule.name for rule in self.policy.rules]
         holds |= uncommitted(loose, candidates, names, stale, since)
-        # after a conflict too: a claim asks the rows as they are, and somebody may have written
-        # since the look
+        # Also after a conflict: a claim checks the rows as they are, and another writer may have
+        # changed them since the poll.
         beside = after_conflict or has_uncommitted_readiness_rows(tables)
         for rule in self.policy.rules:
             queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
@@ -111,10 +112,10 @@ class Observer:
     def _capacity(
         self, candidates: Candidates, holds: Collection[str]
     ) -> tuple[dict[str, Capacity], bool]:
-        """Return each target's capacity, and whether one that is waited for is down.
+        """Return each target's capacity, and whether one that beads wait for is down.
 
-        A target is asked if a bead could go, if it may tell that an attempt of unknown outcome
-        runs nowhere, or if its outage may be over.
+        A target is asked if a bead could be dispatched, if its idleness would settle an attempt of
+        unknown outcome, or if its outage may be over.
         """
         capacity: dict[str, Capacity] = {}
         target_down = False
@@ -130,7 +131,7 @@ class Observer:
     def _stale_verdicts(
         self, stale: Sequence[Bead], holds: Collection[str]
     ) -> dict[str, JobReport]:
-        """Ask about the jobs of stale beads that nothing spares."""
+        """Ask about the jobs of stale beads that are not spared."""
         found = {}
         for bead in stale:
             rule = self.policy.rule(bead.rule)
@@ -139,9 +140,9 @@ class Observer:
         return found
 
     def _settled(self, unsettled: Sequence[Bead], now: datetime) -> dict[str, JobReport]:
-        """Ask targets that deduplicate what became of attempts of unknown outcome.
+        """Ask targets that deduplicate about attempts of unknown outcome.
 
-        Only the site that claimed an attempt can tell: the claim names it.
+        Only the site that claimed an attempt knows the answer. The claim names it.
         """
         found = {}
         for bead in unsettled:
@@ -171,9 +172,9 @@ class Observer:
         return Claimed.decode(detail).site if isinstance(detail, dict) else ""
 
     def _last_report(self, bead: Bead, now: datetime) -> JobReport | None:
-        """Return what the target said of an attempt less than ``RECHECK_INTERVAL`` ago.
+        """Return the target's answer about an attempt if it is younger than ``RECHECK_INTERVAL``.
 
-        One decision is made at a time: reports on other beads are kept until their turn.
+        Only one decision is made at a time, so reports on other beads are kept until their turn.
         """
         at, report = self._last_asked.get(bead.token, (None, None))
         return report if at is not None and at + RECHECK_INTERVAL > now else None
@@ -181,8 +182,9 @@ class Observer:
     def _ended(
         self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]
     ) -> dict[str, JobReport]:
-        """What ended while its bead was not silent yet; one that stands uncommitted may just
-        have been closed.
+        """Return reports of jobs that ended before their bead was stale.
+
+        A bead with uncommitted changes is left out, since it may just have been closed.
         """
         found = {}
         for bead in jobs:
@@ -202,11 +204,12 @@ class Observer:
         return found
 
 
-_NOT_HERE = JobReport(Verdict.UNKNOWN, error="only the site that claimed it can tell")
+_NOT_HERE = JobReport(Verdict.UNKNOWN, error="only the site of the claim knows")
 
 
 def _drawn() -> float:
-    from random import random  # 1 ms, which a tick need not pay that asks no target
+    # The import takes 1 ms, which a tick that asks no target must not spend.
+    from random import random
 
     return round(random(), 6)
 
@@ -224,7 +227,7 @@ class Uncommitted(NamedTuple):
 def read_uncommitted(
     engine: Engine, head: str, seen: Mapping[str, TableState], lens: feed_query.FeedQuery
 ) -> Uncommitted:
-    """Read the uncommitted changes. Nothing is asked if no table has any."""
+    """Read the uncommitted changes. Nothing is read if no table has any."""
     tables = [table for table, one in seen.items() if one.dirty]
     if not tables:
         return Uncommitted([], frozenset(), [])
@@ -234,5 +237,5 @@ def read_uncommitted(
 
 
 def has_uncommitted_readiness_rows(seen: Mapping[str, TableState]) -> bool:
-    """May rows that stand uncommitted keep a bead back?"""
+    """Return whether uncommitted rows may affect readiness."""
     return any(seen[table].dirty for table in READ_FOR_READINESS if table in seen)

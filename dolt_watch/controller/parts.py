@@ -1,4 +1,4 @@
-"""The parts that a loop, a reader and a reprocess are made of."""
+"""The parts of a loop, a reader and a reprocess."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class LoopConfig(NamedTuple):
-    """How a loop runs."""
+    """The configuration of a loop."""
 
     adopt: bool = True
-    """Commit what others left uncommitted."""
+    """Commit uncommitted changes of other writers."""
     wait_for_settle: bool = True
     """Wait at most ``settle``, once, if a decision depends on it."""
     project_id: str | None = None
-    """The tracker's id; None: any."""
+    """The tracker's id. None: any."""
     poll_interval: timedelta = timedelta(seconds=2)
-    """Of a `run` on these settings. Work may stay due for twice that long."""
+    """Interval of a `run` with these settings. Work may stay due for twice as long."""
     worker: Mapping[str, Any] = EMPTY
     """``host`` and ``by``, the command, saved with the state for liveness checks."""
     notified: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class LoopConfig(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopParts:
-    """Everything over one connection that takes part in a tick."""
+    """All parts of a tick over one connection."""
 
     engine: Engine
     policy: Policy
@@ -66,18 +66,18 @@ class LoopParts:
         poller: Poller | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> LoopParts:
-        """Build the parts.
+        """Return the parts.
 
         Args:
             engine: The connection to the database.
-            policy: The rules and thresholds that are decided by.
+            policy: The rules and thresholds of decisions.
             rule_hashes: Rule to the hash of its expressions.
-            targets: Opens a target by its name.
-            executor: Carries the decisions out.
-            clock: The time that is decided by.
-            config: How the loop runs.
-            poller: Reads the poll query; None: a new one.
-            on_progress: Called for each commit that is applied.
+            targets: Opens a target by name.
+            executor: Carries out decisions.
+            clock: The time of decisions.
+            config: The configuration of the loop.
+            poller: Runs the poll query. None: a new one.
+            on_progress: Called for each applied commit.
         """
         # All parts share one connection, one poller and one store of the state.
         poller = poller or Poller(engine)
@@ -102,8 +102,9 @@ class LoopParts:
         tables: Mapping[str, TableState],
         due: Mapping[str, datetime | None],
     ) -> None:
-        """Save cursor and state. ``due``: 'dispatch' and 'reap' → the next moment that makes a
-        difference. Raises Conflict.
+        """Save cursor and state. Raises Conflict.
+
+        ``due``: 'dispatch' and 'reap' → the next time that makes a difference.
         """
         rules, cache = self.tracker.rules(poll, now), self.tracker.cache(poll)
         self.executor.save(self.store, poll, tables, due, rules, cache)

@@ -19,22 +19,22 @@ from dolt_watch.core.model import (
 
 
 class ReapCandidate(NamedTuple):
-    """One running bead under the reaper's eyes: a line of `reap --dry-run`."""
+    """A running bead in `reap --dry-run`."""
 
     bead: str
     sign: str
-    """What was its last sign of life, by whom, in which commit."""
+    """The last sign of life: what, by whom, in which commit."""
     idle: timedelta
     verdict: str
-    """The target's word on its job, '-' where it was not asked."""
+    """The target's verdict on the job. '-' if it was not asked."""
     then: str
-    """What is done about it."""
+    """The next action."""
 
 
 def reap_table(
     state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime
 ) -> list[ReapCandidate]:
-    """The reaper's table: who was silent longest first."""
+    """Return the running beads, the longest silent first."""
     running = [bead for bead in state.beads.values() if bead.phase is Phase.RUNNING]
     ends = {EntryKind.REAP: "block", EntryKind.REQUEUE: "requeue"}
     decided = {one.bead: ends[one.kind] for one in plan.decisions if one.kind in ends}
@@ -53,7 +53,7 @@ def _row(
     now: datetime,
 ) -> ReapCandidate:
     sign, report = bead.sign, verdicts.get(bead.id)
-    last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
+    last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "no sign of life"
     return ReapCandidate(
         bead.id,
         last,

@@ -1,4 +1,4 @@
-"""``replay --apply``: history after a commit is applied again."""
+"""``replay --apply``: apply the history after a commit again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dolt_watch.ledger.schema import check_database
 
 
 def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
-    """Set the cursor back to a commit of HEAD's history, with the state rebuilt there.
+    """Set the cursor back to a commit in HEAD's history, with the state rebuilt there.
 
-    The next tick applies everything after it again, and acts on what is due and undecided. What
-    was decided comes back through the feed, and is not done again. Raises Conflict.
+    The next tick applies everything after it again, and makes decisions that are due and missing.
+    Recorded decisions come back through the change feed and are not repeated. Raises Conflict.
     """
     tracker = parts.tracker
     poll = parts.poller.poll()
@@ -21,7 +21,7 @@ def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
     check_database(parts.engine, parts.config.project_id)
     if poll.merging:
         raise MergeInProgress()
-    # The state at that commit, by the rules of today.
+    # The state at that commit, with the current rules.
     feed_query = tracker.feed_query(poll)
     found = rebuild_state(
         parts.engine,
@@ -33,7 +33,7 @@ def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
     )
     context = tracker.context(poll, found.state, now, feed_query)
     parts.executor.record_reprocess(context, commit, by)
-    # The entry moved HEAD and the fence: what is saved is saved on top of that.
+    # The entry moved HEAD and the fence, so the save must be based on a new poll.
     poll = parts.poller.poll()
     parts.store.stage(poll, found.state, None)
     parts.save(poll, now, {}, {})

@@ -1,4 +1,4 @@
-"""The state for commands that only read, and the context of a person's decision."""
+"""The state for read-only commands, and the context of a user's decision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dolt_watch.ledger.schema import check_database
 
 
 class StateReader:
-    """Reads by the parts of a loop whose executor writes nothing."""
+    """Reads with the parts of a loop whose executor writes nothing."""
 
     def __init__(self, parts: LoopParts) -> None:
         self.parts = parts
@@ -40,14 +40,15 @@ class StateReader:
         return self.parts.config.poll_interval
 
     def current_state(self) -> tuple[State, datetime]:
-        """The state at HEAD, and the time."""
+        """Return the state at HEAD, and the time."""
         poll, now = self.poll()
         return self._state_at_head(poll, now), now
 
     def decision_context(self) -> DecisionContext:
-        """Return the context of a person's decision.
+        """Return the context of a user's decision.
 
-        Raises MergeInProgress: nothing can be written then.
+        Raises:
+            MergeInProgress: Nothing can be written during a merge.
         """
         poll, now = self.poll()
         if poll.merging:
@@ -57,7 +58,7 @@ class StateReader:
         return tracker.context(poll, state, now, tracker.feed_query(poll))
 
     def survey(self, scope: Scope) -> StateSurvey:
-        """Return what a tick would decide now, and the holds; each target counts as free."""
+        """Return the plan of a tick now, and the holds. Each target counts as free."""
         poll, now = self.poll()
         state = self._state_at_head(poll, now)
         tracker = self.parts.tracker
@@ -97,7 +98,7 @@ class StateReader:
             tracker.forget_columns()
             state = tracker.state_at_head(poll, now, tracker.feed_query(poll))
         if not isinstance(state, State):
-            raise RuntimeError("the executor of a command that only reads wrote into history")
+            raise RuntimeError("StateReader needs an executor that writes nothing.")
         return state
 
     def _holds_in_line(
@@ -109,10 +110,10 @@ class StateReader:
         candidates: Candidates,
         feed_query: FeedQuery,
     ) -> dict[str, HoldReason]:
-        """Return the holds of all waiting beads. A tick asks only for as many as it has slots."""
+        """Return the holds of all waiting beads. A tick observes only as many as it has slots."""
         tables = self.parts.tracker.table_states(poll, now)
         queues = in_line(state, policy, candidates)
-        # Uncommitted rows first: they hold beads whatever their readiness is.
+        # Uncommitted rows first, because they hold beads regardless of readiness.
         loose = read_uncommitted(self.engine, poll.head, tables, feed_query).rows
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in tables.items()}
@@ -120,7 +121,7 @@ class StateReader:
         waits = {bead.id for queue in queues.values() for bead in queue}
         rows = uncommitted(loose, waiting, names, {}, since)
         holds = {bead: hold for bead, hold in rows.items() if bead in waits}
-        # More than there are: so that no bead counts as enough, and each is checked.
+        # More than there are, so that each bead is checked.
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
         every, beside = len(ready) + 1, has_uncommitted_readiness_rows(tables)
         return holds | unready_until_enough(

@@ -1,6 +1,6 @@
-"""The state at HEAD, moved on from where it was saved, or rebuilt.
+"""The state at HEAD: the saved state with later commits applied, or rebuilt.
 
-``replay.replayer`` does the same over all of history.
+``replay.replayer`` does the same for all of history.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dolt_watch.ledger.decision_context import DecisionContext
 
 
 class StateTracker:
-    """What the loop is based on. The executor records each rebuild of the state."""
+    """Keeps the state for the loop. The executor records each rebuild."""
 
     def __init__(
         self,
@@ -44,33 +44,43 @@ class StateTracker:
         notified: frozenset[str] = frozenset(),
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """``notified``: kinds of decisions that are reported; ``on_progress``: called for each
-        commit whose changes are read.
+        """Create the tracker.
+
+        Args:
+            engine: The connection to the database.
+            policy: The rules and thresholds.
+            rule_hashes: Rule to the hash of its expressions.
+            poller: Runs the poll query.
+            executor: Records a rebuild.
+            store: The saved state.
+            notified: Kinds of entries that are reported to the notification target.
+            on_progress: Called for each applied commit.
         """
         # Parts and settings, for the life of the loop.
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
         self.poller, self.executor, self.store = poller, executor, store
         self.notified = notified
         self.recompile_rules = False
-        """The cursor row's columns turned out to be of an older schema of beads."""
+        """The columns in the cursor row are of an older schema of bd."""
         self.lag = (0, 0.0)
-        """Commits that were applied last, and the age of the oldest of them in seconds."""
-        self.on_progress = on_progress
-        """After days off there are many commits, and health checks must not take that for
-        silence.
+        """Number of commits that were applied last, and the age of the oldest of them in
+        seconds.
         """
+        self.on_progress = on_progress
+        """A long catch-up must not look like a hang to health checks."""
         self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
         self._anew_since: str | None = None
-        """The save on top of which the state was made anew, and that recorded: in a quiet
-        tracker nothing else tells it from the saved one.
+        """``saved`` of the checkpoint on which the last recorded rebuild is based. Prevents a
+        second rebuild before the next save.
         """
         self._kept_out: Mapping[str, str] = {}
-        """Table → the working hash with which it could not be committed: `dolt_ignore` names it."""
+        """Table → the working hash with which it could not be committed, because `dolt_ignore`
+        excludes it.
+        """
 
     def schema(self) -> TrackerSchema:
-        """Return the shape of beads' tables: looked up once a tick, and again after a column was
-        missing.
+        """Return the shape of bd's tables: read once a tick, and again after a column was missing.
 
         Raises UnsupportedSchema.
         """
@@ -84,15 +94,18 @@ class StateTracker:
         self._schema = None
 
     def forget_columns(self) -> None:
-        """Look up the columns again: a statement has named one that does not exist."""
+        """Read the columns again, because a statement used one that does not exist."""
         self.recompile_rules, self._schema = True, None
 
     def feed_query(self, poll: PollResult) -> FeedQuery:
-        """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled
-        anew where it is of other rules.
+        """Return the feed query.
+
+        Its SQL is cached in the cursor row, so that a tick need not import sqlglot.
+
+        It is compiled again if it belongs to other rules.
         """
         schema = self.schema()
-        cache = self._fresh or poll.compiled  # the row has it only when the tick is done
+        cache = self._fresh or poll.compiled  # The cursor row contains it only after the tick.
         columns = dict(schema.tables["issues"])
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
         unversioned = sorted(schema.unversioned)
@@ -115,28 +128,29 @@ class StateTracker:
     def context(
         self, poll: PollResult, state: State, now: datetime, feed_query: FeedQuery
     ) -> DecisionContext:
-        """Return the value that decisions on this state are made on."""
+        """Return the context for decisions on this state."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
         compiled = {rule.rule: rule for rule in feed_query.rules}
         return DecisionContext(poll, state, now, feed_query, ready, compiled)
 
     def state_at_head(self, poll: PollResult, now: datetime, feed_query: FeedQuery) -> State | Next:
-        """The state at HEAD: moved on from where it is, or rebuilt.
+        """Return the state at HEAD: the saved state with later commits applied, or rebuilt.
 
-        ``Next.AGAIN``: the rebuild wrote into history. Raises Conflict.
+        Returns ``Next.AGAIN`` if the rebuild wrote an entry. Raises Conflict.
         """
-        # The saved state can't be used, whatever history says.
+        # The saved state can't be used, whatever history contains.
         reason = self._rebuild_reason(poll)
         if reason is not None:
             return self._rebuild(reason, poll, now, feed_query)
-        # Nothing was committed since, or this tick has applied it.
+        # Nothing was committed since, or this tick has already applied it.
         state = self.store.load(poll)
         if state.commit != poll.head:
             path = find_line(self.engine, state.commit, poll.head)
             if path is None:
                 return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
             state = self._apply(path, state, poll, now, feed_query)
-        # History was set back to before a claim, and grew again: it leads to HEAD, but without it.
+        # History was set back to before a claim and grew again. It leads to HEAD, but lacks the
+        # claim.
         if poll.has_unsaved_claims and self.store.has_lost_claim(state):
             return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
         return state
@@ -153,13 +167,13 @@ class StateTracker:
         self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
         projection = Projection(state)
         notices: list[Mapping[str, Any]] = []
-        # The reader holds a page of commits in memory at once, however long the path is.
+        # The reader keeps one page of commits in memory, so the path may be long.
         reader = HistoryReader(self.engine, feed_query, self.policy.rules, self.poller.tables)
         for _, changes, events in reader.read(path, fit_columns=False):
             self.on_progress()
             projection.apply(events)
             notices += [build_notice(one) for one in changes.entries if self._is_notified(one)]
-        # Kept only now: a column that is gone ends the reading, and all of it is read again.
+        # Kept only now: after a missing column, all commits are read again.
         projection.move_to(poll.head)
         state = projection.state()
         self.store.add_notices(notices)
@@ -167,15 +181,15 @@ class StateTracker:
         return state
 
     def _is_notified(self, entry: LedgerEntry) -> bool:
-        """A try that fails while its target's outage lasts says nothing new."""
+        """Return whether an entry is reported. A failed try during an outage is not news."""
         again = is_unreachable(entry) and entry_payloads.Ended.decode(entry.detail).tries != 1
         return entry.kind in self.notified and not again
 
     def _rebuild(
         self, reason: ReasonCode, poll: PollResult, now: datetime, feed_query: FeedQuery
     ) -> State | Next:
-        """Rebuild the state from the rows at HEAD, which is a decision of its own."""
-        from dolt_watch.history.rebuild import lost_attempts, rebuild_state  # seldom
+        """Rebuild the state from the rows at HEAD, and record that as an entry."""
+        from dolt_watch.history.rebuild import lost_attempts, rebuild_state  # Rarely needed.
 
         commit = self.engine.commit_of(poll.head)
         date = commit.date if commit is not None else now
@@ -184,8 +198,8 @@ class StateTracker:
         )
         if reason is ReasonCode.FIRST_START and not found.entries:
             return self._begin_ledger(found.state, poll, now)
-        # What other sources than history know of attempts: those are written again, and a state
-        # that begins in the middle of a ledger lets no bead go by itself.
+        # Attempts known from other sources than history are written again. If the state begins in
+        # the middle of a ledger, its beads are held.
         missing = lost_attempts(self.store.local_attempts(poll), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
@@ -194,7 +208,7 @@ class StateTracker:
         )
         context = self.context(poll, found.state, now, feed_query)
         recorded = self.executor.record_rebuild(context, reason, missing, held)
-        # While attempts are missing, the next poll rebuilds once more, until all are written.
+        # While attempts are missing, the next poll rebuilds again, until all are written.
         if isinstance(recorded, State) or not missing:
             state = recorded if isinstance(recorded, State) else found.state
             self.store.stage(poll, state, None)
@@ -202,21 +216,24 @@ class StateTracker:
         return recorded
 
     def _begin_ledger(self, state: State, poll: PollResult, now: datetime) -> State | Next:
-        """The first start on a tracker without a ledger: there is nothing to record.
+        """Return the state of the first start on a tracker without a ledger.
 
-        The state is saved at once, and not when the tick is done: another worker that starts
-        meanwhile would take the first decisions for a ledger from elsewhere. No table counts as
-        seen yet, so that is no idle moment.
+        Nothing needs to be recorded.
+
+        The state is saved at once. Otherwise another worker that starts meanwhile would take the
+        first decisions for a ledger from another place. No table counts as seen yet, so the next
+        poll isn't idle.
         """
         self.store.stage(poll, state, None)
         self.executor.save(self.store, poll, {}, {}, self.rules(poll, now), self.cache(poll))
-        # An executor that writes nothing has saved nothing: the state goes on in memory.
+        # An executor that writes nothing has saved nothing, so the state stays in memory.
         return state if self.store.has_unsaved(poll) else Next.AGAIN
 
     def _rebuild_reason(self, poll: PollResult) -> ReasonCode | None:
-        """Return why the saved state can't be moved on; None if it can.
+        """Return why the saved state can't be used. None if it can.
 
-        Raises SettingsError: another process took over with other rules.
+        Raises:
+            SettingsError: Another process took over with other rules.
         """
         if self.store.has_unsaved(poll) or self._anew_since == poll.saved:
             return None
@@ -225,19 +242,20 @@ class StateTracker:
         if poll.rules.get("now") != self.rule_hashes:
             if self.rule_hashes in [was for was, _ in poll.rules.get("was", [])]:
                 raise SettingsError(
-                    "another process runs with other rules on this database, and took over from"
-                    " these",
+                    "Another process with other rules runs on this database and has taken over.",
                     where="`when`, `running` or `order_by` of a rule",
                     fix=(
-                        "give all processes the same dolt_watch.toml, then run `dolt_watch init`"
-                        " with it"
+                        "Give all processes the same dolt_watch.toml, then run"
+                        " `dolt_watch init` with it."
                     ),
                 )
             return ReasonCode.RULES_CHANGED
         return None
 
     def table_states(self, poll: PollResult, now: datetime) -> dict[str, TableState]:
-        """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
+        """Return each table's working hash, when it was first seen, and whether it is
+        uncommitted.
+        """
         if poll.unchanged:
             kept = self._kept_out.items() & {(table, one.hash) for table, one in poll.seen.items()}
             return {
@@ -258,25 +276,22 @@ class StateTracker:
         return seen
 
     def mark_uncommittable(self, tables: Mapping[str, str]) -> None:
-        """These cannot be committed as they are.
+        """Mark tables that can't be committed.
 
-        No look says so in advance: DOLT_DIFF_SUMMARY and dolt_status name them as any other.
-
-        Until their hash changes they count as not dirty, else a tick would try again without
-        end; as many processes as look try once.
+        No query shows that in advance: DOLT_DIFF_SUMMARY and dolt_status list them like any other.
+        Until their hash changes they count as clean. Otherwise a tick would try again forever. Each
+        process tries once.
         """
         self._kept_out = {**self._kept_out, **tables}
 
     def rules(self, poll: PollResult, now: datetime) -> dict[str, Any]:
-        """What the cursor row keeps of the rules that the state was folded by, and of those
-        before.
-        """
+        """Return the hashes of the state's rules and of earlier rules, for the cursor row."""
         was = poll.rules.get("was", [])
         if poll.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [poll.rules["now"], now.isoformat()]][-5:]
         return {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
 
     def cache(self, poll: PollResult) -> Mapping[str, Any]:
-        """The compiled text for the cursor row, which has it from here on."""
+        """Return the compiled rules for the cursor row."""
         self.recompile_rules = False
         return self._fresh or poll.compiled

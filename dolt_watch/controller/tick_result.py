@@ -1,4 +1,4 @@
-"""How a tick goes on after each step, and what it did."""
+"""The continuation of a tick after each step, and its result."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ from dolt_watch.errors import Conflict
 
 
 class Next(Enum):
-    """How a tick goes on after a step that yields nothing else."""
+    """The continuation of a tick after a step without another result."""
 
     PROCEED = "proceed"
-    """With the next step of this iteration."""
+    """Continue with the next step of this iteration."""
     AGAIN = "again"
-    """With a new poll: this step wrote something, or what it read is out of date."""
+    """Continue with a new poll: this step wrote an entry, or its input is out of date."""
     DONE = "done"
-    """Nothing is left to do, or the executor writes nothing."""
+    """No decision is left, or the executor writes nothing."""
     LEAVE = "leave"
-    """The tick ends here: another writer has to finish first."""
+    """End the tick, because another writer must finish first."""
 
 
 class Wait(NamedTuple):
-    """The tick waits, once, and goes on with a new poll."""
+    """The tick waits, once, and continues with a new poll."""
 
     seconds: float
 
 
 class Conflicted(NamedTuple):
-    """Another writer was first: the transaction was rolled back."""
+    """Another writer was first, and the transaction was rolled back."""
 
     error: Conflict
     bead: str = ""
-    """The bead of the decision; '' if the conflict was about none."""
+    """The bead of the decision. '' if the conflict was about no bead."""
 
 
 class Iteration(NamedTuple):
-    """What one iteration did."""
+    """The result of one iteration."""
 
     next: Next | Wait | Conflicted
     plan: Plan | None = None
-    """None if it ended before planning."""
+    """None if the iteration ended before planning."""
     kinds: Sequence[EntryKind] = ()
-    """Of the ledger entries that it wrote."""
+    """Kinds of the ledger entries that it wrote."""
     attempted: str = ""
-    """The bead that this tick does not take again."""
+    """The bead that this tick doesn't attempt again."""
     reap_table: Sequence[ReapCandidate] = ()
     target_down: bool = False
-    """A target that a bead waits for cannot be reached."""
+    """A target that a bead waits for can't be reached."""
     halted: bool = False
-    """A rule is stopped until a person acts."""
+    """A rule is stopped until a user acts."""
     lag: tuple[int, float] = (0, 0.0)
     """Commits that were not applied yet, and the age of the oldest of them in seconds."""
 
 
 @dataclass
 class TickResult:
-    """What a tick did. ``exit_code`` as a CronJob should show it."""
+    """The result of a tick, with the ``exit_code`` for a CronJob."""
 
     failed: int = 0
-    """Attempts that failed, and 1 for rules that are stopped."""
+    """Failed attempts, and 1 for stopped rules."""
     rounds: int = 0
     conflicts: int = 0
     down: bool = False
     holds: Mapping[str, HoldReason] = field(default_factory=dict)
     kinds: Counter[EntryKind] = field(default_factory=Counter)
     lag: tuple[int, float] = (0, 0.0)
-    """Commits that the first round found unfolded, and the age of the oldest of them in seconds."""
+    """Commits that the first iteration applied, and the age of the oldest of them in seconds."""
     reap_table: Sequence[ReapCandidate] = ()
-    """Where reaping is looked at: every running bead, as the last round saw it."""
+    """If reaping is in scope: every running bead after the last iteration."""
 
     @property
     def dispatched(self) -> int:
@@ -90,8 +90,10 @@ class TickResult:
 
     @property
     def succeeded(self) -> bool:
-        """No dispatch failed, none's outcome is unknown, and the target is not down while beads
-        wait. Idle, busy and paused are good.
+        """Return whether no dispatch failed, no outcome is unknown, and no target of waiting beads
+        is down.
+
+        Idle, busy and paused ticks succeed.
         """
         return not (self.failed or self.unknown or self.down)
 
@@ -100,7 +102,7 @@ class TickResult:
         return 0 if self.succeeded else 1
 
     def add(self, one: Iteration) -> None:
-        """Add what an iteration did."""
+        """Add the result of an iteration."""
         self.rounds += 1
         self.conflicts += isinstance(one.next, Conflicted)
         self.down |= one.target_down
@@ -127,4 +129,4 @@ FAILURES = frozenset(
         EntryKind.GIVE_UP,
     }
 )
-"""Entries that say that an attempt came to nothing."""
+"""Kinds of entries about failed attempts."""

@@ -95,7 +95,7 @@ def test_the_table_of_a_dry_run(here: Light) -> None:
     row = table(JobReport(Verdict.UNKNOWN))
     assert (row.bead, row.sign, row.idle // timedelta(minutes=1), row.verdict, row.then) == (
         "bd-run",
-        "none since it began",
+        "no sign of life",
         44,
         "unknown",
         "block",

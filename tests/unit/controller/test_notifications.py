@@ -120,7 +120,8 @@ def test_who_cannot_be_told_stops_nothing(here: Light) -> None:
     with heard(lines.append):
         assert len(Notifier(receiver).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
     assert lines == [
-        "warning: 1 notices wait, nobody can be told: Target ops has no secret for the signature."
+        "warning: 1 notices wait, because the target can't be opened: Target ops has no secret"
+        " for the signature."
         " ([targets.ops] secret)"
     ]
 
@@ -151,7 +152,7 @@ def test_it_does_not_grow_without_end() -> None:
     with heard(lines.append):
         rest = Notifier(lambda: dead).flush(waiting)
     assert (len(rest), rest[-1]["id"]) == (MAX_QUEUED, str(MAX_QUEUED + 6))
-    assert lines[0].startswith("warning: 7 notices were given up")
+    assert lines[0].startswith("warning: 7 notices were dropped")
 
 
 def test_nobody_may_be_told(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_attempted_in_this_tick_already_is_no_news() -> None:
             (180, 6),
             [
                 "warning: bd-00000 and 1 more matched 3h 0m in the future: a clock is wrong, so"
-                " that counts as settled"
+                " settle is ignored"
             ],
         ),
     ],
