@@ -61,8 +61,6 @@ class LogEvent(StrEnum):
     """The target accepts no bead at the moment."""
     KEEPING = "keeping"
     """`bead` is running, and is not reaped."""
-    ALSO_MATCHES = "also-matches"
-    """`bead` matches several rules. The first one applies."""
     NOT_STOPPED = "not-stopped"
     """The run of `bead` could not be stopped after its attempt ended."""
     ADOPTED = "adopted"

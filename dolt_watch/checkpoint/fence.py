@@ -17,13 +17,8 @@ def advance_fence(tx: Transaction, held: str | None) -> None:
     Raises:
         Conflict: another worker has changed the fence.
     """
+    sql, token = "UPDATE watch_cursor SET fence = ? WHERE id = 1", uuid.uuid4().hex
     if held is None:
-        tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1", (_token(),))
-    elif not tx.execute(
-        "UPDATE watch_cursor SET fence = ? WHERE id = 1 AND fence = ?", (_token(), held)
-    ):
+        tx.execute(sql, (token,))
+    elif not tx.execute(f"{sql} AND fence = ?", (token, held)):
         raise Conflict("another worker decided in between")
-
-
-def _token() -> str:
-    return uuid.uuid4().hex

@@ -8,13 +8,13 @@ that the decision was made on.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from dolt_watch.checkpoint.fence import _token
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.core.model import (
@@ -175,14 +175,14 @@ class StateStore:
             and _is_unchanged(look, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
-        saved = _token()
+        saved = uuid.uuid4().hex
         own = {**self.worker, "at": self.clock.now(look.now)} if self.worker else None
         worker = own or look.shared.get("worker")
         shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit,
             "saved": saved,
-            "fence": _token(),
+            "fence": uuid.uuid4().hex,
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
             "dispatch_due": due.get("dispatch"),
             "reap_due": due.get("reap"),

@@ -12,6 +12,8 @@ from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_j
 from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.controller.parts import LoopConfig, LoopParts
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
@@ -90,7 +92,7 @@ def build(
     clock: Clock,
     *,
     patient: bool = True,
-    looker: Poller | None = None,
+    poller: Poller | None = None,
     worker: Mapping[str, Any] = EMPTY,
     on_progress: Callable[[], None] = lambda: None,
 ) -> ControlLoop:
@@ -102,7 +104,7 @@ def build(
         targets: Returns a target by name.
         clock: The clock to decide by.
         patient: Whether to wait for beads to settle, as commands that run once do.
-        looker: The poller that already polled, if any.
+        poller: The poller that already polled, if any.
         worker: Host and command of this process, for the liveness of workers.
         on_progress: Called whenever the loop made progress.
     """
@@ -111,24 +113,21 @@ def build(
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    actor = LiveExecutor(
+    executor = LiveExecutor(
         ledger(engine, settings, clock), settings.rules, targets, notifier, stopper
     )
     return ControlLoop(
-        engine,
-        policy(settings, settles=True)._replace(poll=None if patient else settings.poll),
-        _rule_hashes(settings),
-        targets,
-        actor,
-        clock,
-        looker=looker,
-        adopt=settings.adopt,
-        patient=patient,
-        project_id=settings.project_id,
-        poll=settings.poll,
-        worker=worker,
-        notified=settings.notify.kinds,
-        on_progress=on_progress,
+        LoopParts.assemble(
+            engine,
+            policy(settings, settles=True)._replace(poll=None if patient else settings.poll),
+            _rule_hashes(settings),
+            targets,
+            executor,
+            clock,
+            _config(settings, wait_for_settle=patient, worker=worker),
+            poller=poller,
+            on_progress=on_progress,
+        )
     )
 
 
@@ -138,17 +137,17 @@ def build_dry_run(
     targets: Callable[[str], Target],
     clock: Clock,
     *,
-    looker: Poller | None = None,
+    poller: Poller | None = None,
 ) -> ControlLoop:
     """Return a loop that only logs its decisions, and never waits."""
-    return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
+    return ControlLoop(_passive(engine, settings, targets, clock, DryRunExecutor(), poller))
 
 
 def build_reader(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock
-) -> ControlLoop:
-    """Return the loop of a read-only command, which logs, writes and sends nothing."""
-    return _passive(engine, settings, targets, clock, Reading(), None)
+) -> StateReader:
+    """Return the reader of a read-only command, which logs, writes and sends nothing."""
+    return StateReader(_passive(engine, settings, targets, clock, Reading(), None))
 
 
 def _passive(
@@ -156,21 +155,30 @@ def _passive(
     settings: Settings,
     targets: Callable[[str], Target],
     clock: Clock,
-    actor: Reading,
-    looker: Poller | None,
-) -> ControlLoop:
-    return ControlLoop(
+    executor: Reading,
+    poller: Poller | None,
+) -> LoopParts:
+    return LoopParts.assemble(
         engine,
         policy(settings),
         _rule_hashes(settings),
         targets,
-        actor,
+        executor,
         clock,
-        looker=looker,
+        _config(settings, wait_for_settle=False),
+        poller=poller,
+    )
+
+
+def _config(
+    settings: Settings, *, wait_for_settle: bool, worker: Mapping[str, Any] = EMPTY
+) -> LoopConfig:
+    return LoopConfig(
         adopt=settings.adopt,
-        patient=False,
+        wait_for_settle=wait_for_settle,
         project_id=settings.project_id,
-        poll=settings.poll,
+        poll_interval=settings.poll,
+        worker=worker,
         notified=settings.notify.kinds,
     )
 

@@ -94,7 +94,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
         yield failed("connection", error)
         return
     try:
-        loop = build_reader(engine, settings, targets, DatabaseClock())
+        reader = build_reader(engine, settings, targets, DatabaseClock())
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
         yield from run_all(
             DoctorContext(
@@ -102,7 +102,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
                 engine,
                 policy(settings),
                 hashes,
-                lambda: loop.survey(BOTH),
+                lambda: reader.survey(BOTH),
                 _machine,
                 lambda name: targets(name).capacity(),
             )

@@ -15,6 +15,7 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
 from dolt_watch.config.template import settings_as_toml
 from dolt_watch.config.toml_file import FILE
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import Phase
 from dolt_watch.engines import Engine
@@ -86,9 +87,8 @@ def _init(settings: Settings) -> None:
         check_database(engine, settings.project_id)
         _adopt_rules(engine)
         with console() as out:
-            state, now = build_dry_run(
-                engine, settings, TargetPool(settings), DatabaseClock()
-            ).current_state()
+            loop = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock())
+            state, now = StateReader(loop.parts).current_state()
         out.check()
     finally:
         engine.close()

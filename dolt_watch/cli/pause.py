@@ -23,7 +23,7 @@ from dolt_watch.cli.options import (
 from dolt_watch.cli.times import parse_end
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.decisions.policy import active_pauses
-from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
@@ -91,7 +91,7 @@ def command(
             before.extend(
                 pause for pause in active_pauses(state, now) if pause.rule == made[0].rule
             )
-        return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
+        return entry_payloads.Paused(end, everything, made[0].by).encode()
 
     write("pause", rule, reason, decide, kwargs)
     say(f"paused {describe_pause(made[0])}")

@@ -15,6 +15,7 @@ from dolt_watch.cli.progress import progress
 from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.controller.reprocess import reprocess
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
@@ -135,7 +136,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         make = build_dry_run if dry else build
         loop = make(engine, settings, targets, DatabaseClock())
         with console() as out:
-            loop.reprocess_from(commit, current_user())
+            reprocess(loop.parts, commit, current_user())
             outcome = loop.tick(BOTH)
         out.check()
         return 0 if dry else outcome.exit_code

@@ -56,15 +56,15 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
     try:
         beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
         asked = FaultTolerantTargets(targets)
-        loop = build_reader(engine, settings, asked, DatabaseClock())
+        reader = build_reader(engine, settings, asked, DatabaseClock())
         found = ReportCollector(place_of(settings)).report(
-            loop,
+            reader,
             engine,
             lambda now: resolve_time(engine, since, now, "--since"),
             beads,
             asked.capacity,
         )
-        views = read_conditions(loop, engine, found)
+        views = read_conditions(reader, engine, found)
     finally:
         targets.close()
         engine.close()

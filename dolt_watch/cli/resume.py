@@ -10,7 +10,7 @@ import click
 from dolt_watch.cli.options import current_user, rule_option, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
 from dolt_watch.core.decisions.policy import active_pauses
-from dolt_watch.core.model import Phase
+from dolt_watch.core.model import Phase, entry_payloads
 from dolt_watch.inspection.status import describe_pause
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
     lines = [f"resumed {name}"]
 
     def decide(state: State | None, now: datetime) -> Detail | None:
-        detail = {"by": current_user()}
+        detail = entry_payloads.Resumed(current_user()).encode()
         if state is None:
             return detail
         if not _ends(state, rule, now):

@@ -110,10 +110,10 @@ def command(
 def _every(hand: ManualActions, rule: str | None) -> list[str]:
     """Return the beads that --all selects, in the order of their IDs."""
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
-    state, _ = hand.loop.current_state()
+    state, _ = hand.reader.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
     known |= {
-        bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads
+        bead: name for bead, name in blocked_by_us(hand.reader.engine) if bead not in state.beads
     }
     return sorted(bead for bead, name in known.items() if rule in (None, name))
 
@@ -128,8 +128,8 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_database(engine, settings.project_id)
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        yield ManualActions(loop, ledger(engine, settings))
+        reader = build_reader(engine, settings, targets, DatabaseClock())
+        yield ManualActions(reader, ledger(engine, settings))
     finally:
         targets.close()
         engine.close()
@@ -141,7 +141,7 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     Raises:
         SettingsError: A bead doesn't exist. Nothing is written then, for no bead.
     """
-    engine = hand.loop.engine
+    engine = hand.reader.engine
     head = head_commit(engine)
     chosen = list(dict.fromkeys(resolve_bead_id(engine, bead) for bead in beads))
     for bead in chosen:

@@ -21,6 +21,7 @@ from dolt_watch.config import duration
 from dolt_watch.controller.executors import under_way
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import LONGEST_PAUSE, Service
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
@@ -134,13 +135,13 @@ def command(
         lambda: open_engine(settings.address), make, health, poll=seconds, between=between
     )
 
-    def look(engine: Engine) -> ControlLoop:
+    def read(engine: Engine) -> StateReader:
         return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
 
     _validate_before_start(settings, targets)
-    routes = live_page.routes(lambda: open_engine(settings.address), look, place_of(settings))
+    routes = live_page.routes(lambda: open_engine(settings.address), read, place_of(settings))
     shutdown = Shutdown(
-        lambda: under_way(loops[0].actor) if loops else None,
+        lambda: under_way(loops[0].executor) if loops else None,
         lambda line: logger.error(
             line, extra=event_fields(LogEvent.UNRECORDED, error="OutcomeNotRecorded")
         ),

@@ -134,8 +134,8 @@ class _Filter:
 def _read(settings: Settings, chosen: _Filter) -> Status:
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        now = collect_status(loop, engine, lambda name: targets(name).capacity())
+        reader = build_reader(engine, settings, targets, DatabaseClock())
+        now = collect_status(reader, engine, lambda name: targets(name).capacity())
         return chosen.apply(engine, now)
     finally:
         targets.close()

@@ -87,23 +87,25 @@ def _tick(
 ) -> int:
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
+    # The prerequisites of a ping and of metrics are checked before anything is done.
     ping = _ping(dry_run)
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine = open_engine(settings.address)
     try:
-        looker = Poller(engine)
-        look = looker.poll()
+        # An idle tick is this one query, and imports nothing of the loop.
+        poller = Poller(engine)
+        first = poller.poll()
         # The reap table and the metrics list beads for which nothing is due yet.
         asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and is_idle(
-            look,
-            clock.now(look.now),
+            first,
+            clock.now(first.now),
             settings_hash(settings),
             kinds,
             settings.settle,
             settings.adopt,
         ):
-            down = log_idle(look, kinds)
+            down = log_idle(first, kinds)
             if not down:
                 ping()
             out.check()
@@ -115,31 +117,24 @@ def _tick(
         from dolt_watch.controller.executors import under_way
         from dolt_watch.core.decisions.policy import Scope
 
+        # The loop continues from this poll. A signal ends it when the current decision is
+        # recorded.
         targets = TargetPool(settings)
         try:
             if dry_run:
-                loop = build_dry_run(engine, settings, targets, clock, looker=looker)
+                loop = build_dry_run(engine, settings, targets, clock, poller=poller)
             else:
                 by = "tick" if len(kinds) > 1 else kinds[0]
                 worker = {"host": socket.gethostname(), "by": by}
-                loop = build(engine, settings, targets, clock, looker=looker, worker=worker)
-            with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
+                loop = build(engine, settings, targets, clock, poller=poller, worker=worker)
+            with Shutdown(lambda: under_way(loop.executor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
-        if dry_run and outcome.reap_table:
-            # Late: only a dry run prints a table.
-            from dolt_watch.text_table import format_table
-            from dolt_watch.timestamps import format_span
-
-            rows = [
-                (row.bead, row.sign, format_span(row.idle), row.verdict, row.then)
-                for row in outcome.reap_table
-            ]
-            for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
-                out.print(line)
+        # A dry run prints its findings and succeeds. A tick's result is its exit code.
         if dry_run:
+            _print_reap_table(out, outcome)
             out.check()
             return 0
         if write is not None:
@@ -150,6 +145,20 @@ def _tick(
         return shutdown.code or outcome.exit_code
     finally:
         engine.close()
+
+
+def _print_reap_table(out: Console, outcome: TickResult) -> None:
+    if not outcome.reap_table:
+        return
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import format_span
+
+    rows = [
+        (row.bead, row.sign, format_span(row.idle), row.verdict, row.then)
+        for row in outcome.reap_table
+    ]
+    for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
+        out.print(line)
 
 
 def _ping(dry_run: bool) -> Callable[[], None]:

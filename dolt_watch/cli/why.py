@@ -129,8 +129,8 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -
     """
 
     try:
-        loop = build_reader(engine, settings, asked, DatabaseClock())
-        return snapshot_now(loop, bead)
+        reader = build_reader(engine, settings, asked, DatabaseClock())
+        return snapshot_now(reader, bead)
     except NotMigrated:
         return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 

@@ -1,8 +1,7 @@
-"""The dispatch handler: claim, look again, send, settle.
+"""One dispatch: claim, check again, send, settle, record.
 
-No transaction is open while a request is under way.
-
-The claim with its token is in history before anything is sent, and one token is never sent twice.
+No transaction is open while a request is under way. The claim with its token is in history before
+anything is sent, and one token is never sent twice.
 """
 
 from __future__ import annotations
@@ -11,14 +10,16 @@ import logging
 import random
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from dolt_watch.controller.messages import log_entry
 from dolt_watch.core.decisions.circuit_breaker import health_of
-from dolt_watch.core.decisions.settlement import encode_answer, settle
+from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.target_outages import is_resent
+from dolt_watch.core.model.recorded_inputs import RecordedInputs, encode_answer
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
@@ -33,112 +34,115 @@ The deadline lies a request's time-out behind that.
 """
 
 
+class Claim(NamedTuple):
+    """A claim that is in history, and what it was made on."""
+
+    decision: Decision
+    written: Written
+    row: Mapping[str, Any]
+    """The bead's row as the claim's transaction read it."""
+    context: DecisionContext
+    rule: Rule
+    begun: float
+    """When claiming began; in seconds of the monotonic clock, as the next."""
+    ended: float
+    is_resend: bool
+    """The bead is in progress by an earlier claim, whose outcome is unknown."""
+
+
 def dispatch_bead(
     decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
 ) -> Written:
-    """What became of it: the report that now stands in the ledger.
+    """Claim the bead, check it again, send it, and record what came of it: the entry returned.
 
-    Raises Conflict where the claim did not go through, NotRecorded.
+    Raises Conflict if the claim was not written, OutcomeNotRecorded.
     """
-    token = uuid.uuid4().hex
-    begun = time.monotonic()
-    claim = decision._replace(token=token)
-    with ledger.attempt(claim):
-        return _attempt(claim, begun, context, rule, target, ledger)
+    attempt, begun = decision._replace(token=uuid.uuid4().hex), time.monotonic()
+    with ledger.attempt(attempt):
+        claim = _claim(attempt, begun, context, rule, target, ledger)
+        # Nothing is sent if the bead was changed in the instant of the claim, or if others may
+        # settle the claim by now.
+        release = _no_longer_matches(claim, ledger) or _claim_expired(claim)
+        if release is not None:
+            status = OPEN if claim.is_resend else str(claim.row["status"])
+            outcome = release._replace(status=status)
+        else:
+            outcome = _send(claim, target)
+        # The outcome is recorded for this attempt, whoever decided it.
+        outcome = outcome._replace(
+            bead=attempt.bead,
+            rule=rule.name,
+            attempt=attempt.attempt,
+            token=attempt.token,
+            cause=claim.written.commit,
+        )
+        recorded = ledger.append_outcome(context, outcome)
+        _log_warnings(attempt.bead, claim.written.warning, recorded.warning)
+        return recorded
 
 
-def _attempt(
-    claim: Decision,
+def _claim(
+    decision: Decision,
     begun: float,
     context: DecisionContext,
     rule: Rule,
     target: Target,
     ledger: LedgerWriter,
-) -> Written:
-    bead = context.state.beads[claim.bead]
+) -> Claim:
+    """Write the claim with its token into history: a token is sent at most once."""
     if site := getattr(target, "site", ""):  # whoever settles it must be there
-        claim = claim._replace(detail={**claim.detail, "site": site})
+        at = entry_payloads.Claimed(site=site).encode()
+        decision = decision._replace(detail={**decision.detail, **at})
     valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
-    claimed = ledger.append_decision(context, claim, valid)
-    after = time.monotonic()
-    log_entry(claimed, f"picked bead: {bead.id}")
-    attempt = bead._replace(
-        attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at
-    )
-    again = is_resent(claim.detail)
-    report = _no_longer_matches(claimed, context, ledger, again) or _claim_expired(begun)
-    if report is None:
-        task = BeadTask(bead.id, dict(claimed.row or {}), rule.name, claim.attempt)
-        answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
-        # not the look's time: what is to be left alone for a while is left alone from its answer on
-        now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
-        health = health_of(
-            context.state,
-            rule.target,
-            bead.id,
-            now,
-            entry_payloads.Claimed.decode(claim.detail).deferred_note,
-        )
-        report = settle(answer, attempt, rule, now, jitter, health)
-        given = {
-            "now": now.isoformat(),
-            "made": context.state.made,
-            "jitter": jitter,
-            "answer": encode_answer(answer),
-            "health": list(health),
-        }
-        report = report._replace(detail={**report.detail, "given": given})
-    else:
-        assert claimed.row is not None
-        report = report._replace(status=OPEN if again else str(claimed.row["status"]))
-    report = report._replace(
-        bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
-    )
-    written = ledger.append_outcome(context, report)
-    for warning in (claimed.warning, written.warning):
-        if warning:
-            logger.warning(
-                f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead.id)
-            )
-    return written
+    written = ledger.append_decision(context, decision, valid)
+    ended = time.monotonic()
+    log_entry(written, f"picked bead: {decision.bead}")
+    assert written.row is not None  # a claim reads its bead's row
+    is_resend = entry_payloads.Claimed.decode(decision.detail).resend is not None
+    return Claim(decision, written, written.row, context, rule, begun, ended, is_resend)
 
 
-def _no_longer_matches(
-    claimed: Written, context: DecisionContext, ledger: LedgerWriter, again: bool
-) -> Decision | None:
-    """Cell-wise merges let a person unassign the bead in the same instant: look again, with our
-    own cells put back.
+def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
+    """Return the release of a bead that its rule does not take any more; None: it still does.
 
-    ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked
-    since.
+    Cell-wise merges let a person unassign the bead in the same instant, so its row is read again,
+    with the cells of the claim put back.
     """
-    assert claimed.row is not None
-    compiled = context.compiled[claimed.entry.rule]
-    row = {**claimed.row, "status": OPEN} if again else claimed.row
+    entry, again = claim.written.entry, claim.is_resend
+    compiled = claim.context.compiled[entry.rule]
+    row = {**claim.row, "status": OPEN} if again else claim.row
     before = [row[name] for name in compiled.put_back]
     rows = ledger.engine.query(
         f"SELECT status, {compiled.when_before_claim} FROM issues WHERE id = ?",
-        (*before, claimed.entry.bead),
+        (*before, entry.bead),
     )
-    if rows and rows[0][0] == IN_PROGRESS and rows[0][1]:
-        hold = ledger.unready(context, claimed.entry) if again else None
-        if hold is None:
-            return None
-        why = f"it is not ready: {hold.why}; nothing was sent"
-        return Decision(
-            kind=EntryKind.RELEASE,
-            bead=claimed.entry.bead,
-            rule="",
-            attempt=0,
-            cause="",
-            reason=why,
-            reason_code=ReasonCode.NOT_READY,
-        )
-    why = "it no longer matches its rule" if rows else "it was deleted"
-    code = ReasonCode.NO_LONGER_MATCHES if rows else ReasonCode.BEAD_DELETED
+    if not rows:
+        return _release("it was deleted", ReasonCode.BEAD_DELETED)
+    status, matches = rows[0]
+    if status != IN_PROGRESS or not matches:
+        return _release("it no longer matches its rule", ReasonCode.NO_LONGER_MATCHES)
+    # A bead that is sent again may have been deferred or blocked since its first claim, which
+    # checked that it is ready.
+    hold = ledger.unready(claim.context, entry) if again else None
+    if hold is not None:
+        return _release(f"it is not ready: {hold.why}", ReasonCode.NOT_READY)
+    return None
+
+
+def _claim_expired(claim: Claim) -> Decision | None:
+    """Return the release of a claim that may not be sent any more: after its deadline others may
+    settle it. None: it may be sent.
+    """
+    if time.monotonic() - claim.begun < SEND_WINDOW_SECONDS:
+        return None
+    return _release("claiming took too long", ReasonCode.CLAIMED_TOO_LATE)
+
+
+def _release(why: str, code: ReasonCode) -> Decision:
+    """Attempt, bead and status are the claim's."""
     return Decision(
         kind=EntryKind.RELEASE,
-        bead=claimed.entry.bead,
+        bead="",
         rule="",
         attempt=0,
         cause="",
@@ -147,16 +151,33 @@ def _no_longer_matches(
     )
 
 
-def _claim_expired(begun: float) -> Decision | None:
-    """After its deadline others may settle this claim, so its holder must not send any more."""
-    if time.monotonic() - begun < SEND_WINDOW_SECONDS:
-        return None
-    return Decision(
-        kind=EntryKind.RELEASE,
-        bead="",
-        rule="",
-        attempt=0,
-        cause="",
-        reason="claiming took too long; nothing was sent",
-        reason_code=ReasonCode.CLAIMED_TOO_LATE,
+def _send(claim: Claim, target: Target) -> Decision:
+    """Send the bead, and interpret the answer. No transaction is open meanwhile."""
+    decision, context, rule = claim.decision, claim.context, claim.rule
+    task = BeadTask(decision.bead, dict(claim.row), rule.name, decision.attempt)
+    answer, jitter = target.dispatch(task, decision.token), round(random.random(), 6)
+    # Not the poll's time: a target that asked to be left alone is left alone from its answer on.
+    now = claim.written.entry.at + timedelta(seconds=time.monotonic() - claim.ended)
+    note = entry_payloads.Claimed.decode(decision.detail).deferred_note
+    health = health_of(context.state, rule.target, decision.bead, now, note)
+    attempt = context.state.beads[decision.bead]._replace(
+        attempt=decision.attempt,
+        token=decision.token,
+        cause=claim.written.commit,
+        sent_at=claim.written.entry.at,
     )
+    outcome = settle(answer, attempt, rule, now, jitter, health)
+    # What history does not hold of these inputs is recorded, so that a replay settles the same.
+    given = RecordedInputs(
+        now=now,
+        made=context.state.made,
+        jitter=jitter,
+        answer=encode_answer(answer),
+        health=health,
+    )
+    return outcome._replace(detail={**outcome.detail, **given.encode()})
+
+
+def _log_warnings(bead: str, *warnings: str) -> None:
+    for warning in filter(None, warnings):
+        logger.warning(f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead))

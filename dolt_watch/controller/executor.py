@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.controller.tick_result import Next
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import (
     Decision,
@@ -21,10 +22,10 @@ from dolt_watch.ledger.writer import Written
 class Executor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
-    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
-        """Handle the first decision; what became of it, None to stop the tick here.
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
+        """Carry out the first decision, and return the last entry that it wrote.
 
-        Raises Conflict.
+        ``Next.DONE``: nothing was written, and the tick ends. Raises Conflict.
         """
         ...
 
@@ -41,14 +42,12 @@ class Executor(Protocol):
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | None:
-        """The state was made anew.
+    ) -> State | Next:
+        """Record that the state was rebuilt.
 
         ``missing``: live attempts that history lost; ``held``: beads that only a resume may let
-        go.
-
-        None: one of these went into history, so look again. Else the state as it would be then.
-        Raises Conflict.
+        go. ``Next.AGAIN``: one entry was written, and comes back with the next poll. Else the
+        state as it would be after all of them. Raises Conflict.
         """
         ...
 

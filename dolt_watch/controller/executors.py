@@ -17,6 +17,7 @@ from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.messages import tell_holds
 from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
 from dolt_watch.controller.stopping import RunStopper
+from dolt_watch.controller.tick_result import Next
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
 from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
@@ -53,7 +54,7 @@ class LiveExecutor:
         self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
 
-    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         decision = plan.decisions[0]
         if decision.kind is not EntryKind.CLAIM:
             written = self.ledger.append_decision(context, decision)
@@ -106,15 +107,18 @@ class LiveExecutor:
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | None:
+    ) -> State | Next:
         """One entry at a time, as every decision: whoever looks next finds it in history,
         whichever worker that is.
         """
         look, beads = context.poll, len(context.state.beads)
+        # Lost attempts are written first: a rebuilt state without them would send their beads
+        # again.
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
             logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
+        # The rebuild itself is recorded last, so that it follows a complete ledger.
         else:
             reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
                 f", {len(held)} held until a resume" if held else ""
@@ -134,7 +138,7 @@ class LiveExecutor:
                 f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC)
             )
         self.ledger.append_decision(context, decision)
-        return None
+        return Next.AGAIN
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
@@ -179,18 +183,18 @@ class LiveExecutor:
         store.save(look, seen, due, *more)
 
 
-def under_way(actor: object) -> Decision | None:
-    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its
+def under_way(executor: object) -> Decision | None:
+    """Return the attempt that ``executor`` has begun and not recorded yet: its claim, then its
     report.
     """
-    return actor.ledger.under_way if isinstance(actor, LiveExecutor) else None
+    return executor.ledger.under_way if isinstance(executor, LiveExecutor) else None
 
 
 class Reading:
     """The actor of a command that only reads: it logs, writes and sends nothing."""
 
-    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
-        return None
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
+        return Next.DONE
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         return False
@@ -201,7 +205,7 @@ class Reading:
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | None:
+    ) -> State | Next:
         # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import preview_restored
 
@@ -221,7 +225,7 @@ class Reading:
 class DryRunExecutor(Reading):
     """A dry run: the same loop, whose actor only logs what it would do."""
 
-    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         for decision in plan.decisions:
             verb = "dispatch" if decision.kind is EntryKind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
@@ -231,7 +235,7 @@ class DryRunExecutor(Reading):
         for bead in context.state.beads.values():
             if bead.phase is Phase.RUNNING and bead.id in plan.holds:
                 self._log(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
-        return None
+        return Next.DONE
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         named = f" ({', '.join(beads[:10])})" if beads else ""
@@ -244,7 +248,7 @@ class DryRunExecutor(Reading):
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | None:
+    ) -> State | Next:
         for decision in missing:
             self._log(f"would write {decision.bead} again: {decision.reason}")
         self._log(f"would record a resync: {WORDS[why]}")

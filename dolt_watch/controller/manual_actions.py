@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.manual_actions import Answer, Found
 from dolt_watch.core.model import Decision, LedgerEntry
 from dolt_watch.engines import Engine
@@ -19,9 +19,9 @@ TRIES = 40
 
 @dataclass(frozen=True)
 class ManualActions:
-    """``loop``: one that acts on nothing; ``ledger``: writes to the same database."""
+    """``reader`` and ``ledger``: of the same database."""
 
-    loop: ControlLoop
+    reader: StateReader
     ledger: LedgerWriter
 
     def do(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
@@ -44,7 +44,7 @@ class ManualActions:
                 waited += pause if merging else 0.0
 
     def _once(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
-        context = self.loop.decision_context()
+        context = self.reader.decision_context()
         engine, head = self.ledger.engine, context.poll.head
         rows = engine.query(f"SELECT status FROM issues AS OF '{head}' WHERE id = ?", (bead,))
         status = str(rows[0][0]) if rows else None

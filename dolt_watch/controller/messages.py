@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.checkpoint.poll import NO_BEADS
-from dolt_watch.controller.reap_table import _off
-from dolt_watch.controller.tick_result import logger
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope, active_pause
@@ -29,6 +27,8 @@ from dolt_watch.core.projection.event_deriver import MAX_CLOCK_SKEW
 from dolt_watch.ledger.writer import Written
 from dolt_watch.log_events import LogEvent, event_fields, log_condition
 from dolt_watch.timestamps import exact, format_span, whole_minutes
+
+logger = logging.getLogger(__name__)
 
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many.
@@ -54,6 +54,7 @@ def log_entry(written: Written, words: str = "") -> None:
 
 
 def _words(entry: LedgerEntry) -> str:
+    # Fixed texts: people and dashboards read them.
     match entry.kind:
         case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
@@ -64,6 +65,7 @@ def _words(entry: LedgerEntry) -> str:
             idle = timedelta(seconds=reaped.idle_seconds)
             stale = f"{whole_minutes(idle)}m" if whole_minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
+        # The other kinds name the bead first, or the target if the entry is about no bead.
         case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case EntryKind.UNKNOWN:
@@ -91,6 +93,7 @@ def tell_holds(state: State, plan: Plan) -> None:
     waiting = [bead for bead in state.beads.values() if bead.matches]
     owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
     turn = Counter(bead.rule for bead, own in owns if own is None)
+    # A hold of a whole rule is logged once, not once a bead.
     for rule, holds in plan.rules.items():
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
@@ -98,6 +101,7 @@ def tell_holds(state: State, plan: Plan) -> None:
         logger.info(
             said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
         )
+    # A bead's own hold names the bead; a long queue with one reason must not flood the log.
     held = Counter[str]()
     for bead, own in owns:
         if own is None:
@@ -125,43 +129,57 @@ def log_holds(
     scope: Scope,
     capacity: Mapping[str, Capacity] = EMPTY,
 ) -> None:
+    """Why beads wait, and what a person should know of: at the end of a tick."""
     if scope.dispatch:
         if not any(bead.matches for bead in state.beads.values()):
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
         tell_holds(state, plan)
+        _log_clock_ahead(state, now)
+    _log_orphaned_pauses(state, policy, now)
+    if any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds):
+        _log_busy_targets(capacity)
+    if scope.reap:
+        _log_kept(state, plan, policy, now)
+
+
+def _log_clock_ahead(state: State, now: datetime) -> None:
     ahead = [
         bead
         for bead in state.beads.values()
         if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
     ]
-    if ahead and scope.dispatch:
-        first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
-        by = format_span((first.matched_at or now) - now)
-        words = (
-            f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that"
-            " counts as settled"
-        )
-        log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
+    if not ahead:
+        return
+    first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    by = format_span((first.matched_at or now) - now)
+    words = (
+        f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as"
+        " settled"
+    )
+    log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
+
+
+def _log_orphaned_pauses(state: State, policy: Policy, now: datetime) -> None:
     for pause in orphaned_pauses(state, policy, now):
         words = (
             f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any"
             " more): it holds nothing"
         )
         log_condition(logger, logging.WARNING, words, LogEvent.NO_SUCH_RULE, rule=pause.rule)
-    busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
-    for name, one in capacity.items() if busy else ():
-        if (
-            one.slots == 0 and not one.down
-        ):  # what a target that is down says of itself may hold any word
+
+
+def _log_busy_targets(capacity: Mapping[str, Capacity]) -> None:
+    """Not those that are down: what such a target says of itself may hold any word."""
+    for name, one in capacity.items():
+        if one.slots == 0 and not one.down:
             who = one.speaks_for or f"target {name}"
-            log_condition(
-                logger,
-                logging.INFO,
-                f"{who} is busy — skipping tick",
-                LogEvent.TARGET_BUSY,
-                target=name,
-            )
-    for bead in state.beads.values() if scope.reap else ():
+            words = f"{who} is busy — skipping tick"
+            log_condition(logger, logging.INFO, words, LogEvent.TARGET_BUSY, target=name)
+
+
+def _log_kept(state: State, plan: Plan, policy: Policy, now: datetime) -> None:
+    """Each running bead: why it is not reaped, and whether its signs of life can be believed."""
+    for bead in state.beads.values():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:
             continue
@@ -193,6 +211,13 @@ def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> 
     if pause is not None and stale_at(bead, rule) <= now:
         return f"reaping is paused by {pause.by}: {pause.reason}"
     return ""
+
+
+def _off(seconds: int) -> str:
+    return (
+        f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
+        " its commit"
+    )
 
 
 def age_words(bead: Bead, rule: Rule, now: datetime) -> str:

@@ -59,12 +59,14 @@ class Notifier:
 
     def flush(self, waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Tell what waits; what could not be told."""
+        # The queue is bounded: the newest notices are kept.
         rest = list(waiting[-MAX_QUEUED:])
         if len(waiting) > MAX_QUEUED:
             self._say(
                 f"{len(waiting) - MAX_QUEUED} notices were given up: nobody took them; the ledger"
                 " has their decisions"
             )
+        # In order, and each is removed only after the receiver took it.
         while rest:
             notice = rest[0]
             told = {
@@ -78,6 +80,7 @@ class Notifier:
                 where = f" ({error.where})" if error.where else ""
                 self._say(f"{len(rest)} notices wait, nobody can be told: {error.message}{where}")
                 break
+            # 410 ends all deliveries; another failure keeps this notice and those behind it.
             exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
             if exchange.failure is None and exchange.status == 410:
                 self._say(

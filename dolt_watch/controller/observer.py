@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -17,17 +17,25 @@ from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, unready_until_enough
 from dolt_watch.beads.uncommitted import uncommitted
-from dolt_watch.checkpoint.poll import PollResult, TableState
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.core.decisions.policy import RECHECK_INTERVAL, Candidates, Observations, Policy
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
-from dolt_watch.core.model import Bead, Capacity, JobReport, RowChange, Verdict
+from dolt_watch.core.model import Bead, Capacity, HoldReason, JobReport, RowChange, Verdict
 from dolt_watch.core.model.entry_payloads import Claimed
 from dolt_watch.engines import Engine
 from dolt_watch.history import change_feed
+from dolt_watch.ledger.decision_context import DecisionContext
 
 if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
+
+
+class Observed(NamedTuple):
+    """What the world answered."""
+
+    answers: Observations
+    target_down: bool
+    """A target that a bead waits for, or that is tried, cannot be reached."""
 
 
 class Observer:
@@ -40,56 +48,95 @@ class Observer:
 
     def observe(
         self,
-        look: PollResult,
-        asked: Candidates,
-        now: datetime,
-        lens: feed_query.FeedQuery,
-        seen: Mapping[str, TableState],
-        loose: Sequence[Any],
-        outcome: TickResult,
-    ) -> Observations:
-        """Put the questions: gates first, and the targets only where somebody is left who could
-        go.
+        context: DecisionContext,
+        candidates: Candidates,
+        tables: Mapping[str, TableState],
+        loose: Sequence[RowChange],
+        *,
+        after_conflict: bool,
+    ) -> Observed:
+        """Ask about the candidates: gates first, and the targets only where somebody is left who
+        could go.
+
+        ``loose``: the uncommitted rows. ``after_conflict``: another writer was at work since the
+        tick began, so rows are read as they are now.
         """
-        capacity: dict[str, Capacity] = {}
-        verdicts: dict[str, JobReport] = {}
-        stale = silence_cutoffs(asked.stale, self.policy, now)
-        holds = spared_by_children(self.engine, stale, look.head, now)
-        # after a conflict too: a claim asks the rows as they are, and somebody may have written
-        # since the look
-        beside = bool(outcome.conflicts) or has_uncommitted_readiness_rows(seen)
-        since = {table: one.since for table, one in seen.items()}
-        holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
-        for rule in self.policy.rules:
-            queue = asked.queues.get(rule.name, ())
-            if rule.ready and queue:
-                ids = [bead.id for bead in queue]
-                free = asked.slots[rule.name]
-                holds |= unready_until_enough(
-                    self.engine, ids, free, holds, lens.schema, now, look.head, beside
-                )
-            waits = any(bead.id not in holds for bead in queue)
-            doubts = any(bead.rule == rule.name for bead in asked.unknown)
-            tried = rule.target in asked.tries
-            if (waits or doubts or tried) and rule.target not in capacity:
-                capacity[rule.target] = self.targets(rule.target).capacity()
-            if (waits or tried) and capacity[rule.target].down:
-                outcome.down = True
-        settled = self._settled(asked.unsettled, now)
-        silent = [*(bead.id for bead in (*asked.stale, *asked.unknown)), *settled]
-        leases = read_leases(self.engine.query, lens.schema, silent) if silent else {}
-        for bead in asked.stale:
-            named = self.policy.rule(bead.rule)
-            if bead.job and named is not None and bead.id not in holds:
-                verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
-        verdicts |= settled
-        verdicts |= self._ended(asked.jobs, now, {row.bead for row in loose})
+        now = context.now
+        holds = self._holds(context, candidates, tables, loose, after_conflict)
+        capacity, target_down = self._capacity(candidates, holds)
+        settled = self._settled(candidates.unsettled, now)
+        silent = [*(bead.id for bead in (*candidates.stale, *candidates.unknown)), *settled]
+        leases = read_leases(self.engine.query, context.feed_query.schema, silent) if silent else {}
+        verdicts = self._stale_verdicts(candidates.stale, holds) | settled
+        verdicts |= self._ended(candidates.jobs, now, {row.bead for row in loose})
+        # What was said of attempts that are over is forgotten.
         self._last_asked = {
             bead.token: heard
-            for bead in (*asked.jobs, *asked.unsettled)
+            for bead in (*candidates.jobs, *candidates.unsettled)
             if (heard := self._last_asked.get(bead.token)) is not None
         }
-        return Observations(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
+        jitter = _drawn() if capacity else 0.0
+        return Observed(Observations(capacity, holds, verdicts, leases, jitter), target_down)
+
+    def _holds(
+        self,
+        context: DecisionContext,
+        candidates: Candidates,
+        tables: Mapping[str, TableState],
+        loose: Sequence[RowChange],
+        after_conflict: bool,
+    ) -> dict[str, HoldReason]:
+        """Bead → why it is held, by the rows: signs of life of stale beads, uncommitted changes,
+        readiness as far down the queues as there are slots.
+        """
+        head, now = context.poll.head, context.now
+        # Children are asked for stale beads only: a command that reaps nothing has none.
+        stale = silence_cutoffs(candidates.stale, self.policy, now)
+        holds = spared_by_children(self.engine, stale, head, now) if stale else {}
+        since = {table: one.since for table, one in tables.items()}
+        names = [rule.name for rule in self.policy.rules]
+        holds |= uncommitted(loose, candidates, names, stale, since)
+        # after a conflict too: a claim asks the rows as they are, and somebody may have written
+        # since the look
+        beside = after_conflict or has_uncommitted_readiness_rows(tables)
+        for rule in self.policy.rules:
+            queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
+            if rule.ready and queue:
+                free = candidates.slots[rule.name]
+                holds |= unready_until_enough(
+                    self.engine, queue, free, holds, context.feed_query.schema, now, head, beside
+                )
+        return holds
+
+    def _capacity(
+        self, candidates: Candidates, holds: Collection[str]
+    ) -> tuple[dict[str, Capacity], bool]:
+        """Return each target's capacity, and whether one that is waited for is down.
+
+        A target is asked if a bead could go, if it may tell that an attempt of unknown outcome
+        runs nowhere, or if its outage may be over.
+        """
+        capacity: dict[str, Capacity] = {}
+        target_down = False
+        for rule in self.policy.rules:
+            waits = any(bead.id not in holds for bead in candidates.queues.get(rule.name, ()))
+            doubts = any(bead.rule == rule.name for bead in candidates.unknown)
+            tried = rule.target in candidates.tries
+            if (waits or doubts or tried) and rule.target not in capacity:
+                capacity[rule.target] = self.targets(rule.target).capacity()
+            target_down |= (waits or tried) and capacity[rule.target].down
+        return capacity, target_down
+
+    def _stale_verdicts(
+        self, stale: Sequence[Bead], holds: Collection[str]
+    ) -> dict[str, JobReport]:
+        """Ask about the jobs of stale beads that nothing spares."""
+        found = {}
+        for bead in stale:
+            rule = self.policy.rule(bead.rule)
+            if bead.job and rule is not None and bead.id not in holds:
+                found[bead.id] = self.targets(rule.target).verdict(bead.job, bead.sent_at)
+        return found
 
     def _settled(self, unsettled: Sequence[Bead], now: datetime) -> dict[str, JobReport]:
         """Ask targets that deduplicate what became of attempts of unknown outcome.

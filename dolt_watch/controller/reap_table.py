@@ -9,12 +9,13 @@ from typing import NamedTuple
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.decisions.reap_policy import last_activity
 from dolt_watch.core.model import (
+    Bead,
     EntryKind,
+    HoldReason,
     JobReport,
     Phase,
     State,
 )
-from dolt_watch.timestamps import format_span
 
 
 class ReapCandidate(NamedTuple):
@@ -34,38 +35,29 @@ def reap_table(
     state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime
 ) -> list[ReapCandidate]:
     """The reaper's table: who was silent longest first."""
-    decided = {
-        one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)
-    }
-    rows = []
-    for bead in state.beads.values():
-        if bead.phase is not Phase.RUNNING:
-            continue
-        sign, report, hold = bead.sign, verdicts.get(bead.id), plan.holds.get(bead.id)
-        last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
-        then = (
-            "requeue"
-            if (one := decided.get(bead.id)) and one.kind is EntryKind.REQUEUE
-            else "block"
-            if one
-            else "keep"
-        )
-        if hold is not None:
-            then += f" ({hold.why})"
-        rows.append(
-            ReapCandidate(
-                bead.id,
-                last,
-                now - last_activity(bead),
-                (report.status_text or report.verdict.value) if report else "-",
-                then,
-            )
-        )
+    running = [bead for bead in state.beads.values() if bead.phase is Phase.RUNNING]
+    ends = {EntryKind.REAP: "block", EntryKind.REQUEUE: "requeue"}
+    decided = {one.bead: ends[one.kind] for one in plan.decisions if one.kind in ends}
+    rows = [
+        _row(bead, decided.get(bead.id, "keep"), plan.holds.get(bead.id), verdicts, now)
+        for bead in running
+    ]
     return sorted(rows, key=lambda row: (-row.idle, row.bead))
 
 
-def _off(seconds: int) -> str:
-    return (
-        f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
-        " its commit"
+def _row(
+    bead: Bead,
+    then: str,
+    hold: HoldReason | None,
+    verdicts: Mapping[str, JobReport],
+    now: datetime,
+) -> ReapCandidate:
+    sign, report = bead.sign, verdicts.get(bead.id)
+    last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
+    return ReapCandidate(
+        bead.id,
+        last,
+        now - last_activity(bead),
+        (report.status_text or report.verdict.value) if report else "-",
+        f"{then} ({hold.why})" if hold is not None else then,
     )

@@ -1,11 +1,11 @@
-"""The present: the state at HEAD, folded on from where it was saved, or made anew.
+"""The state at HEAD, moved on from where it was saved, or rebuilt.
 
 ``replay.replayer`` does the same over all of history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,42 +16,45 @@ from dolt_watch.checkpoint.poll import Poller, PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.notifications import build_notice
+from dolt_watch.controller.tick_result import Next
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import LedgerEntry, Phase, State, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for, fingerprint
-from dolt_watch.engines import WORKING, Engine
+from dolt_watch.engines import WORKING, Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.ledger.decision_context import DecisionContext
 
 
 class StateTracker:
-    """What the loop stands on. The actor records where the state had to be made anew."""
+    """What the loop is based on. The executor records each rebuild of the state."""
 
     def __init__(
         self,
         engine: Engine,
         policy: Policy,
         rule_hashes: Mapping[str, str],
-        looker: Poller,
-        actor: Executor,
+        poller: Poller,
+        executor: Executor,
         store: StateStore,
         *,
         notified: frozenset[str] = frozenset(),
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """``notified``: kinds of decisions that are reported; ``on_progress``: called for each
-        folded commit.
+        commit whose changes are read.
         """
+        # Parts and settings, for the life of the loop.
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
-        self.looker, self.actor, self.store = looker, actor, store
+        self.poller, self.executor, self.store = poller, executor, store
         self.notified = notified
         self.recompile_rules = False
         """The cursor row's columns turned out to be of an older schema of beads."""
-        self._lag = (0, 0.0)
+        self.lag = (0, 0.0)
+        """Commits that were applied last, and the age of the oldest of them in seconds."""
         self.on_progress = on_progress
         """After days off there are many commits, and health checks must not take that for
         silence.
@@ -76,11 +79,6 @@ class StateTracker:
             self._schema.require()
         return self._schema
 
-    @property
-    def lag(self) -> tuple[int, float]:
-        """Commits folded last time, and the age of the oldest of them in seconds."""
-        return self._lag
-
     def begin(self) -> None:
         """Forget the shape of the tables: bd may have migrated them since the last tick."""
         self._schema = None
@@ -89,12 +87,12 @@ class StateTracker:
         """Look up the columns again: a statement has named one that does not exist."""
         self.recompile_rules, self._schema = True, None
 
-    def feed_query(self, look: PollResult) -> FeedQuery:
+    def feed_query(self, poll: PollResult) -> FeedQuery:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled
         anew where it is of other rules.
         """
         schema = self.schema()
-        cache = self._fresh or look.compiled  # the row has it only when the tick is done
+        cache = self._fresh or poll.compiled  # the row has it only when the tick is done
         columns = dict(schema.tables["issues"])
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
         unversioned = sorted(schema.unversioned)
@@ -115,91 +113,117 @@ class StateTracker:
         return FeedQuery(rules, list(columns), schema=schema)
 
     def context(
-        self, look: PollResult, state: State, now: datetime, lens: FeedQuery
+        self, poll: PollResult, state: State, now: datetime, feed_query: FeedQuery
     ) -> DecisionContext:
         """Return the value that decisions on this state are made on."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
-        return DecisionContext(look, state, now, lens, ready)
+        compiled = {rule.rule: rule for rule in feed_query.rules}
+        return DecisionContext(poll, state, now, feed_query, ready, compiled)
 
-    def state_at_head(self, look: PollResult, now: datetime, lens: FeedQuery) -> State | None:
-        """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
-        why = self._rebuild_reason(look)
-        if why is None:
-            state = self._fast_forward(look, now, lens)
-            if state is not None and not (
-                look.has_unsaved_claims and self.store.has_lost_claim(state)
-            ):
-                return state
-            why = ReasonCode.HISTORY_REWRITTEN
-        return self._rebuild(why, look, now, lens)
+    def state_at_head(self, poll: PollResult, now: datetime, feed_query: FeedQuery) -> State | Next:
+        """The state at HEAD: moved on from where it is, or rebuilt.
 
-    def _fast_forward(self, look: PollResult, now: datetime, lens: FeedQuery) -> State | None:
-        """Folded on from where it stands; None where history does not lead from there to HEAD."""
-        state = self.store.load(look)
-        if state.commit == look.head:
-            return state
-        line = find_line(self.engine, state.commit, look.head)
-        if line is None:
-            return None
-        self._lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
+        ``Next.AGAIN``: the rebuild wrote into history. Raises Conflict.
+        """
+        # The saved state can't be used, whatever history says.
+        reason = self._rebuild_reason(poll)
+        if reason is not None:
+            return self._rebuild(reason, poll, now, feed_query)
+        # Nothing was committed since, or this tick has applied it.
+        state = self.store.load(poll)
+        if state.commit != poll.head:
+            path = find_line(self.engine, state.commit, poll.head)
+            if path is None:
+                return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
+            state = self._apply(path, state, poll, now, feed_query)
+        # History was set back to before a claim, and grew again: it leads to HEAD, but without it.
+        if poll.has_unsaved_claims and self.store.has_lost_claim(state):
+            return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
+        return state
+
+    def _apply(
+        self,
+        path: Sequence[Commit],
+        state: State,
+        poll: PollResult,
+        now: datetime,
+        feed_query: FeedQuery,
+    ) -> State:
+        """Apply the commits of ``path`` to the state, and keep the result until it is saved."""
+        self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
         projection = Projection(state)
-        reader = HistoryReader(self.engine, lens, self.policy.rules, self.looker.tables)
-        for _, changes, events in reader.read(line, page=None, fit_columns=False):
+        notices: list[Mapping[str, Any]] = []
+        # The reader holds a page of commits in memory at once, however long the path is.
+        reader = HistoryReader(self.engine, feed_query, self.policy.rules, self.poller.tables)
+        for _, changes, events in reader.read(path, fit_columns=False):
             self.on_progress()
             projection.apply(events)
-            self.store.add_notices(
-                build_notice(entry) for entry in changes.entries if self._told(entry)
-            )
-        projection.move_to(look.head)
-        self.store.stage(look, projection.state(), projection.touched)
-        return projection.state()
+            notices += [build_notice(one) for one in changes.entries if self._is_notified(one)]
+        # Kept only now: a column that is gone ends the reading, and all of it is read again.
+        projection.move_to(poll.head)
+        state = projection.state()
+        self.store.add_notices(notices)
+        self.store.stage(poll, state, projection.touched)
+        return state
 
-    def _told(self, entry: LedgerEntry) -> bool:
+    def _is_notified(self, entry: LedgerEntry) -> bool:
         """A try that fails while its target's outage lasts says nothing new."""
         again = is_unreachable(entry) and entry_payloads.Ended.decode(entry.detail).tries != 1
         return entry.kind in self.notified and not again
 
     def _rebuild(
-        self, why: ReasonCode, look: PollResult, now: datetime, lens: FeedQuery
-    ) -> State | None:
-        """The state made anew, which is a decision; None where something went into history for
-        it: look again.
-        """
+        self, reason: ReasonCode, poll: PollResult, now: datetime, feed_query: FeedQuery
+    ) -> State | Next:
+        """Rebuild the state from the rows at HEAD, which is a decision of its own."""
         from dolt_watch.history.rebuild import lost_attempts, rebuild_state  # seldom
 
-        commit = self.engine.commit_of(look.head)
+        commit = self.engine.commit_of(poll.head)
         date = commit.date if commit is not None else now
         found = rebuild_state(
-            self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns
+            self.engine, poll.head, date, self.policy.rules, feed_query.rules, feed_query.columns
         )
-        if why is ReasonCode.FIRST_START and not found.entries:
-            self.store.stage(look, found.state, None)
-            # At once, and not when the tick is done: who starts here meanwhile would take our
-            # first decisions for a ledger from elsewhere. No table counts as seen yet, so nobody
-            # takes it for an idle moment.
-            self.actor.save(self.store, look, {}, {}, self.rules(look, now), self.cache(look))
-            return found.state if self.store.has_unsaved(look) else None
-        missing = lost_attempts(self.store.local_attempts(look), found)
+        if reason is ReasonCode.FIRST_START and not found.entries:
+            return self._begin_ledger(found.state, poll, now)
+        # What other sources than history know of attempts: those are written again, and a state
+        # that begins in the middle of a ledger lets no bead go by itself.
+        missing = lost_attempts(self.store.local_attempts(poll), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
-            if why is ReasonCode.FIRST_START
+            if reason is ReasonCode.FIRST_START
             else []
         )
-        state = self.actor.record_rebuild(
-            self.context(look, found.state, now, lens), why, missing, held
-        )
-        if state is not None or not missing:
-            self.store.stage(look, state or found.state, None)
-            self._anew_since = look.saved
-        return state
+        context = self.context(poll, found.state, now, feed_query)
+        recorded = self.executor.record_rebuild(context, reason, missing, held)
+        # While attempts are missing, the next poll rebuilds once more, until all are written.
+        if isinstance(recorded, State) or not missing:
+            state = recorded if isinstance(recorded, State) else found.state
+            self.store.stage(poll, state, None)
+            self._anew_since = poll.saved
+        return recorded
 
-    def _rebuild_reason(self, look: PollResult) -> ReasonCode | None:
-        if self.store.has_unsaved(look) or self._anew_since == look.saved:
+    def _begin_ledger(self, state: State, poll: PollResult, now: datetime) -> State | Next:
+        """The first start on a tracker without a ledger: there is nothing to record.
+
+        The state is saved at once, and not when the tick is done: another worker that starts
+        meanwhile would take the first decisions for a ledger from elsewhere. No table counts as
+        seen yet, so that is no idle moment.
+        """
+        self.store.stage(poll, state, None)
+        self.executor.save(self.store, poll, {}, {}, self.rules(poll, now), self.cache(poll))
+        # An executor that writes nothing has saved nothing: the state goes on in memory.
+        return state if self.store.has_unsaved(poll) else Next.AGAIN
+
+    def _rebuild_reason(self, poll: PollResult) -> ReasonCode | None:
+        """Return why the saved state can't be moved on; None if it can.
+
+        Raises SettingsError: another process took over with other rules.
+        """
+        if self.store.has_unsaved(poll) or self._anew_since == poll.saved:
             return None
-        if not look.commit:
+        if not poll.commit:
             return ReasonCode.FIRST_START
-        if look.rules.get("now") != self.rule_hashes:
-            if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
+        if poll.rules.get("now") != self.rule_hashes:
+            if self.rule_hashes in [was for was, _ in poll.rules.get("was", [])]:
                 raise SettingsError(
                     "another process runs with other rules on this database, and took over from"
                     " these",
@@ -212,23 +236,23 @@ class StateTracker:
             return ReasonCode.RULES_CHANGED
         return None
 
-    def table_states(self, look: PollResult, now: datetime) -> dict[str, TableState]:
+    def table_states(self, poll: PollResult, now: datetime) -> dict[str, TableState]:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
-        if look.unchanged:
-            kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
+        if poll.unchanged:
+            kept = self._kept_out.items() & {(table, one.hash) for table, one in poll.seen.items()}
             return {
-                **look.seen,
-                **{table: look.seen[table]._replace(dirty=False) for table, _ in kept},
+                **poll.seen,
+                **{table: poll.seen[table]._replace(dirty=False) for table, _ in kept},
             }
-        changed = self.engine.changed(look.head, WORKING)
+        changed = self.engine.changed(poll.head, WORKING)
         dirty = changed.data | changed.schema
-        hashes = {t: hash for t, hash in look.hashes.items() if t not in self.schema().unversioned}
+        hashes = {t: hash for t, hash in poll.hashes.items() if t not in self.schema().unversioned}
         self._kept_out = dict(
-            self._kept_out.items() & {(table, look.hashes.get(table, "")) for table in dirty}
+            self._kept_out.items() & {(table, poll.hashes.get(table, "")) for table in dirty}
         )
         seen = {}
         for table, hash in hashes.items():
-            before = look.seen.get(table)
+            before = poll.seen.get(table)
             since = before.since if before is not None and before.hash == hash else now
             seen[table] = TableState(hash, since, table in dirty and table not in self._kept_out)
         return seen
@@ -243,16 +267,16 @@ class StateTracker:
         """
         self._kept_out = {**self._kept_out, **tables}
 
-    def rules(self, look: PollResult, now: datetime) -> dict[str, Any]:
+    def rules(self, poll: PollResult, now: datetime) -> dict[str, Any]:
         """What the cursor row keeps of the rules that the state was folded by, and of those
         before.
         """
-        was = look.rules.get("was", [])
-        if look.rules.get("now") not in (None, self.rule_hashes):
-            was = [*was, [look.rules["now"], now.isoformat()]][-5:]
+        was = poll.rules.get("was", [])
+        if poll.rules.get("now") not in (None, self.rule_hashes):
+            was = [*was, [poll.rules["now"], now.isoformat()]][-5:]
         return {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
 
-    def cache(self, look: PollResult) -> Mapping[str, Any]:
+    def cache(self, poll: PollResult) -> Mapping[str, Any]:
         """The compiled text for the cursor row, which has it from here on."""
         self.recompile_rules = False
-        return self._fresh or look.compiled
+        return self._fresh or poll.compiled

@@ -428,9 +428,10 @@ def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]
 
     An edit lets none go, as in the fold.
     """
-    named = entry_payloads.Remade.decode(entry.detail).held
-    still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
-    return entry._replace(detail={**entry.detail, "held": still})
+    remade = entry_payloads.Remade.decode(entry.detail)
+    still = [id for id in remade.held if all(later.at <= entry.at for later in streams.get(id, ()))]
+    payload = remade._replace(held=tuple(still))
+    return entry._replace(detail={**entry.detail, **payload.encode()})
 
 
 def _touched(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import Reason, reasons, rule_words
 from dolt_watch.core.decisions.policy import BOTH, active_pauses
@@ -204,22 +204,22 @@ class Status(NamedTuple):
 
 
 def collect_status(
-    loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None
+    reader: StateReader, engine: Engine, capacity: Callable[[str], Capacity] | None = None
 ) -> Status:
     """Return the current state. Writes nothing.
 
     Args:
         capacity: asks a target for its free slots; None asks no target.
     """
-    seen = loop.survey(BOTH)
+    seen = reader.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(read_entries(engine, limit=1)), None)
-    idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, loop.policy, seen.now))
-    names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
+    idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, reader.policy, seen.now))
+    names = sorted({rule.target for rule in reader.policy.rules}) if capacity is not None else []
     told = {name: _capacity(capacity, name) for name in names if capacity is not None}
     plan = seen.under(told) if told else seen.plan
     found = reasons(seen.state, seen.policy, plan)
-    worker = liveness(engine, seen, plan, loop.poll)
+    worker = liveness(engine, seen, plan, reader.poll_interval)
     rules = {rule.name: rule for rule in seen.policy.rules}
     titles = read_titles(engine, seen.state.beads)
     beads = []

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.core.model import EntryEffects, EntryKind, LedgerEntry
+from dolt_watch.core.model import EntryKind, LedgerEntry
+from dolt_watch.core.model.entry_payloads import Envelope
 from dolt_watch.core.model.reason_codes import recorded_or_derived
 from dolt_watch.timestamps import parse_foreign
 
@@ -37,6 +38,7 @@ def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
 
     None if dolt_watch did not write the row: an import by a user must not end every tick.
     """
+    # In the order of ENTRY_COLUMNS, which all queries of the ledger use.
     (
         bead,
         version,
@@ -54,6 +56,7 @@ def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
         actor,
         text,
     ) = row
+    # A row of another program's making, or of a later release, is no entry.
     try:
         detail = orjson.loads(text)
     except ValueError:
@@ -77,25 +80,6 @@ def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
         settings_hash=settings,
         actor=actor,
         detail=detail,
-        wrote=_wrote(detail.get("wrote")),
+        wrote=Envelope.decode(detail).wrote,
         reason_code=recorded_or_derived(kind, reason, detail),
-    )
-
-
-def _wrote(value: Any) -> EntryEffects:
-    if not isinstance(value, dict):
-        return EntryEffects()
-    cells, note, events = value.get("cells"), value.get("note"), value.get("events")
-    pairs = cells.items() if isinstance(cells, dict) else ()
-    return EntryEffects(
-        {
-            name: (pair[0], pair[1])
-            for name, pair in pairs
-            if isinstance(pair, list) and len(pair) == 2
-        },
-        note if isinstance(note, str) else "",
-        tuple(event for event in events if isinstance(event, str))
-        if isinstance(events, list)
-        else (),
-        value.get("events_in_history") is not False,
     )

@@ -17,6 +17,7 @@ def commit_message(entry: LedgerEntry) -> str:
     """Return the subject and the trailers. `dolt log` and `git interpret-trailers` can read
     them.
     """
+    # The subject is for people who read `dolt log --oneline`.
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
     subject = (
@@ -26,6 +27,7 @@ def commit_message(entry: LedgerEntry) -> str:
     )
     if entry.kind in (EntryKind.OUTAGE, EntryKind.RECOVERED):
         subject += f" {entry_payloads.OutageChange.decode(entry.detail).target}"
+    # The trailers are for programs: empty ones are left out, as git does.
     trailers = {
         "Bead": entry.bead,
         "Decision": entry.kind.value,

@@ -42,6 +42,7 @@ def read_entries(
     Raises:
         NotMigrated: The database has no ledger.
     """
+    # The database applies the filters, so that a long ledger is not read in full.
     where, params = [], list[Param]()
     for condition, value in (
         ("bead_id = ?", bead),
@@ -55,6 +56,7 @@ def read_entries(
     if tokens is not None:
         where.append(f"token IN ({', '.join('?' * len(tokens))})" if tokens else "1 = 0")
         params.extend(tokens)
+    # Of one moment, the newest version of a bead comes first.
     sql = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision"
     if where:
         sql += f" WHERE {' AND '.join(where)}"

@@ -27,7 +27,6 @@ from dolt_watch.beads.schema import TrackerSchema, versioned
 from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status
-from dolt_watch.core.decisions.recorded_inputs import leases_of
 from dolt_watch.core.model import (
     BY_HAND,
     GLOBAL,
@@ -40,7 +39,7 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.model.columns import KEPT_BY_BD
-from dolt_watch.core.projection.target_outages import is_resent
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.values import normalize_cell
@@ -111,11 +110,6 @@ class WriterIdentity(NamedTuple):
     actor_reap: str
     settings_hash: str
     settings_text: str
-
-    def actor(self, kind: EntryKind) -> str:
-        return (
-            self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
-        )
 
     @property
     def author(self) -> str:
@@ -275,22 +269,27 @@ class LedgerWriter:
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
+            # The decision still holds: HEAD is the observed one, bd's migration is not under way,
+            # and the row passes the guards as this transaction reads it.
             begun = self._read_snapshot(tx, about, decision)
-            if held is not None and begun.head != held.observed:
+            if held is not None and begun.head != held.poll.head:
                 raise Conflict("History changed since this was decided.")
             beads: list[str] = []
             if about is not None:
-                beads = versioned(about.schema, ("issues", "events"))
+                beads = versioned(about.feed_query.schema, ("issues", "events"))
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
                 self._recheck_guards(tx, about, decision, begun)
-            advance_fence(tx, held.fence if held is not None else None)
+            # The fence serializes workers on one server; clones meet at the primary key of the
+            # entry instead.
+            advance_fence(tx, held.poll.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
-                self._apply(tx, about.schema, decision, begun, changes, entry)
+                self._apply(tx, about.feed_query.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is EntryKind.CLAIM:
                 self._record_local_claim(tx, entry)
+            # Only these tables: a user's uncommitted changes in others stay uncommitted.
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
@@ -305,6 +304,7 @@ class LedgerWriter:
             MergeInProgress: A merge is not committed.
             BeadNotFound: The decision is about a bead without a row.
         """
+        # One query: a transaction pays for each round trip to the server.
         head, clock, merging, last, settings = tx.query(
             _BEGIN, (self.identity.settings_hash, decision.bead)
         )[0]
@@ -318,8 +318,9 @@ class LedgerWriter:
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
+        # The row and its guards come from one statement, so that they are of one moment.
         asks = _guard(context, decision)
-        sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
+        sql = f"SELECT {', '.join((*asks, *context.feed_query.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
         if not rows:
             raise BeadNotFound(f"Bead {decision.bead} does not exist.")
@@ -327,7 +328,7 @@ class LedgerWriter:
         return begun._replace(
             matches=bool(matches),
             runs=bool(runs),
-            row=dict(zip(context.columns, cells, strict=True)),
+            row=dict(zip(context.feed_query.columns, cells, strict=True)),
         )
 
     def _recheck_guards(
@@ -336,7 +337,10 @@ class LedgerWriter:
         """Check the decision against the row as this transaction sees it. Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
-        if decision.kind is EntryKind.CLAIM and is_resent(decision.detail):
+        # A claim: the row matches its rule, and the bead is ready. A claim that sends again has
+        # the row as the first claim left it.
+        resent = entry_payloads.Claimed.decode(decision.detail).resend is not None
+        if decision.kind is EntryKind.CLAIM and resent:
             if not begun.runs:
                 raise Conflict(f"{bead} is no longer in progress.")
         elif decision.kind is EntryKind.CLAIM:
@@ -347,17 +351,18 @@ class LedgerWriter:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress.")
+        # A person's decision was about the status that they saw.
         if (
             decision.kind in BY_HAND
             and row["status"] != entry_payloads.ByHand.decode(decision.detail).row
         ):
             raise Conflict(f"{bead} is now {row['status']}, and that is not committed yet.")
-        by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
+        by_silence = decision.kind in BY_SILENCE or resent
         if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
             # A heartbeat changes neither HEAD nor the fence, so it is compared with the one in the
             # context.
-            seen = leases_of(decision.detail.get("given"))
-            if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
+            seen = RecordedInputs.decode(decision.detail).leases
+            if read_leases(tx.query, context.feed_query.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"The lease of {bead} has changed.")
 
     def unready(self, context: DecisionContext, entry: LedgerEntry) -> HoldReason | None:
@@ -369,7 +374,7 @@ class LedgerWriter:
     ) -> HoldReason | None:
         if rule not in context.ready:
             return None
-        return readiness(query, [bead], context.schema, now).holds.get(bead)
+        return readiness(query, [bead], context.feed_query.schema, now).holds.get(bead)
 
     def _entry(
         self,
@@ -387,6 +392,7 @@ class LedgerWriter:
         cells: dict[str, tuple[Any, Any]] = {}
         warning = ""
         note = decision.note
+        # The cells that change, before and after: replay tells them from a user's changes by these.
         if row is not None and context is not None:
             if sets_status(decision, str(row["status"])):
                 changes["status"] = decision.status
@@ -404,29 +410,26 @@ class LedgerWriter:
             if kind is EntryKind.NOTE:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
+            # A note that the column can't hold is left out of the row: the entry must be written.
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and size > context.schema.text_limit("issues", "notes"):
+            if note and size > context.feed_query.schema.text_limit("issues", "notes"):
                 warning, note = (
                     f"the notes of {decision.bead} are full, so only the ledger contains '{note}'",
                     "",
                 )
+        # bd records each change of a row as an event, so this change gets one too.
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        in_history = not events or context is None or context.schema.events_in_history
+        in_history = not events or context is None or context.feed_query.schema.events_in_history
         wrote = EntryEffects(cells, note, events, in_history)
-        deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
-        code = (
-            {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
+        # The deadline counts from this transaction's clock, not from the plan's.
+        claimed = entry_payloads.Claimed(deadline=now + valid if valid is not None else None)
+        envelope = entry_payloads.Envelope(
+            __version__, self.identity.host, wrote, decision.reason_code
         )
-        detail = {
-            **decision.detail,
-            **deadline,
-            **code,
-            "program": __version__,
-            "host": self.identity.host,
-            "wrote": {"cells": cells, "note": note, "events": list(events)},
-        }
-        if not in_history:
-            detail["wrote"]["events_in_history"] = False
+        detail = {**decision.detail, **claimed.encode(), **envelope.encode()}
+        asked_for = ""
+        if context is not None and row is not None:
+            asked_for = bead_hash(row, context.compiled.get(decision.rule))
         entry = LedgerEntry(
             bead=decision.bead,
             version=begun.version,
@@ -439,7 +442,7 @@ class LedgerWriter:
             at=now,
             job=decision.job,
             reason=sanitize(decision.reason),
-            bead_hash=_bead_hash(context, row, decision.rule),
+            bead_hash=asked_for,
             settings_hash=self.identity.settings_hash,
             actor=self._actor(decision),
             detail=detail,
@@ -451,7 +454,8 @@ class LedgerWriter:
     def _actor(self, decision: Decision) -> str:
         if decision.kind in BY_HAND:
             return sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
-        return self.identity.actor(decision.kind)
+        reaps = decision.kind in (EntryKind.REAP, EntryKind.REQUEUE)
+        return self.identity.actor_reap if reaps else self.identity.actor_dispatch
 
     def _apply(
         self,
@@ -466,6 +470,7 @@ class LedgerWriter:
         note, row = entry.wrote.note, begun.row
         if not entry.wrote.events or row is None:
             return
+        # The changed cells only: Dolt merges concurrent writes of a row cell by cell.
         second = entry.at.replace(microsecond=0)
         sets = [f"{name} = ?" for name in changes]
         params: list[Param] = list(changes.values())
@@ -515,6 +520,7 @@ class LedgerWriter:
                 "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
                 (self.identity.settings_hash, self.identity.settings_text),
             )
+        # The primary key (bead, version) admits one entry: a second writer gets a conflict.
         marks = ", ".join("?" * len(ENTRY_COLUMNS))
         tx.execute(
             f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
@@ -572,12 +578,6 @@ def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
             f" {decision.rule!r} to check its row."
         )
     return compiled.when_row, compiled.running_row
-
-
-def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, rule: str) -> str:
-    if context is None or row is None:
-        return ""
-    return bead_hash(row, context.compiled.get(rule))
 
 
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:

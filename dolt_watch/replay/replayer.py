@@ -15,6 +15,7 @@ from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.config import from_canonical_json
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import CommitChanges, Event, LedgerEntry, State
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Commit, Engine
@@ -99,9 +100,9 @@ class HistoryReplayer:
     def _made(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for entry in self.entries:
-            commit = entry.given.get("made")
+            commit = RecordedInputs.decode(entry.detail).made
             if commit:
-                found.setdefault(str(commit), entry.settings_hash)
+                found.setdefault(commit, entry.settings_hash)
         return found
 
     def _texts(self) -> dict[str, str]:

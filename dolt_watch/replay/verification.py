@@ -32,10 +32,10 @@ from dolt_watch.core.decisions.policy import (
     UNVERSIONED,
     Observations,
     Plan,
+    Scope,
 )
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
-from dolt_watch.core.decisions.recorded_inputs import RecordedInputs, read_inputs
-from dolt_watch.core.decisions.settlement import decode_answer, settle
+from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import (
     GLOBAL,
     REPORTS,
@@ -49,6 +49,7 @@ from dolt_watch.core.model import (
     State,
 )
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
+from dolt_watch.core.model.recorded_inputs import RecordedInputs, decode_answer
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.engines.protocol import Edge
@@ -69,6 +70,10 @@ DECIDED = frozenset(
 )
 DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
+INPUTS = tuple(RecordedInputs().encode())
+"""The key of the recorded inputs in a detail. A decision is computed from them, so they aren't
+compared.
+"""
 WORDED = ("deferred_note", "why")
 """Keys of a detail that contain a sentence. Only its presence is compared: a release may word it
 differently.
@@ -219,9 +224,9 @@ def _decides(entry: LedgerEntry) -> bool:
     An unknown attempt that runs nowhere can be the bead's last: its quarantine is a decision, with
     a scope and without an answer.
     """
-    given = entry.given
+    given = RecordedInputs.decode(entry.detail)
     return entry.kind in DECIDED or (
-        entry.kind in REPORTS and "scope" in given and "answer" not in given
+        entry.kind in REPORTS and given.scope is not None and given.answer is None
     )
 
 
@@ -281,8 +286,8 @@ class _EntryVerifier:
         Each reprocessing rebuilt the state at an older commit. Entries on the state before it are
         kept for another pass.
         """
-        own = entry.given.get("made")
-        if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
+        own = RecordedInputs.decode(entry.detail).made
+        if own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
             return True  # impossible: it is reported as a difference
@@ -310,7 +315,7 @@ class _EntryVerifier:
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
                 continue
-            given = read_inputs(entry)
+            given = RecordedInputs.decode(entry.detail)
             if given.now is None:
                 self.out.unverifiable["its inputs were not recorded"] += 1
             else:
@@ -360,7 +365,7 @@ class _EntryVerifier:
         under: SettingsVersion,
     ) -> Plan:
         """Return the plan of the tick that made the entry, from its recorded inputs."""
-        scope, passed = given.scope, given.passed
+        scope, passed = Scope.of(given.scope or ()), given.passed
         state = with_recorded_tries(state, given.outages)
         asked = select_candidates(
             state,
@@ -382,7 +387,8 @@ class _EntryVerifier:
                 ids = [bead.id for bead in queue]
                 enough = asked.slots.get(rule.name, 0)
                 holds |= self._readiness(ids, enough, holds, given, now, entry.observed)
-        world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
+        jitter = given.jitter or 0.0
+        world = Observations(given.capacity, holds, given.verdicts, given.leases, jitter)
         return make_plan(state, under.policy, now, scope, asked, world)
 
     def _readiness(
@@ -402,7 +408,7 @@ class _EntryVerifier:
         engine = self.past.engine
         holds: dict[str, HoldReason] = {}
         for chunk in growing_chunks(ids, enough):
-            if given.readiness == 1:
+            if given.readiness in (None, 1):  # Entries without a version use version 1.
                 schema = schema_at(engine, commit)
                 holds |= readiness_v1(engine.query, chunk, schema, now, commit)
             else:
@@ -454,7 +460,7 @@ class _EntryVerifier:
                 token=claim.token,
                 sent_at=claim.at,
             )
-        return settle(answer, bead, rule, now, given.jitter, given.health)
+        return settle(answer, bead, rule, now, given.jitter or 0.0, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Yield the differences between a commit and the cells that its entries list.
@@ -555,7 +561,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     pairs |= {
         f"detail.{name}": (_in_current_words(entry.detail.get(name)), _in_current_words(value))
         for name, value in detail.items()
-        if name not in ("given", *WORDED)
+        if name not in (*INPUTS, *WORDED)
     }
     pairs |= {
         f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name)))

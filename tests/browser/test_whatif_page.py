@@ -41,9 +41,14 @@ def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
 
 def test_figures_are_those_that_replay_prints(opened: Open) -> None:
     study = made_whatif.whatif().study
-    printed = [line[:3] for line in formatter.figure_lines(study)]
+    lines = list(formatter.figure_lines(study))
     one = opened(html())
-    assert figures(one) == printed
+    assert figures(one) == [
+        (line.name, line.recorded, line.unchanged, line.what_if) for line in lines
+    ]
+    changes = [line.change for line in lines]
+    assert one.texts("#h-figures ~ table .change") == [change or "–" for change in changes]
+    assert any(changes)
     assert one.texts("[data-summary]") == [f"Difference: {formatter.summary(study)}."]
 
 
@@ -121,7 +126,7 @@ def test_labels_stand_in_for_heads_on_a_phone(opened: Open) -> None:
 def test_empty(opened: Open) -> None:
     one = opened(html(0))
     assert one.page.get_by_text("Neither contains a dispatch or a reap.").is_visible()
-    assert ("dispatched", "0", "0") in figures(one)
+    assert ("dispatched", "0", "0", "0") in figures(one)
     assert one.texts("[data-summary]") == ["Difference: none."]
 
 

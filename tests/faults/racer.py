@@ -69,12 +69,12 @@ class Turnstile:
 
     def __init__(self, address: Any, loop: Any) -> None:
         self.engine = open_engine(address)
-        looker, ledger = loop.looker, loop.actor.ledger
-        look, decide, report = looker.poll, ledger.append_decision, ledger.append_outcome
+        poller, ledger = loop.parts.poller, loop.executor.ledger
+        poll, decide, report = poller.poll, ledger.append_decision, ledger.append_outcome
 
-        def locked_look() -> PollResult:
+        def locked_poll() -> PollResult:
             self.take()
-            found: PollResult = look()
+            found: PollResult = poll()
             return found
 
         def locked_decide(*args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,7 @@ class Turnstile:
             finally:
                 self.leave()
 
-        looker.poll = locked_look
+        poller.poll = locked_poll
         ledger.append_decision, ledger.append_outcome = locked_decide, locked_report
 
     def take(self) -> None:
@@ -121,7 +121,7 @@ def main() -> None:
         turnstile = None
         try:
             loop = build(engine, settings, targets, Ahead(float(line)), told.append)
-            reports = Counted(loop.actor.ledger)  # type: ignore[attr-defined]
+            reports = Counted(loop.executor.ledger)  # type: ignore[attr-defined]
             turnstile = Turnstile(settings.address, loop) if lock else None
             outcome = loop.tick(Scope(dispatch=True))
             answer = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions import planner, recorded_inputs
+from dolt_watch.core.decisions import planner
 from dolt_watch.core.projection import projection
 from dolt_watch.replay.verification import EARLIER
 from tests.acceptance.conftest import rows_of
@@ -79,11 +79,11 @@ def earlier() -> Iterator[None]:
     """Projection and entries of a release that took any change of a row for a user's act."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "kept", lambda bead, event: False)
-        written = recorded_inputs.record_inputs
+        written = planner.record_inputs
         patch.setattr(
             planner,
             "record_inputs",
-            lambda *args: {k: v for k, v in written(*args).items() if k != "acts"},
+            lambda *args: written(*args)._replace(acts=False),
         )
         yield
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool, ledger
-from dolt_watch.controller import loop as control_loop
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.controller import conflict_policy
+from dolt_watch.controller.tick_result import Next, TickResult
 from dolt_watch.core.decisions.policy import Plan, Scope
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.errors import Conflict
@@ -37,13 +37,13 @@ def ticked(
     lines: list[str] = []
     targets = TargetPool(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
-    handle = loop.actor.execute
+    handle = loop.executor.execute
 
-    def meddled(plan: Plan, context: DecisionContext) -> Written | None:
-        before(loop.actor, context)
+    def meddled(plan: Plan, context: DecisionContext) -> Written | Next:
+        before(loop.executor, context)
         return handle(plan, context)
 
-    loop.actor.execute = meddled  # type: ignore[method-assign]
+    loop.executor.execute = meddled  # type: ignore[method-assign]
     try:
         return loop.tick(Scope(dispatch=True)), lines
     finally:
@@ -223,7 +223,7 @@ def test_overtaken_again_and_again_is_no_failure(
     """Another writer commits before each claim: the worker leaves the rest to the other workers,
     and its CronJob succeeds.
     """
-    monkeypatch.setattr(control_loop, "MAX_CONFLICTS", 3)
+    monkeypatch.setattr(conflict_policy, "MAX_CONFLICTS", 3)
     other = arena.add(2)[1]
     engine = arena.another()
     counter = iter(range(100))
@@ -243,7 +243,7 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stops no other bead: the next one is dispatched."""
-    monkeypatch.setattr(control_loop, "CONFLICTS_BEFORE_CHECK", 3)
+    monkeypatch.setattr(conflict_policy, "CONFLICTS_BEFORE_CHECK", 3)
     first, second = arena.add(2)
     tries = []
 
@@ -252,9 +252,8 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
             tries.append(0)
             raise Conflict("always")
 
-    with pytest.raises(
-        Conflict, match=f"no way through to {first} in 3 tries, though nobody got ahead: always"
-    ):
+    words = f"Could not write to {first} in 3 tries, and no other worker committed: always"
+    with pytest.raises(Conflict, match=words):
         ticked(arena, refuse)
     assert arena.sent() == [second]
 

@@ -183,7 +183,7 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     bead = watch.assigned("in between")
     targets = TargetPool(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
-    begin, done = built.actor.ledger._read_snapshot, list[str]()
+    begin, done = built.executor.ledger._read_snapshot, list[str]()
 
     def meddled(tx: Any, context: Any, decision: Any) -> Any:
         found = begin(tx, context, decision)
@@ -192,7 +192,7 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
             watch.bd.run("note", bead, "in between")
         return found
 
-    built.actor.ledger._read_snapshot = meddled
+    built.executor.ledger._read_snapshot = meddled
     assert built.tick(Scope(dispatch=True)).dispatched == 1
     targets.close()
     claimed, dispatched = ours(watch, bead)

@@ -11,7 +11,7 @@ from dolt_watch.core.model import Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import check, check_resynced
 from tests.faults.stateful_world import BOTH, Mishap, World, template
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) ->
     world.create("b0", "agent", 1, commit=True)
     world.workers[0].tick(BOTH)
     History(world).reset(1)
-    loop = build_dry_run(
+    loop = build_reader(
         world.hand, world.settings, lambda name: world.target, world.clock, world.said.append
     )
     assert loop.survey(BOTH).state.commit == world.head()

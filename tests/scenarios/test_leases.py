@@ -19,7 +19,7 @@ from dolt_watch.replay.verification import verify
 from dolt_watch.timestamps import to_utc
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 MINUTE = timedelta(minutes=1)
 
@@ -135,7 +135,7 @@ def test_an_attempt_with_a_lease_is_not_given_up(doltlite: Engine) -> None:
 
 def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> None:
     def why(at: timedelta) -> tuple[Explanation, dict[str, Condition]]:
-        loop = build_dry_run(
+        loop = build_reader(
             here.engine,
             here.settings,
             lambda name: here.target,

@@ -12,6 +12,7 @@ import pytest
 
 from dolt_watch.cli.composition import ledger
 from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import GLOBAL, Capacity, Decision, EntryKind
 from dolt_watch.core.model.target_answers import Busy, Refused
@@ -24,7 +25,7 @@ from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.log_events import LogEvent
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import Records, build, build_dry_run
+from tests.support.lines import Records, build, build_reader
 from tests.support.report_page import data_of, rows_of
 
 MINUTE = timedelta(minutes=1)
@@ -36,11 +37,14 @@ class Stands(Light):
 
     at = 2 * MINUTE
 
-    def loop(self, *, dry: bool = True, hear: Any = None) -> ControlLoop:
+    def loop(self, hear: Any) -> ControlLoop:
         clock = ShiftedClock(self.at)
-        make = build_dry_run if dry else build
-        return make(
-            self.engine, self.settings, lambda name: self.target, clock, hear or self.lines.append
+        return build(self.engine, self.settings, lambda name: self.target, clock, hear)
+
+    def reader(self) -> StateReader:
+        clock = ShiftedClock(self.at)
+        return build_reader(
+            self.engine, self.settings, lambda name: self.target, clock, self.lines.append
         )
 
     def decided(self, kind: str, **detail: str) -> None:
@@ -136,7 +140,7 @@ def test_all_four_agree(
     situation(here)
     targets = here.target
 
-    now = collect_status(here.loop(), here.engine, lambda name: targets.capacity())
+    now = collect_status(here.reader(), here.engine, lambda name: targets.capacity())
     status = {bead.bead: bead.why for bead in now.beads}
     gates = {bead.bead: bead.gate for bead in now.beads if bead.gate}
     assert (gates, now.rules["agent"].gate) == (own, whole)
@@ -147,13 +151,13 @@ def test_all_four_agree(
 
     for bead in [*waiting, *(one for one in now.beads if one.phase == "quarantined")]:
         found = explain(
-            here.engine, bead.bead, here.head(), partial(snapshot_now, here.loop(), bead.bead)
+            here.engine, bead.bead, here.head(), partial(snapshot_now, here.reader(), bead.bead)
         )
         (view,) = found.views
         assert (view.reason, view.rule_held) == (status[bead.bead], now.rules["agent"].why)
 
     page = ReportCollector().report(
-        here.loop(),
+        here.reader(),
         here.engine,
         lambda at: at - timedelta(hours=1),
         (),
@@ -168,7 +172,7 @@ def test_all_four_agree(
     assert now.held_rules == page.now.held_rules
 
     kept = Records()
-    here.loop(dry=False, hear=kept).tick(BOTH, thorough=True)
+    here.loop(kept).tick(BOTH, thorough=True)
     lines = kept.records
     said = {
         line.fields["bead"]: line.getMessage() for line in lines if line.event is LogEvent.HOLDING

@@ -1,6 +1,4 @@
-"""A bead that two rules match goes by the first in the file, and that is said where it is
-dispatched and where it is explained.
-"""
+"""A bead that two rules match goes by the first in the file, and `why` says so."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 RULES = (
     Rule("low", when="priority > 3 AND status = 'open'"),
@@ -35,18 +33,9 @@ def here(doltlite: Engine) -> Light:
 TOO = "bd-a matches rule urgent, any too: it goes by agent, the first in the file"
 
 
-def test_the_tick_that_dispatches_it_says_so(here: Light) -> None:
-    here.tick()
-    assert here.target.sent == ["bd-a"]
-    assert [line for line in here.lines if "picked" in line or "too" in line] == [
-        "picked bead: bd-a",
-        TOO,
-    ]
-
-
 def test_why_says_so_while_it_waits(here: Light) -> None:
     def notes() -> tuple[str, ...]:
-        loop = build_dry_run(
+        loop = build_reader(
             here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
         )
         return explain(
@@ -60,6 +49,14 @@ def test_why_says_so_while_it_waits(here: Light) -> None:
 
 def test_nothing_is_said_where_no_rule_is_behind(here: Light) -> None:
     here.settings = replace(here.settings, rules=RULES[:2])
+    loop = build_reader(
+        here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
+    )
+    now = explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a"))
+    assert now.stands.notes == ()
+
+
+def test_the_tick_that_dispatches_it_reads_no_other_rule(here: Light) -> None:
     here.tick()
     assert here.target.sent == ["bd-a"]
-    assert not any("too" in line for line in here.lines)
+    assert not any("matches rule" in line for line in here.lines)

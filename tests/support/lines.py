@@ -12,11 +12,12 @@ from typing import Any
 from dolt_watch.cli import composition
 from dolt_watch.controller import service
 from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.log_events import LOGGER, LogEvent, event_fields
 
 Hear = Callable[[str], object]
-LOGGING = ("tick", "current_state", "survey", "decision_context", "reprocess_from")
-"""Methods of a loop that log."""
+READING = ("current_state", "survey", "decision_context")
+"""Methods of a reader that log."""
 
 
 def ignore(line: str) -> None:
@@ -105,24 +106,33 @@ def heard_by(hear: Hear | logging.Handler, call: Callable[..., Any]) -> Callable
     return called
 
 
-def _loop(made: ControlLoop, hear: Hear | logging.Handler) -> ControlLoop:
-    for name in LOGGING:
-        setattr(made, name, heard_by(hear, getattr(made, name)))
-    return made
-
-
 def build(
     engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any
 ) -> ControlLoop:
-    """As ``wiring.build``. ``hear``: gets each line that this loop logs."""
+    """As ``composition.build``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build(engine, settings, targets, clock, **more), hear)
 
 
 def build_dry_run(
     engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore
 ) -> ControlLoop:
-    """As ``wiring.build_dry_run``. ``hear``: gets each line that this loop logs."""
+    """As ``composition.build_dry_run``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build_dry_run(engine, settings, targets, clock), hear)
+
+
+def _loop(made: ControlLoop, hear: Hear | logging.Handler) -> ControlLoop:
+    made.tick = heard_by(hear, made.tick)
+    return made
+
+
+def build_reader(
+    engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore
+) -> StateReader:
+    """A reader that logs what a dry run logs. ``hear``: gets each line."""
+    made = StateReader(composition.build_dry_run(engine, settings, targets, clock).parts)
+    for name in READING:
+        setattr(made, name, heard_by(hear, getattr(made, name)))
+    return made
 
 
 class Service(service.Service):

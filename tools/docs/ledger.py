@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dolt_watch.core.decisions.recorded_inputs import record_inputs
 from dolt_watch.core.model import REPORTS, EntryEffects, EntryKind, Phase
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.ledger.schema import local_sql, migrations
 from tools.docs.reading import GENERATED, attributes, code, flat, table
 
@@ -105,10 +105,10 @@ def _tables(sql: str) -> Iterator[str]:
 
 
 def _given() -> Iterator[str]:
-    first, *_ = re.split(r"\n\s*\n", record_inputs.__doc__ or "", maxsplit=1)
+    first, *_ = re.split(r"\n\s*\n", RecordedInputs.__doc__ or "", maxsplit=1)
     yield flat(first) + "\n"
     terms = re.findall(
-        r"^ *- ``(\w+)``: (.*(?:\n +(?!- )\S.*)*)$", record_inputs.__doc__ or "", re.MULTILINE
+        r"^ *- ``(\w+)``: (.*(?:\n +(?!- )\S.*)*)$", RecordedInputs.__doc__ or "", re.MULTILINE
     )
     assert terms
     yield table(("key", "means"), ((code(key), flat(text)) for key, text in terms))

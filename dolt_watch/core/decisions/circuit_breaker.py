@@ -29,6 +29,7 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
+from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
 
 OUTAGE = "outage"
@@ -39,19 +40,6 @@ FIRST_REST, LAST_REST = timedelta(seconds=30), timedelta(minutes=15)
 """The same for a busy target."""
 SHOWN = 100
 """Number of characters of the reason that a hold shows."""
-
-
-class Health(NamedTuple):
-    """The health of a target when a bead is sent to it. Recorded with the answer."""
-
-    busy: int = 0
-    """Number of consecutive busy answers before this one."""
-    tries: int = 0
-    """Number of failed tries in the outage. 0: there is no outage."""
-    noted: bool = False
-    """Whether the bead's notes already mention this outage."""
-    note: str = ""
-    """The claim's note, if it is written only after an answer after which an agent runs."""
 
 
 def health_of(state: State, target: str, bead: str, now: datetime, note: str = "") -> Health:

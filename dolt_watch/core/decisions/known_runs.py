@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, uncounted_claim
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
 from dolt_watch.core.model import (
     OPEN,
     Bead,
@@ -23,6 +23,7 @@ from dolt_watch.core.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import sanitize as outside_text
 
@@ -62,16 +63,12 @@ def settled_by_target(
 
 def _not_started(bead: Bead, report: JobReport) -> Decision:
     """Return the retry of an attempt that never started. Neither attempt nor claim is counted."""
-    detail = {
-        "since": bead.since.isoformat(),
-        "uncounted": True,
-        **uncounted_claim(bead),
-    }
+    ended = Ended(since=bead.since, uncounted=True, uncounted_claim=bead.sent_at)
     return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         status=OPEN,
         reason=report.error or "it was never started",
         reason_code=ReasonCode.NEVER_STARTED,
-        detail=detail,
+        detail=ended.encode(),
     )
 
 
@@ -96,17 +93,17 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
     if report.resets_at is not None:
         until = min(max(report.resets_at, now + FIRST_LIMIT), now + LONGEST_LIMIT)
     until = max(until, resting)
-    detail = {
-        "until": until.isoformat(),
-        "target": rule.target,
-        "busy": number,
-        "ended": report.ended,
-        **uncounted_claim(bead),
-    }
+    ended = Ended(
+        until=until,
+        target=rule.target,
+        busy=number,
+        ended=report.ended,
+        uncounted_claim=bead.sent_at,
+    )
     return Decision.of_attempt(EntryKind.BUSY, bead)._replace(
         job=bead.job,
         status=OPEN,
         reason=outside_text(report.error, 200),
         reason_code=ReasonCode.USAGE_LIMIT,
-        detail=detail,
+        detail=ended.encode(),
     )

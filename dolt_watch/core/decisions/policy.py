@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from dolt_watch.core.model import (
     EMPTY,
@@ -48,6 +48,11 @@ class Scope(NamedTuple):
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
+
+    @classmethod
+    def of(cls, kinds: Collection[str]) -> Self:
+        """Return the scope with these kinds."""
+        return cls(dispatch="dispatch" in kinds, reap="reap" in kinds)
 
 
 BOTH = Scope(dispatch=True, reap=True)
@@ -178,25 +183,21 @@ def retry_pause(rule: Rule, attempt: int, jitter: float = 0.0) -> timedelta:
     Args:
         rule: The rule of the bead.
         attempt: Number of the failed attempt, from 1.
-        jitter: From 0 to 1. Adds up to a quarter of the pause.
+        jitter: From 0 to 1. Adds up to a quarter of the pause, so that beads that failed together
+            aren't retried together.
     """
     doublings = min(max(attempt, 1), 20) - 1
     pause: timedelta = rule.retry_after * 2**doublings * (1 + jitter / 4)
     return min(pause, LONGEST_PAUSE)
 
 
-def uncounted_claim(attempt: Bead) -> dict[str, str]:
-    """Return the detail of an entry after which the claim doesn't count for ``max_per_hour``."""
-    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
+def earliest(*moments: datetime | None) -> datetime | None:
+    """Return the first of these times. None if there is no time."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
-class NextDue:
-    """Collects the earliest time at which time alone changes a decision."""
+class Planned(NamedTuple):
+    """Decisions of one kind, and the holds of the beads that they leave out."""
 
-    def __init__(self) -> None:
-        self.due: dict[str, datetime | None] = {"dispatch": None, "reap": None}
-
-    def at(self, kind: str, moment: datetime | None) -> None:
-        before = self.due[kind]
-        if moment is not None and (before is None or moment < before):
-            self.due[kind] = moment
+    decisions: tuple[Decision, ...] = ()
+    holds: Mapping[str, HoldReason] = EMPTY

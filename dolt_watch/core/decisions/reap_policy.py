@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dolt_watch.core.decisions.policy import (
     IMMEDIATELY,
     MINUTE,
     RECHECK_INTERVAL,
     Candidates,
-    NextDue,
     Observations,
+    Planned,
     Policy,
     Scope,
     active_pause,
+    earliest,
     retry_pause,
-    uncounted_claim,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -32,6 +33,7 @@ from dolt_watch.core.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.entry_payloads import LastSign, Reaped
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import sanitize as outside_text
 from dolt_watch.timestamps import iso, whole_minutes
@@ -91,45 +93,55 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
     }
 
 
-def reap_candidates(
-    state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
-) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
-    """Return the beads that the reaper and the settlement look at.
+class Attempts(NamedTuple):
+    """The attempts under way that a decision is possible about, and the next due times."""
 
-    Returns:
-        Running beads that are stale; running beads with a job that are not stale; attempts of
-        unknown outcome past ``unknown_after``.
-    """
+    stale: tuple[Bead, ...] = ()
+    """Running beads without a sign of life for too long."""
+    jobs: tuple[Bead, ...] = ()
+    """The other running beads that have a job."""
+    unknown: tuple[Bead, ...] = ()
+    """Attempts of unknown outcome past ``unknown_after``."""
+    dispatch_due: datetime | None = None
+    reap_due: datetime | None = None
+
+
+def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -> Attempts:
+    """Return the beads that the reaper and the settlement look at, the oldest first."""
     stale, jobs, unknown = [], [], []
+    dispatch_due: list[datetime | None] = []
+    reap_due: list[datetime | None] = []
     watched = [
         bead
         for bead in state.beads.values()
         if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten
     ]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
+        # These two need no rule: it may have left the settings.
         if bead.phase is Phase.CLAIMED:
-            clock.at("dispatch", bead.deadline)
-        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
-            clock.at("dispatch", IMMEDIATELY)
+            dispatch_due.append(bead.deadline)
+        elif bead.lost_note or bead.unwritten:
+            dispatch_due.append(IMMEDIATELY)
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        # An unknown outcome is settled by its target, or after a time without a sign of life.
         if bead.phase is Phase.UNKNOWN:
             outage = state.outages.get(rule.target)
             at = bead.since + rule.unknown_after
             at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
-                at = (
-                    now + RECHECK_INTERVAL if scope.dispatch else at
-                )  # The bead is settled in this tick, or held by a lease.
+                # The bead is settled in this tick, or held by a lease.
+                at = now + RECHECK_INTERVAL if scope.dispatch else at
             if rule.target in policy.deduplicating:  # The target is asked at once, and then again.
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
-            clock.at("dispatch", at)
+            dispatch_due.append(at)
+        # A running bead is the reaper's once it is silent; its job may end before that.
         if bead.phase is Phase.RUNNING:
             pause = active_pause(state, rule.name, now, reaping=True)
             if pause is not None:
-                clock.at("reap", pause.until)
+                reap_due.append(pause.until)
                 continue
             at = stale_at(bead, rule)
             if at <= now:
@@ -140,17 +152,17 @@ def reap_candidates(
                 jobs.append(bead)
                 if rule.target in policy.job_reporting_targets:
                     at = min(at, now + RECHECK_INTERVAL) if scope.reap else IMMEDIATELY
-            clock.at("reap", at)
-    return tuple(stale), tuple(jobs), tuple(unknown)
+            reap_due.append(at)
+    due = earliest(*dispatch_due), earliest(*reap_due)
+    return Attempts(tuple(stale), tuple(jobs), tuple(unknown), *due)
 
 
-def plan_reaps(
-    policy: Policy,
-    now: datetime,
-    asked: Candidates,
-    outside: Observations,
-    holds: dict[str, HoldReason],
-) -> Iterator[Decision]:
+def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Planned:
+    """Stale beads and failed jobs end; the others are held, each with its reason."""
+    decisions: list[Decision] = []
+    holds: dict[str, HoldReason] = {}
+    # A job that ended well while its bead is open: its agent may close the bead yet. One that
+    # failed is not waited for.
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
     for bead in asked.jobs:
@@ -164,6 +176,8 @@ def plan_reaps(
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
             continue  # A usage limit starts a cooldown of the target instead.
+        # Any sign of life spares a bead: a row, a lease, the run's output and, for as long as a
+        # run may last, the target's report.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -177,8 +191,9 @@ def plan_reaps(
             )
         if spared is not None:
             holds[bead.id] = spared
-            continue
-        yield _reaped(bead, rule, report, now)
+        else:
+            decisions.append(_reaped(bead, rule, report, now))
+    return Planned(tuple(decisions), holds)
 
 
 def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> HoldReason | None:
@@ -207,19 +222,23 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         and report.has_ended
     ) or excused
     idle, sign = now - last_activity(bead), bead.sign
-    detail = {
-        "last_sign": last_activity(bead).isoformat(),
-        "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
-        "idle_seconds": int(idle.total_seconds()),
-        "stale_after_seconds": int(rule.stale_after.total_seconds()),
-    }
+    retry_at = uncounted_claim = None
     if excused:
-        detail |= {"uncounted": True, **uncounted_claim(bead)}
+        uncounted_claim = bead.sent_at
     elif again:
-        pause = retry_pause(rule, bead.attempt) if at_start else timedelta()
-        detail["retry_at"] = (now + pause).isoformat()
+        retry_at = now + (retry_pause(rule, bead.attempt) if at_start else timedelta())
+    payload = Reaped(
+        last_sign=last_activity(bead),
+        sign=LastSign(sign.what, sign.who, sign.commit) if sign else None,
+        idle_seconds=int(idle.total_seconds()),
+        stale_after_seconds=int(rule.stale_after.total_seconds()),
+        uncounted=excused,
+        uncounted_claim=uncounted_claim,
+        retry_at=retry_at,
+        ended=report.ended,
+    )
+    # The target's report says more than the bead's silence.
     if report.ended:
-        detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
         code = ReasonCode.JOB_ENDED
         reason = f"job {bead.job} ended {report.ended}{said}"
@@ -236,5 +255,5 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         reason=reason,
         reason_code=code,
         note="" if excused else f"reaper: {reason} — {'requeued' if again else 'blocking'}",
-        detail=detail,
+        detail=payload.encode(),
     )

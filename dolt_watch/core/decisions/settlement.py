@@ -5,15 +5,13 @@ A replay computes the entry again from the recorded answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.dispatch_policy import plan_failure
-from dolt_watch.core.decisions.policy import uncounted_claim
-from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, EntryKind, LedgerEntry, Rule
+from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, Rule
+from dolt_watch.core.model.entry_payloads import Ended
+from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
@@ -49,8 +47,8 @@ def settle(
             return _unreachable(answer, part, attempt, rule, now, jitter, health)
     report = _report(answer, attempt, rule, now, jitter)
     note = "\n".join(text for text in (health.note, report.note) if text)
-    target = {"target": rule.target} if health.busy or health.tries else EMPTY
-    return report._replace(note=note, detail={**report.detail, **target})
+    named = Ended(target=rule.target if health.busy or health.tries else "")
+    return report._replace(note=note, detail={**report.detail, **named.encode()})
 
 
 def _busy(
@@ -58,14 +56,8 @@ def _busy(
 ) -> Decision:
     number = health.busy + 1
     until = now + circuit_breaker.busy_pause(number, seconds)
-    return report._replace(
-        detail={
-            **report.detail,
-            "until": until.isoformat(),
-            "busy": number,
-            **uncounted_claim(attempt),
-        }
-    )
+    ended = Ended(until=until, busy=number, uncounted_claim=attempt.sent_at)
+    return report._replace(detail={**report.detail, **ended.encode()})
 
 
 def _unreachable(
@@ -83,26 +75,23 @@ def _unreachable(
     """
     tries = health.tries + 1
     again = now + circuit_breaker.try_pause(tries, jitter)
-    detail = {
-        "target": rule.target,
-        "unreachable": part,
-        "tries": tries,
-        "next_try": again.isoformat(),
-    }
+    # The try counts for the target's outage, whatever it means for the attempt.
+    ended = Ended(target=rule.target, unreachable=part, tries=tries, next_try=again)
     known = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
         rule=rule.name,
     )
+    # A refusal: nothing runs, so the bead is open again. Otherwise a run may exist.
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=EntryKind.FAILED, status=OPEN)
-        detail |= uncounted_claim(attempt)
+        ended = ended._replace(uncounted_claim=attempt.sent_at)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return known._replace(
         reason=answer.why,
         reason_code=code_of(answer),
         note="" if health.noted else note,
-        detail=detail,
+        detail=ended.encode(),
     )
 
 
@@ -115,13 +104,12 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             return base._replace(kind=EntryKind.DISPATCHED, job=job, note=f"dispatched: job={job}")
         case Busy(why=why, retry_after=seconds):
             until = now + (DEFAULT_COOLDOWN if seconds is None else timedelta(seconds=seconds))
-            detail = {"until": until.isoformat(), "target": rule.target}
             return base._replace(
                 kind=EntryKind.BUSY,
                 status=OPEN,
                 reason=why,
                 reason_code=code_of(answer),
-                detail=detail,
+                detail=Ended(until=until, target=rule.target).encode(),
             )
         case Refused(why=why, halts_rule=True):
             return base._replace(
@@ -137,7 +125,15 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
             return plan_failure(
-                attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code
+                attempt,
+                rule,
+                now,
+                why,
+                EntryKind.FAILED,
+                Ended(),
+                for_good or again,
+                jitter,
+                code=code,
             )
     note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return base._replace(reason=answer.why, reason_code=code_of(answer), note=note)
@@ -161,64 +157,3 @@ def code_of(answer: Answer) -> ReasonCode | None:
         case Refused(permanent=True):
             return ReasonCode.REFUSED_FOR_GOOD
     return ReasonCode.REFUSED
-
-
-_ANSWER_KEYS = {
-    "status": "status",
-    "for_good": "permanent",
-    "stops": "halts_rule",
-    "retry_after": "retry_after",
-    "unreachable": "unreachable",
-    "not_found": "not_found",
-}
-"""Key in the ledger → attribute of the answer. Keys never change, because entries outlive names."""
-
-
-def encode_answer(answer: Answer) -> dict[str, Any]:
-    """Return the answer as the outcome entry's detail contains it.
-
-    Its text and its job are in the entry's own columns.
-    """
-    kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
-    return {"is": type(answer).__name__.lower()} | {
-        name: value for name, value in kept.items() if value
-    }
-
-
-def decode_answer(entry: LedgerEntry) -> Answer | None:
-    """Return the answer that an entry was made from. None if the entry has none."""
-    kept = entry.given.get("answer")
-    if not isinstance(kept, dict):
-        return None
-    status = kept.get("status")
-    match kept.get("is"):
-        case "accepted":
-            return Accepted(entry.job, status or 200)
-        case "busy":
-            return Busy(entry.reason, status, kept.get("retry_after"))
-        case "refused":
-            return Refused(
-                entry.reason,
-                status,
-                bool(kept.get("for_good")),
-                bool(kept.get("stops")),
-                _part(kept),
-                not_found=_not_found(entry, kept),
-            )
-        case "unknown":
-            return Unknown(entry.reason, status, _part(kept))
-    return None
-
-
-def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
-    """Return whether the target did not find the bead.
-
-    An entry without a code says so only in its text.
-    """
-    coded = "reason_code" in entry.detail
-    return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
-
-
-def _part(kept: Mapping[str, Any]) -> str:
-    part = kept.get("unreachable")
-    return part if isinstance(part, str) else ""

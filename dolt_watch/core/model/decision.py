@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model.bead import EMPTY, Bead
@@ -67,6 +68,8 @@ class GateResult(NamedTuple):
     gate: str
     ok: bool
     why: str
+    due: datetime | None = None
+    """When time alone changes this result; None: it does not."""
 
     @property
     def hold(self) -> HoldReason | None:

@@ -1,11 +1,13 @@
 """Types of an entry's ``detail``: one for each kind of payload, with its JSON. Pure.
 
 ``detail`` stays JSON in the ledger, in ``LedgerEntry`` and in ``Decision``: the ledger is
-append-only, users read it, and keys that this release does not know must be kept. Programs read it
-through these types.
+append-only, users read it, and keys that this release does not know must be kept. Programs write
+and read it through these types. ``recorded_inputs`` has the inputs of a decision.
 
 Any database user can write to the ledger, so a value of another shape reads as missing. ``encode``
-writes the keys that ``decode`` reads. Times are ISO 8601 text in UTC.
+leaves out None and keeps the order of the fields. A part that is known later is merged into the
+detail as a payload of its own (``{**detail, **Claimed(site=site).encode()}``). Times are ISO 8601
+text in UTC.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
+from dolt_watch.core.model.ledger_entry import EntryEffects
+from dolt_watch.core.model.reason_codes import CODES, ReasonCode
 from dolt_watch.timestamps import parse_foreign
 
 
@@ -31,15 +35,61 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment is not None else None
 
 
-class Origin(NamedTuple):
-    """All entries: the program that wrote the entry, and its host."""
+def _present(detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in detail.items() if value is not None}
 
-    program: str
-    host: str
+
+class Envelope(NamedTuple):
+    """Every entry: the code of its reason, the program and host that wrote it, and what its own
+    commit changed.
+    """
+
+    program: str = ""
+    host: str = ""
+    wrote: EntryEffects = EntryEffects()
+    reason_code: ReasonCode | None = None
+    """None in an entry from before the codes, and if there is no reason."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
-        return cls(_text(detail, "program"), _text(detail, "host"))
+        code = CODES.get(str(detail.get("reason_code")))
+        wrote = _effects(detail.get("wrote"))
+        return cls(_text(detail, "program"), _text(detail, "host"), wrote, code)
+
+    def encode(self) -> dict[str, Any]:
+        wrote = {
+            "cells": dict(self.wrote.cells),
+            "note": self.wrote.note,
+            "events": list(self.wrote.events),
+            "events_in_history": None if self.wrote.events_in_history else False,
+        }
+        return _present(
+            {
+                "reason_code": self.reason_code.value if self.reason_code is not None else None,
+                "program": self.program,
+                "host": self.host,
+                "wrote": _present(wrote),
+            }
+        )
+
+
+def _effects(value: Any) -> EntryEffects:
+    if not isinstance(value, dict):
+        return EntryEffects()
+    cells, events = value.get("cells"), value.get("events")
+    pairs = cells.items() if isinstance(cells, dict) else ()
+    return EntryEffects(
+        {
+            name: (pair[0], pair[1])
+            for name, pair in pairs
+            if isinstance(pair, list) and len(pair) == 2
+        },
+        _text(value, "note"),
+        tuple(event for event in events if isinstance(event, str))
+        if isinstance(events, list)
+        else (),
+        value.get("events_in_history") is not False,
+    )
 
 
 class Resend(NamedTuple):
@@ -57,14 +107,18 @@ class Claimed(NamedTuple):
     its worker.
     """
 
+    rank: tuple[Any, ...] | None = None
+    """The values of the rule's ``order_by``. Not decoded."""
     place: int | None = None
     free: int | None = None
-    deadline: datetime | None = None
+    slots_used: int | None = None
+    """Claims planned before it for the same target, in the same plan."""
     deferred_note: str = ""
     """The claim's note, if it is written only after an answer after which an agent runs."""
-    resend: Resend | None = None
     site: str = ""
     """The ID of the host and state directory. Only a worker there can settle the run."""
+    deadline: datetime | None = None
+    resend: Resend | None = None
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -77,11 +131,24 @@ class Claimed(NamedTuple):
         return cls(
             place=_number(detail, "place"),
             free=_number(detail, "free"),
-            deadline=parse_foreign(detail.get("deadline")),
+            slots_used=_number(detail, "slots_used"),
             deferred_note=_text(detail, "deferred_note"),
-            resend=resend,
             site=_text(detail, "site"),
+            deadline=parse_foreign(detail.get("deadline")),
+            resend=resend,
         )
+
+    def encode(self) -> dict[str, Any]:
+        detail = {
+            "rank": list(self.rank) if self.rank is not None else None,
+            "place": self.place,
+            "free": self.free,
+            "slots_used": self.slots_used,
+            "deferred_note": self.deferred_note or None,
+            "site": self.site or None,
+            "deadline": _iso(self.deadline),
+        }
+        return _present(detail) | (self.resend.encode() if self.resend is not None else {})
 
     @property
     def tries(self) -> bool:
@@ -109,8 +176,15 @@ class Withheld(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The end of an attempt: ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` …."""
+    """The end of an attempt: ``failed``, ``unknown``, ``busy``, ``retry``, ``overdue`` …."""
 
+    since: datetime | None = None
+    """Since when the outcome was unknown."""
+    deadline: datetime | None = None
+    """``overdue``: the claim's, which passed."""
+    until: datetime | None = None
+    """The target is left alone until then."""
+    retry_at: datetime | None = None
     target: str = ""
     """The target, if its health was or is in question."""
     unreachable: str = ""
@@ -120,9 +194,8 @@ class Ended(NamedTuple):
     next_try: datetime | None = None
     busy: int | None = None
     """Consecutive busy answers, including this one."""
-    until: datetime | None = None
-    """End of the target's cooldown."""
-    retry_at: datetime | None = None
+    ended: str | None = None
+    """The target's word for how the job ended. None if the target was not asked."""
     uncounted: bool = False
     """The attempt does not count against the bead."""
     uncounted_claim: datetime | None = None
@@ -130,18 +203,47 @@ class Ended(NamedTuple):
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
-        unreachable = detail.get("unreachable")
+        unreachable, ended = detail.get("unreachable"), detail.get("ended")
         return cls(
+            since=parse_foreign(detail.get("since")),
+            deadline=parse_foreign(detail.get("deadline")),
+            until=parse_foreign(detail.get("until")),
+            retry_at=parse_foreign(detail.get("retry_at")),
             target=_text(detail, "target"),
             unreachable=str(unreachable) if unreachable else "",
             tries=_number(detail, "tries"),
             next_try=parse_foreign(detail.get("next_try")),
             busy=_number(detail, "busy"),
-            until=parse_foreign(detail.get("until")),
-            retry_at=parse_foreign(detail.get("retry_at")),
+            ended=ended if isinstance(ended, str) else None,
             uncounted=bool(detail.get("uncounted")),
             uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
         )
+
+    def encode(self) -> dict[str, Any]:
+        return _present(
+            {
+                "since": _iso(self.since),
+                "deadline": _iso(self.deadline),
+                "until": _iso(self.until),
+                "retry_at": _iso(self.retry_at),
+                "target": self.target or None,
+                "unreachable": self.unreachable or None,
+                "tries": self.tries,
+                "next_try": _iso(self.next_try),
+                "busy": self.busy,
+                "ended": self.ended,
+                "uncounted": self.uncounted or None,
+                "uncounted_claim": _iso(self.uncounted_claim),
+            }
+        )
+
+
+class LastSign(NamedTuple):
+    """A sign of life: what it was, by which actor, in which commit."""
+
+    what: str
+    who: str
+    commit: str
 
 
 class Reaped(NamedTuple):
@@ -150,20 +252,48 @@ class Reaped(NamedTuple):
     """
 
     last_sign: datetime | None = None
+    sign: LastSign | None = None
+    """None: there was none since the attempt began."""
     idle_seconds: int = 0
     stale_after_seconds: int | None = None
+    uncounted: bool = False
+    """``requeue``: the target was at fault, so the attempt does not count."""
+    uncounted_claim: datetime | None = None
+    retry_at: datetime | None = None
+    """``requeue``: when the bead is due again."""
     ended: str = ""
     """The target's word for how the job ended. '' if silence alone is the reason."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
-        ended = detail.get("ended")
+        sign, ended = detail.get("sign"), detail.get("ended")
         return cls(
             last_sign=parse_foreign(detail.get("last_sign")),
+            sign=LastSign(_text(sign, "what"), _text(sign, "who"), _text(sign, "commit"))
+            if isinstance(sign, dict) and _text(sign, "what")
+            else None,
             idle_seconds=_number(detail, "idle_seconds") or 0,
             stale_after_seconds=_number(detail, "stale_after_seconds"),
+            uncounted=bool(detail.get("uncounted")),
+            uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
+            retry_at=parse_foreign(detail.get("retry_at")),
             ended=str(ended) if ended else "",
         )
+
+    def encode(self) -> dict[str, Any]:
+        detail = {
+            "last_sign": _iso(self.last_sign),
+            "sign": self.sign._asdict() if self.sign is not None else None,
+            "idle_seconds": self.idle_seconds,
+            "stale_after_seconds": self.stale_after_seconds,
+        }
+        more = {
+            "uncounted": self.uncounted or None,
+            "uncounted_claim": _iso(self.uncounted_claim),
+            "retry_at": _iso(self.retry_at),
+            "ended": self.ended or None,
+        }
+        return {**detail, **_present(more)}
 
 
 class Attempt(NamedTuple):
@@ -253,6 +383,22 @@ class Paused(NamedTuple):
             bool(detail.get("reaping")),
             str(detail.get("by") or ""),
         )
+
+    def encode(self) -> dict[str, Any]:
+        return {"until": _iso(self.until), "reaping": self.reaping, "by": self.by}
+
+
+class Resumed(NamedTuple):
+    """``resume``: the person."""
+
+    by: str
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        return cls(_text(detail, "by"))
+
+    def encode(self) -> dict[str, Any]:
+        return self._asdict()
 
 
 class Remade(NamedTuple):

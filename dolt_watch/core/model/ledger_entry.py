@@ -53,9 +53,3 @@ class LedgerEntry(NamedTuple):
     reason_code: ReasonCode | None = None
     """The recorded code of ``reason``. For an entry without a code, the code that its text implies.
     """
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """Return the recorded inputs of the decision. Empty if the entry has none."""
-        given = self.detail.get("given")
-        return given if isinstance(given, dict) else EMPTY

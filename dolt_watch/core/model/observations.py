@@ -48,6 +48,19 @@ class Lease(NamedTuple):
     """Until this time, bd gives the bead to no other actor."""
 
 
+class Health(NamedTuple):
+    """The health of a target when a bead is sent to it. Recorded with the answer."""
+
+    busy: int = 0
+    """Number of consecutive busy answers before this one."""
+    tries: int = 0
+    """Number of failed tries in the outage. 0: there is no outage."""
+    noted: bool = False
+    """Whether the bead's notes already mention this outage."""
+    note: str = ""
+    """The claim's note, if it is written only after an answer after which an agent runs."""
+
+
 class JobReport(NamedTuple):
     """A target's statement about one job.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from dolt_watch.core.model import (
     EntryKind,
@@ -82,8 +80,3 @@ def is_unreachable(entry: LedgerEntry) -> bool:
 
 def _next_try(entry: LedgerEntry) -> datetime:
     return entry_payloads.Ended.decode(entry.detail).next_try or entry.at
-
-
-def is_resent(detail: Mapping[str, Any]) -> bool:
-    """Return whether a claim is of a bead whose outcome was unknown."""
-    return entry_payloads.Claimed.decode(detail).resend is not None

@@ -155,7 +155,7 @@ def recorded(case: DoctorContext) -> Iterator[Finding]:
 def program(case: DoctorContext) -> Iterator[Finding]:
     wrote = next(
         (
-            entry_payloads.Origin.decode(entry.detail).program
+            entry_payloads.Envelope.decode(entry.detail).program
             for entry in read_entries(case.engine, limit=1)
         ),
         "",
@@ -181,7 +181,7 @@ def hosts(case: DoctorContext) -> Iterator[Finding]:
     turns = [
         host
         for host, _ in groupby(
-            entry_payloads.Origin.decode(entry.detail).host for entry in reversed(lately)
+            entry_payloads.Envelope.decode(entry.detail).host for entry in reversed(lately)
         )
     ]
     back = sorted({host for host in turns if turns.count(host) > 1})

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch.beads import feed_query
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.model import Capacity, EntryKind, LedgerEntry
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnknownCommit
@@ -53,7 +53,7 @@ class ReportCollector:
 
     def report(
         self,
-        loop: ControlLoop,
+        reader: StateReader,
         engine: Engine,
         begin: Callable[[datetime], datetime],
         only: Collection[str] = (),
@@ -71,8 +71,8 @@ class ReportCollector:
         Raises:
             DoltWatchError: As ``collect_status`` does.
         """
-        now = collect_status(loop, engine, capacity)
-        history = self._read_history(loop, engine, now)
+        now = collect_status(reader, engine, capacity)
+        history = self._read_history(reader, engine, now)
         since = begin(now.now)
         entries = self._read_ledger(engine, since)
         shown = {
@@ -82,7 +82,7 @@ class ReportCollector:
         }
         self._read_facts(engine, shown & set(only) if only else shown)
         return build_report(
-            history, now, entries, self._facts, loop.policy.rules, since, only, self.place
+            history, now, entries, self._facts, reader.policy.rules, since, only, self.place
         )
 
     def prune(self, shown: Report) -> None:
@@ -96,18 +96,18 @@ class ReportCollector:
 
     # -- history --------------------
 
-    def _read_history(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+    def _read_history(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
         history = self._history
         if history is None or not self._continued(engine, history, now.head):
             # If reading fails halfway, the next report must not continue a half-read history.
             self._history = None
             self._entries_since = None
             self._facts = {}
-            self._history = history = self._read_whole_history(loop, engine, now)
+            self._history = history = self._read_whole_history(reader, engine, now)
         return history
 
-    def _read_whole_history(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
-        past = HistoryReplayer(engine, loop.policy, now.head)
+    def _read_whole_history(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
+        past = HistoryReplayer(engine, reader.policy, now.head)
         begin = past.first_replayable_commit()
         made = now.state.made
         if begin is None:  # nothing was decided yet: begin where the watcher began
@@ -176,7 +176,7 @@ def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]
 
 
 def read_conditions(
-    loop: ControlLoop, engine: Engine, report: Report, limit: int = CONDITIONS
+    reader: StateReader, engine: Engine, report: Report, limit: int = CONDITIONS
 ) -> dict[str, Any]:
     """Return the conditions of the first open beads, as ``why`` has them.
 
@@ -189,7 +189,7 @@ def read_conditions(
     rows = [one for one in report.rows if one.group != FINISHED][:limit]
     if not rows:
         return {}
-    snapshot = snapshot_now(loop, rows[0].bead)
+    snapshot = snapshot_now(reader, rows[0].bead)
     columns = engine.columns("issues")
     rules = {rule.name: rule for rule in snapshot.policy.rules}
     return {

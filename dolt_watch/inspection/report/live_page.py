@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
@@ -160,7 +160,7 @@ class LivePage:
     def __init__(
         self,
         connect: Callable[[], Engine],
-        make: Callable[[Engine], ControlLoop],
+        make: Callable[[Engine], StateReader],
         place: Place | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -236,17 +236,16 @@ class LivePage:
         try:
             engine = self.connect()
             try:
-                loop = self.make(engine)
+                reader = self.make(engine)
                 # One query tells whether a row changed. Without a change, only the time of day can
                 # change the report: once a minute is often enough.
-                look = loop.looker.poll()
-                now = loop.clock.now(look.now)
+                look, now = reader.poll()
                 minute = now.replace(second=0, microsecond=0)
                 mark = (look.head, look.hashes, look.saved, look.merging, minute)
                 if self.report is not None and mark == self._mark:
                     self.versions.advance(now - self.report.now.now)
                     return None
-                report = self.collector.report(loop, engine, lambda now: now - SPAN)
+                report = self.collector.report(reader, engine, lambda now: now - SPAN)
                 self._mark = mark
             finally:
                 engine.close()
@@ -276,7 +275,7 @@ class LivePage:
 
 def routes(
     connect: Callable[[], Engine],
-    make: Callable[[Engine], ControlLoop],
+    make: Callable[[Engine], StateReader],
     place: Place | None = None,
 ) -> Mapping[str, Route]:
     """Return the routes of the live page, as ``telemetry.health.Server`` serves them.

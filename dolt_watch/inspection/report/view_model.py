@@ -11,8 +11,8 @@ from typing import NamedTuple
 from dolt_watch.config.model import Links
 from dolt_watch.core.decisions.dispatch_policy import in_flight
 from dolt_watch.core.decisions.reap_policy import stale_at
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import Bead, LedgerEntry, Phase, Rule
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.inspection.causes import Cause, group_causes
 from dolt_watch.inspection.report.attempts import Attempt, attempts_of
 from dolt_watch.inspection.report.figures import (
@@ -333,6 +333,10 @@ def _depths(history: LaneBuilder, now: Status, since: datetime) -> tuple[QueueDe
 
 def _slots(entries: Sequence[LedgerEntry]) -> Iterator[tuple[datetime, int]]:
     for entry in reversed(entries):
-        free = [one.slots for one in read_inputs(entry).capacity.values() if one.slots is not None]
+        free = [
+            one.slots
+            for one in RecordedInputs.decode(entry.detail).capacity.values()
+            if one.slots is not None
+        ]
         if free:
             yield entry.at, sum(free)

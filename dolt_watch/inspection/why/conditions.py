@@ -12,7 +12,7 @@ from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.decisions.dispatch_policy import in_flight, rule_gates, time_gates
 from dolt_watch.core.decisions.hold_reasons import Reason
-from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, NextDue, active_pause
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, active_pause
 from dolt_watch.core.decisions.reap_policy import held_by_lease, last_activity, stale_at
 from dolt_watch.core.model import Bead, Capacity, EntryKind, GateResult, HoldReason, Phase, Rule
 from dolt_watch.core.rules.compiled_rule import Conjunct
@@ -191,7 +191,7 @@ def _of_bead(
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
-        for check in time_gates(state, stands.policy, stands.now, NextDue()):
+        for check in time_gates(state, stands.policy, stands.now):
             yield _checked(check)
     if rule.ready:
         for check in own_checks(row, stands.now):
@@ -208,7 +208,7 @@ def _of_bead(
 def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condition]:
     if stands.merging:
         yield _condition("merge", False, "a merge is not finished")
-    for check in rule_gates(stands.state, rule, stands.policy, stands.now, NextDue()):
+    for check in rule_gates(stands.state, rule, stands.policy, stands.now):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))

@@ -10,14 +10,13 @@ from dolt_watch.beads import feed_query
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.beads.readiness import readiness_at
-from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.observer import read_uncommitted
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import Capacity, JobReport, LedgerEntry, State, Verdict
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
@@ -87,28 +86,31 @@ class _UnavailableTarget:
     def close(self) -> None: ...
 
 
-def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
+def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     """Return the loop's state at HEAD, with gates, target and working set read now.
 
     Raises:
         NotMigrated: The database has no state of the loop.
     """
-    seen = loop.survey(BOTH)
+    seen = reader.survey(BOTH)
+    tracker, observer = reader.parts.tracker, reader.parts.observer
     asked = _of_one(seen.asked, bead)
-    tables = loop.present.table_states(seen.look, seen.now)
-    _, migration, loose = read_uncommitted(loop.engine, seen.look.head, tables, seen.lens)
-    outside = loop.world.observe(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
+    tables = tracker.table_states(seen.look, seen.now)
+    _, migration, loose = read_uncommitted(reader.engine, seen.look.head, tables, seen.lens)
+    context = tracker.context(seen.look, seen.state, seen.now, seen.lens)
+    outside, _ = observer.observe(context, asked, tables, loose, after_conflict=False)
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # The capacity is shown for a bead that does not wait, too.
     more = {
-        name: loop.world.targets(name).capacity()
-        for name in sorted(names - outside.capacity.keys())
+        name: observer.targets(name).capacity() for name in sorted(names - outside.capacity.keys())
     }
     holds = {**seen.outside.holds, **outside.holds}
     outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
     if bead not in outside.leases:
-        outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
+        outside = outside._replace(
+            leases=read_leases(reader.engine.query, seen.lens.schema, [bead])
+        )
     notes = (NOT_COMMITTED,) * bool(migration) + tuple(
         f"{row.table} has an uncommitted change of this bead: {row.kind}"
         for row in loose
@@ -206,7 +208,7 @@ def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str,
     """Return each target's last capacity that a decision recorded."""
     found: dict[str, Capacity] = {}
     for entry in entries:
-        for name, one in read_inputs(entry).capacity.items():
+        for name, one in RecordedInputs.decode(entry.detail).capacity.items():
             found[name] = one._replace(why=f"{one.why or 'asked'} (as recorded {iso(entry.at)})")
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 

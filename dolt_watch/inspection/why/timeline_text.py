@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     REPORTS,
     ActivitySignal,
@@ -15,6 +14,7 @@ from dolt_watch.core.model import (
     LedgerEntry,
     entry_payloads,
 )
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.engines.values import json_value
 from dolt_watch.inspection.event_export import changed_values
 from dolt_watch.inspection.why.bead_timeline import TimelineEntry
@@ -129,7 +129,7 @@ def _describe_decision(entry: LedgerEntry) -> str:
     again = entry_payloads.Ended.decode(detail).retry_at
     if again is not None:
         on.append(f"again at {iso(again)}")
-    given = read_inputs(entry)
+    given = RecordedInputs.decode(entry.detail)
     on += [
         f"{name}: {'?' if one.slots is None else one.slots} free{', ' + one.why if one.why else ''}"
         for name, one in given.capacity.items()

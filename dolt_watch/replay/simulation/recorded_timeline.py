@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.beads.readiness import changes_readiness
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     ANSWERS,
     GLOBAL,
@@ -31,6 +30,7 @@ from dolt_watch.core.model import (
     LedgerEntry,
     RowChange,
 )
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.ledger.writer import CONTENT
 from dolt_watch.replay.replayer import ReplayStep
 from dolt_watch.replay.simulation.compressed_list import CompressedList
@@ -104,7 +104,9 @@ class AgentRun:
         if entry.kind in ANSWERS and self.answer is None:
             self.answer = entry
         if entry.kind is EntryKind.RETRY:
-            self.idle = self.idle or any(one.idle for one in read_inputs(entry).capacity.values())
+            self.idle = self.idle or any(
+                one.idle for one in RecordedInputs.decode(entry.detail).capacity.values()
+            )
         self.taken = self.taken or entry.kind in OURS_TO_END
 
     def verdict(self, since: timedelta) -> JobReport | None:
@@ -222,7 +224,7 @@ class RecordedTimeline:
 
     def _heard(self, entry: LedgerEntry) -> None:
         """Add the job reports that the decision used."""
-        given = read_inputs(entry)
+        given = RecordedInputs.decode(entry.detail)
         for bead, report in given.verdicts.items():
             run = self._open.get(bead)
             if run is not None and given.now is not None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.decisions.settlement import decode_answer, settle
+from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import (
     CLOSED,
     ActivitySignal,
@@ -18,6 +16,8 @@ from dolt_watch.core.model import (
     Rule,
     entry_payloads,
 )
+from dolt_watch.core.model.observations import Health
+from dolt_watch.core.model.recorded_inputs import RecordedInputs, decode_answer
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
 from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction
@@ -125,4 +125,6 @@ def report_of_run(
             status=was,
         )
         return taken._replace(reason=entry.reason, reason_code=entry.reason_code)
-    return settle(answer, attempt, rule, now, read_inputs(entry).jitter, health)
+    return settle(
+        answer, attempt, rule, now, RecordedInputs.decode(entry.detail).jitter or 0.0, health
+    )

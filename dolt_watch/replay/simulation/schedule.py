@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import LedgerEntry
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -47,7 +47,7 @@ def cadence_of(entries: Iterable[LedgerEntry]) -> Cadence:
     polls: Counter[timedelta] = Counter()
     starts: list[datetime] = []
     for entry in entries:
-        given = read_inputs(entry)
+        given = RecordedInputs.decode(entry.detail)
         if given.poll is not None:
             polls[given.poll] += 1
         elif given.now is not None and (not starts or given.now - starts[-1] > CRON / 4):

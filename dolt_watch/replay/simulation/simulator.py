@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postpone_tries
+from dolt_watch.core.decisions.circuit_breaker import health_of, postpone_tries
 from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
 from dolt_watch.core.decisions.policy import (
     ATTEMPTED,
@@ -43,6 +43,7 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
+from dolt_watch.core.model.observations import Health
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
@@ -285,8 +286,8 @@ class Simulator:
             decision.bead, rule, self._rows[decision.bead].view, now
         )
         run.token = token = f"{decision.bead}#{next(self._order)}"
-        deadline = (now + span(run)).isoformat()
-        claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline})
+        claimed = entry_payloads.Claimed(deadline=now + span(run))
+        claim = decision._replace(token=token, detail={**decision.detail, **claimed.encode()})
         self._active_runs[decision.bead] = run
         self._write(claim, now, assumed=run.assumed)
         attempt = before._replace(attempt=decision.attempt, token=token, sent_at=now)

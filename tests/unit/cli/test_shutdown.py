@@ -189,7 +189,7 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     loop = build(
         doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append
     )
-    ledger: LedgerWriter = loop.actor.ledger  # type: ignore[attr-defined]
+    ledger: LedgerWriter = loop.executor.ledger  # type: ignore[attr-defined]
     seen: list[Decision | None] = []
     sent, append = light.target.dispatch, LedgerWriter._append_until_written
 

@@ -25,7 +25,7 @@ from dolt_watch.targets.protocol import BeadTask
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import AUTHOR, Light
 from tests.support.history import History
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
 """Like the default, of the same beads: a changed rule causes a rebuild."""
@@ -209,7 +209,7 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
         "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds"
         " nothing" in here.lines
     )
-    loop = build_dry_run(
+    loop = build_reader(
         here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
     )
     (pause,) = collect_status(loop, here.engine).pauses

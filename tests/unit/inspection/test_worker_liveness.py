@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import Service, build, build_dry_run
+from tests.support.lines import Service, build, build_reader
 from tests.unit.controller.test_service import Still, Told
 
 MINUTE = timedelta(minutes=1)
@@ -27,11 +27,13 @@ Factory = Callable[[], Engine]
 
 def asked(here: Light, at: timedelta) -> Liveness:
     clock = ShiftedClock(at)
-    loop = build_dry_run(
+    loop = build_reader(
         here.engine, here.settings, lambda name: here.target, clock, lambda line: None
     )
     seen = loop.survey(BOTH)
-    return liveness(here.engine, seen, seen.under({"beadboard": here.target.free}), loop.poll)
+    return liveness(
+        here.engine, seen, seen.under({"beadboard": here.target.free}), loop.poll_interval
+    )
 
 
 def tick(here: Light, at: timedelta, by: str = "dispatch") -> None:

@@ -118,7 +118,7 @@ class Here:
         """The context: HEAD and the fence as they are, or as given."""
         look = PollResult(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
         lens = FeedQuery(list(self.rules.values()), self.columns, schema=self.schema)
-        return DecisionContext(look, State(), NOW, lens, self.ready)
+        return DecisionContext(look, State(), NOW, lens, self.ready, self.rules)
 
     def decide(self, decision: Decision, valid: timedelta | None = None) -> Written:
         return self.ledger.append_decision(self.context(), decision, valid)

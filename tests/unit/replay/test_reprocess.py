@@ -7,12 +7,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from dolt_watch.controller.reprocess import reprocess
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build, build_dry_run
+from tests.support.lines import build, build_dry_run, heard
 
 
 def back(here: Light, to: str, dry: bool = False) -> Any:
@@ -21,7 +22,8 @@ def back(here: Light, to: str, dry: bool = False) -> Any:
     clock = ShiftedClock(timedelta(minutes=5))
     make = build_dry_run if dry else build
     loop = make(here.engine, here.settings, lambda name: here.target, clock, here.lines.append)
-    loop.reprocess_from(commit, "ann")
+    with heard(here.lines.append):
+        reprocess(loop.parts, commit, "ann")
     return loop.tick(Scope(dispatch=True, reap=True))
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from dolt_watch.beads.readiness import Readiness
 from dolt_watch.core.decisions import reap_policy
-from dolt_watch.core.decisions.settlement import encode_answer
 from dolt_watch.core.model import Capacity, Decision, EntryEffects, EntryKind, LedgerEntry
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.recorded_inputs import encode_answer
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.ledger.writer import LedgerWriter
@@ -208,7 +208,7 @@ def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
     here = Light(doltlite)
     _child_of_deferred(here)
     with monkeypatch.context() as before:
-        before.setattr("dolt_watch.core.decisions.recorded_inputs.READINESS", 1)
+        before.setattr("dolt_watch.core.decisions.planner.READINESS", 1)
         before.setattr("dolt_watch.controller.observer.unready_until_enough", lambda *_: {})
         before.setattr("dolt_watch.ledger.writer.readiness", lambda *_: Readiness())
         here.tick()
@@ -222,7 +222,7 @@ def test_a_decision_verifies_by_the_rule_that_it_names(
     here = Light(doltlite)
     _child_of_deferred(here)
     with monkeypatch.context() as before:
-        before.setattr("dolt_watch.core.decisions.recorded_inputs.READINESS", 1)
+        before.setattr("dolt_watch.core.decisions.planner.READINESS", 1)
         here.tick()
     assert here.target.sent == ["bd-b"]
     assert found(here) == {("bd-b", "decision")}, "the first rule would have claimed bd-a"

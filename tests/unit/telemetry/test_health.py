@@ -168,7 +168,9 @@ def test_run_takes_it_from_the_settings(
     assert isinstance(service.watching, Health)
     assert service.watching.stall_after == 3600 + 300 + SLACK
     loop = service.make(doltlite)
-    assert loop.present.on_progress == loop.world.targets.on_progress == service.watching.heartbeat  # type: ignore[attr-defined]
+    parts = loop.parts
+    assert parts.tracker.on_progress == service.watching.heartbeat
+    assert parts.observer.targets.on_progress == service.watching.heartbeat  # type: ignore[attr-defined]
 
 
 # -- started, ready --------------------

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.circuit_breaker import (
-    Health,
     busy_pause,
     health_of,
     is_unhealthy,
@@ -19,7 +18,6 @@ from dolt_watch.core.decisions.circuit_breaker import (
 )
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Plan, Policy, Scope
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
@@ -35,7 +33,8 @@ from dolt_watch.core.model import (
     RuleMatch,
     State,
 )
-from dolt_watch.core.projection import target_outages
+from dolt_watch.core.model.observations import Health
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.projection.projection import Projection
 from tests.unit.core.decisions.test_planner import NOW, bead, kinds, state
 
@@ -569,7 +568,6 @@ def test_a_claim_of_one_that_is_sent_again_takes_its_place() -> None:
         "",
         NOW,
     )
-    assert not target_outages.is_resent({"resend": "x"}) and not target_outages.is_resent({})
 
 
 def test_a_retry_of_what_an_outage_left_unknown_counts_no_attempt() -> None:
@@ -609,13 +607,13 @@ def test_a_sign_of_life_ends_the_doubt() -> None:
 def test_what_is_not_of_its_shape_reads_as_not_recorded(
     given: Any, health: Health | None, tries: Any
 ) -> None:
-    found = read_inputs(entry(EntryKind.CLAIM, 1, given=given))
+    found = RecordedInputs.decode({"given": given})
     assert (found.health, found.outages) == (health, tries)
 
 
 def test_capacity_is_read_in_both_shapes() -> None:
     given = {"capacity": {"a": [1, True, "w"], "b": [None, False, "", True, "target"], "c": [1]}}
-    assert read_inputs(entry(EntryKind.CLAIM, 1, given=given)).capacity == {
+    assert RecordedInputs.decode({"given": given}).capacity == {
         "a": Capacity(1, "w", True),
         "b": Capacity(None, "", False, True, "target"),
     }

@@ -19,7 +19,7 @@ from dolt_watch.core.decisions.dispatch_policy import (
     time_gates,
 )
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
-from dolt_watch.core.decisions.policy import IMMEDIATELY, NextDue, Observations, Policy, Scope
+from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Policy, Scope, earliest
 from dolt_watch.core.model import (
     Bead,
     Capacity,
@@ -32,6 +32,7 @@ from dolt_watch.core.model import (
     Rule,
     State,
 )
+from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -131,7 +132,7 @@ def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
 
 def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
-    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
+    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW)
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"),
         ("stopped", "not stopped"),
@@ -140,7 +141,7 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
         ("max_in_flight", "0 of 1 in flight"),
         ("max_per_hour", "0 claims in the last hour, max_per_hour is 3"),
     ]
-    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][
+    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW)][
         -1
     ] == "max_in_flight"
 
@@ -152,7 +153,6 @@ def test_no_settings_stop_nothing() -> None:
         AGENT,
         policy()._replace(settings_hash=""),
         NOW,
-        NextDue(),
     )
     assert all(check.ok for check in asked)
 
@@ -212,26 +212,23 @@ def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) ->
 
 
 def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
-    clock, back = NextDue(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
-    asked = time_gates(back, policy(), NOW, clock)
+    back = bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
+    asked = list(time_gates(back, policy(), NOW))
     assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
-    assert clock.due["dispatch"] is None, "nothing is left to wait for"
+    assert [check.due for check in asked] == [None, None], "nothing is left to wait for"
 
 
 def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
-    clock = NextDue()
-    [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
+    [check] = time_gates(bead("a", age=-60), policy(), NOW)
     assert check == GateResult(
         "settle", True, "changed at 2026-04-18T22:36:46Z, which is in the future: a clock is wrong"
     )
-    assert clock.due["dispatch"] is None
+    assert check.due is None
 
 
 def test_the_earliest_moment_counts() -> None:
-    clock = NextDue()
-    for moment in (NOW, NOW + SECOND, None, NOW - SECOND, NOW):
-        clock.at("dispatch", moment)
-    assert clock.due == {"dispatch": NOW - SECOND, "reap": None}
+    assert earliest(NOW, NOW + SECOND, None, NOW - SECOND, NOW) == NOW - SECOND
+    assert earliest(None, None) is earliest() is None
 
 
 @pytest.mark.parametrize(
@@ -486,7 +483,7 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
         NOW,
         "x",
         EntryKind.FAILED,
-        {"status": 500},
+        Ended(since=NOW),
         jitter=jitter,
         code=ReasonCode.REFUSED,
     )
@@ -494,7 +491,7 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
     assert (made.kind, made.status, made.detail) == (
         EntryKind.FAILED,
         "open",
-        {"status": 500, "retry_at": again},
+        {"since": NOW.isoformat(), "retry_at": again},
     )
 
 
@@ -502,7 +499,13 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
     made = plan_failure(
-        bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED
+        bead("a", attempt=attempt),
+        rule,
+        NOW,
+        "x",
+        EntryKind.FAILED,
+        Ended(),
+        code=ReasonCode.REFUSED,
     )
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
@@ -516,7 +519,7 @@ def test_no_pause_is_longer_than_a_year() -> None:
             NOW,
             "x",
             EntryKind.FAILED,
-            {},
+            Ended(),
             jitter=jitter,
             code=ReasonCode.REFUSED,
         )
@@ -539,7 +542,7 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryK
         NOW,
         "HTTP 400: no",
         EntryKind.FAILED,
-        {"status": 400},
+        Ended(since=NOW),
         for_good,
         code=ReasonCode.REFUSED,
     )
@@ -559,7 +562,7 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryK
             status="open",
             reason="HTTP 400: no",
             note=note,
-            detail={"status": 400},
+            detail={"since": NOW.isoformat()},
             reason_code=ReasonCode.REFUSED,
         )
 

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.dispatch_policy import plan_failure
-from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
+from dolt_watch.core.decisions.planner import (
+    make_plan,
+    select_candidates,
+    settle_wait,
+    with_queue_order,
+)
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import (
@@ -24,7 +29,9 @@ from dolt_watch.core.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.rules.compiled_rule import compile_rule
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 BOTH = Scope(dispatch=True, reap=True)
@@ -221,7 +228,7 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
             NOW,
             "HTTP 500: x",
             EntryKind.FAILED,
-            {},
+            Ended(),
             code=ReasonCode.REFUSED,
         )
         waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
@@ -233,7 +240,7 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
         NOW,
         "HTTP 500: x",
         EntryKind.FAILED,
-        {},
+        Ended(),
         code=ReasonCode.REFUSED,
     )
     assert (last.kind, last.note) == (
@@ -378,3 +385,14 @@ def test_a_command_waits_once_for_what_only_has_to_settle(ages: list[float], wai
     assert settle_wait(Candidates(), policy, NOW) == 0.0
     at_once = Candidates(due={"dispatch": NOW}, settles=True)
     assert settle_wait(at_once, policy, NOW) == 2.0
+
+
+def test_a_queue_goes_in_the_direction_of_its_rule() -> None:
+    rule = Rule("agent", order_by="priority DESC, title")
+    types = {"priority": "int", "title": "text", "status": "text", "assignee": "text"}
+    columns = dict.fromkeys(("id", "acceptance_criteria"), "text") | types
+    policy = with_queue_order(Policy([rule], timedelta()), [compile_rule(rule, columns, "mysql")])
+    assert policy.descending == {"agent": (True, False)}
+    stands = state(bead("a", rank=(1, "x")), bead("b", rank=(3, "y")), bead("c", rank=(3, "x")))
+    queue = select_candidates(stands, policy, NOW, BOTH).queues["agent"]
+    assert [one.id for one in queue] == ["c", "b", "a"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.settlement import code_of, decode_answer, encode_answer, settle
-from dolt_watch.core.model import Decision, EntryEffects, EntryKind, LedgerEntry, Phase, Rule
+from dolt_watch.core.decisions.settlement import code_of, settle
+from dolt_watch.core.model import Decision, EntryKind, Phase, Rule
+from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from tests.unit.core.decisions.test_planner import NOW, bead
@@ -138,67 +138,6 @@ def test_an_answer_after_trouble_writes_the_note_of_its_claim(health: Health) ->
     made = settled(Accepted("j1"), health)
     assert made.note == "claimed\ndispatched: job=j1"
     assert made.detail["target"] == "beadboard"
-
-
-# -- as recorded --------------------
-
-
-def recorded(answer: Any, reason: str = "why", **more: Any) -> LedgerEntry:
-    entry = LedgerEntry(
-        bead="a",
-        version=1,
-        kind=EntryKind.FAILED,
-        attempt=1,
-        rule="agent",
-        token="t1",
-        cause="c",
-        observed="c",
-        at=NOW,
-        job="j1",
-        reason=reason,
-        bead_hash="",
-        settings_hash="",
-        actor="",
-        detail={"given": {"answer": answer}, "reason_code": "refused"},
-        wrote=EntryEffects(),
-    )
-    return entry._replace(**more)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Accepted("j1"),
-        Accepted("j1", 202),
-        Busy("why", 409, 5.0),
-        Refused("why", 500),
-        Refused("why", 401, halts_rule=True),
-        Refused("why", 400, permanent=True),
-        Refused("why", 404, not_found=True),
-        Refused("why", unreachable="target"),
-        Unknown("why", unreachable="service"),
-    ],
-)
-def test_an_answer_comes_back_from_the_ledger(answer: Answer) -> None:
-    assert decode_answer(recorded(encode_answer(answer))) == answer
-
-
-@pytest.mark.parametrize("answer", [None, "accepted", {}, {"is": "else"}])
-def test_another_value_is_no_answer(answer: Any) -> None:
-    assert decode_answer(recorded(answer)) is None
-
-
-def test_what_cannot_be_reached_is_a_name() -> None:
-    assert decode_answer(recorded({"is": "unknown", "unreachable": 1})) == Unknown("why")
-
-
-@pytest.mark.parametrize("code", [ReasonCode.BEAD_NOT_FOUND, ReasonCode.REFUSED])
-def test_an_entry_from_before_the_codes_says_in_its_text_that_the_bead_is_not_found(
-    code: ReasonCode,
-) -> None:
-    old = {"given": {"answer": {"is": "refused", "status": 404}}}
-    answer = decode_answer(recorded(None, detail=old, reason_code=code))
-    assert answer == Refused("why", 404, not_found=code is ReasonCode.BEAD_NOT_FOUND)
 
 
 def test_an_accepted_bead_has_no_reason() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from dolt_watch.clock import FixedClock
 from dolt_watch.config import Settings
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.model import Capacity, Verdict
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
@@ -39,14 +39,14 @@ from dolt_watch.ledger.reader import read_entries
 from dolt_watch.targets.protocol import BeadTask
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> ControlLoop:
-    return build_dry_run(
+def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> StateReader:
+    return build_reader(
         engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append
     )
 
@@ -315,8 +315,8 @@ class Live:
         self.page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
         self.routes = self.page.routes()
 
-    def reader(self, day: Light) -> Callable[[Engine], ControlLoop]:
-        return lambda engine: build_dry_run(
+    def reader(self, day: Light) -> Callable[[Engine], StateReader]:
+        return lambda engine: build_reader(
             engine, day.settings, live_page.UnaskedTargets(), self.now, day.lines.append
         )
 

@@ -1,0 +1,94 @@
+"""The reaction of a tick to conflicts with other writers."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+
+from dolt_watch.checkpoint.poll import Poller, PollResult
+from dolt_watch.controller.tick_result import Conflicted
+from dolt_watch.errors import Conflict
+from dolt_watch.log_events import LogEvent, log_condition
+
+logger = logging.getLogger(__name__)
+
+MAX_CONFLICTS = 40
+"""Number of consecutive lost races after which a tick leaves the rest to the other workers."""
+
+CONFLICTS_BEFORE_CHECK = 5
+"""Number of consecutive conflicts after which a tick checks whether another worker committed.
+
+If none did, the bead is skipped and the tick ends with an error.
+"""
+
+MAX_BACKOFF_SECONDS = 0.5
+"""Longest wait of a worker that lost a race: its iteration may have been long because a target
+answered slowly.
+"""
+
+
+class Reaction(Enum):
+    """The next step of a tick after a conflict."""
+
+    RETRY = "retry"
+    SKIP_BEAD = "skip bead"
+    GIVE_UP = "give up"
+
+
+class ConflictPolicy:
+    """Counts the conflicts of one tick, and keeps the beads about which nothing can be written."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self._in_a_row = 0
+        self.stuck: dict[str, Conflict] = {}
+        """Bead → the last conflict about it, while no other writer did anything."""
+
+    def on_success(self) -> None:
+        """An iteration ended without a conflict."""
+        self._in_a_row = 0
+
+    def on_conflict(self, conflicted: Conflicted, poll: PollResult) -> Reaction:
+        """``poll``: what the iteration was based on. Raises Conflict: it is about no bead, and no
+        other writer did anything.
+        """
+        self._in_a_row += 1
+        error, bead = conflicted
+        if self._in_a_row % CONFLICTS_BEFORE_CHECK == 0 and not self._others_wrote(poll):
+            if not bead:
+                raise _no_way(error) from error
+            self.stuck[bead], self._in_a_row = error, 0
+            return Reaction.SKIP_BEAD
+        if self._in_a_row <= MAX_CONFLICTS:
+            return Reaction.RETRY
+        words = f"others got ahead {MAX_CONFLICTS} times in a row — leaving the rest to them"
+        log_condition(logger, logging.INFO, words, LogEvent.OVERTAKEN)
+        return Reaction.GIVE_UP
+
+    def backoff(self, seconds: float) -> float:
+        """Return the wait before the next try, in seconds. ``seconds``: how long this try took.
+
+        The wait is random: workers that lost the same race and retry at the same time would
+        conflict again.
+        """
+        from random import uniform  # 1 ms, which a tick without conflicts does not pay
+
+        return uniform(0, min(seconds * 2 ** min(self._in_a_row, 3), MAX_BACKOFF_SECONDS))
+
+    def raise_if_stuck(self) -> None:
+        """Raises Conflict for the first bead about which nothing could be written."""
+        for bead, error in self.stuck.items():
+            raise _no_way(error, bead) from error
+
+    def _others_wrote(self, poll: PollResult) -> bool:
+        now = self._poller.poll()
+        return (now.head, now.fence) != (poll.head, poll.fence)
+
+
+def _no_way(error: Conflict, bead: str = "") -> Conflict:
+    where = f" to {bead}" if bead else ""
+    return Conflict(
+        f"Could not write{where} in {CONFLICTS_BEFORE_CHECK} tries, and no other worker committed:"
+        f" {error.message}",
+        fix="Run the command again.",
+    )

@@ -1,0 +1,128 @@
+"""The state for commands that only read, and the context of a person's decision."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from dolt_watch.beads.feed_query import FeedQuery
+from dolt_watch.beads.queue_readiness import unready_until_enough
+from dolt_watch.beads.uncommitted import uncommitted
+from dolt_watch.checkpoint.poll import PollResult
+from dolt_watch.controller.context import StateSurvey
+from dolt_watch.controller.observer import has_uncommitted_readiness_rows, read_uncommitted
+from dolt_watch.controller.parts import LoopParts
+from dolt_watch.core.decisions.hold_reasons import in_line
+from dolt_watch.core.decisions.planner import make_plan, select_candidates, with_queue_order
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
+from dolt_watch.core.model import HoldReason, State
+from dolt_watch.engines import Engine
+from dolt_watch.errors import MergeInProgress, SchemaChanged
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.schema import check_database
+
+
+class StateReader:
+    """Reads by the parts of a loop whose executor writes nothing."""
+
+    def __init__(self, parts: LoopParts) -> None:
+        self.parts = parts
+
+    @property
+    def engine(self) -> Engine:
+        return self.parts.engine
+
+    @property
+    def policy(self) -> Policy:
+        return self.parts.policy
+
+    @property
+    def poll_interval(self) -> timedelta:
+        return self.parts.config.poll_interval
+
+    def current_state(self) -> tuple[State, datetime]:
+        """The state at HEAD, and the time."""
+        poll, now = self.poll()
+        return self._state_at_head(poll, now), now
+
+    def decision_context(self) -> DecisionContext:
+        """Return the context of a person's decision.
+
+        Raises MergeInProgress: nothing can be written then.
+        """
+        poll, now = self.poll()
+        if poll.merging:
+            raise MergeInProgress()
+        state = self._state_at_head(poll, now)
+        tracker = self.parts.tracker
+        return tracker.context(poll, state, now, tracker.feed_query(poll))
+
+    def survey(self, scope: Scope) -> StateSurvey:
+        """Return what a tick would decide now, and the holds; each target counts as free."""
+        poll, now = self.poll()
+        state = self._state_at_head(poll, now)
+        tracker = self.parts.tracker
+        feed_query = tracker.feed_query(poll)
+        policy = with_queue_order(self.policy, feed_query.rules)
+        candidates = select_candidates(state, policy, now, scope)
+        holds = self._holds_in_line(poll, state, now, policy, candidates, feed_query)
+        observations = Observations(holds=holds)
+        dispatch = Scope(dispatch=scope.dispatch)
+        plan = make_plan(state, policy, now, dispatch, candidates, observations)
+        lag = timedelta(seconds=tracker.lag[1] if poll.head != poll.commit else 0.0)
+        return StateSurvey(
+            look=poll,
+            state=state,
+            now=now,
+            plan=plan,
+            merging=self.engine.has_unfinished_merge(),
+            policy=policy,
+            asked=candidates,
+            lens=feed_query,
+            outside=observations,
+            lag=lag,
+        )
+
+    def poll(self) -> tuple[PollResult, datetime]:
+        """Return the result of one poll, and the time to decide by."""
+        poll = self.parts.poller.poll()
+        return poll, self.parts.clock.now(poll.now)
+
+    def _state_at_head(self, poll: PollResult, now: datetime) -> State:
+        tracker = self.parts.tracker
+        check_database(self.engine, self.parts.config.project_id)
+        tracker.begin()
+        try:
+            state = tracker.state_at_head(poll, now, tracker.feed_query(poll))
+        except SchemaChanged:
+            tracker.forget_columns()
+            state = tracker.state_at_head(poll, now, tracker.feed_query(poll))
+        if not isinstance(state, State):
+            raise RuntimeError("the executor of a command that only reads wrote into history")
+        return state
+
+    def _holds_in_line(
+        self,
+        poll: PollResult,
+        state: State,
+        now: datetime,
+        policy: Policy,
+        candidates: Candidates,
+        feed_query: FeedQuery,
+    ) -> dict[str, HoldReason]:
+        """Return the holds of all waiting beads. A tick asks only for as many as it has slots."""
+        tables = self.parts.tracker.table_states(poll, now)
+        queues = in_line(state, policy, candidates)
+        # Uncommitted rows first: they hold beads whatever their readiness is.
+        loose = read_uncommitted(self.engine, poll.head, tables, feed_query).rows
+        names = [rule.name for rule in policy.rules]
+        since = {table: one.since for table, one in tables.items()}
+        waiting = candidates._replace(queues=queues, stale=())
+        waits = {bead.id for queue in queues.values() for bead in queue}
+        rows = uncommitted(loose, waiting, names, {}, since)
+        holds = {bead: hold for bead, hold in rows.items() if bead in waits}
+        # More than there are: so that no bead counts as enough, and each is checked.
+        ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
+        every, beside = len(ready) + 1, has_uncommitted_readiness_rows(tables)
+        return holds | unready_until_enough(
+            self.engine, ready, every, holds, feed_query.schema, now, poll.head, beside
+        )
