@@ -63,10 +63,7 @@ def test_attempted_in_this_tick_already_is_no_news() -> None:
         ((4, 5), []),
         (
             (4, 6),
-            [
-                "warning: bd-00001 matched 6m in the future: a clock is wrong, so that counts as"
-                " settled"
-            ],
+            ["warning: bd-00001 matched 6m in the future: a clock is wrong, so settle is ignored"],
         ),
         (
             (180, 6),
