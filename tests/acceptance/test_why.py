@@ -148,7 +148,7 @@ def brought_from_elsewhere(watch: Watch, bead: str) -> None:
         (
             brought_from_elsewhere,
             ["held"],
-            "or `dolt_watch resume` for all held beads (the ledger came from elsewhere",
+            "or `dolt_watch resume` for all held beads (the ledger came from another place",
         ),
         (
             closed,

@@ -84,12 +84,14 @@ def test_a_branch_that_may_only_be_read(
     assert found.returncode != 0
     line = next(line for line in found.stdout.splitlines() if line.split()[1:2] == ["privileges"])
     assert (
-        line.startswith("failure") and "may not write to this branch" in line and "`main`" in line
+        line.startswith("failure")
+        and "no permission to write to this branch" in line
+        and "`main`" in line
     )
     for words in (["tick"], ["dispatch"], ["pause", "--all", "--reason", "x"]):
         done = run(address, tmp_path, *words)
         assert done.returncode == 3, done.stdout + done.stderr
-        assert "may not write to this branch" in done.stderr
+        assert "no permission to write to this branch" in done.stderr
         assert fix_in(done.stderr) == fix_in(found.stdout)
     assert run(address, tmp_path, "why", "bd-1").returncode == 0, "reading needs nothing more"
     assert not sent.exists(), "nothing is sent that cannot be recorded"
