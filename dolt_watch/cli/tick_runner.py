@@ -150,7 +150,7 @@ def _tick(
 def _print_reap_table(out: Console, outcome: TickResult) -> None:
     if not outcome.reap_table:
         return
-    # Only `reap --dry-run` has a table.
+    # Late: only a dry run prints a table.
     from dolt_watch.text_table import format_table
     from dolt_watch.timestamps import format_span
 

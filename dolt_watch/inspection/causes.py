@@ -56,6 +56,13 @@ class Cause:
     def number(self) -> int:
         return self.kinds.total()
 
+    def count(self, kinds: Counter[str], beads: Collection[str], at: datetime | None) -> None:
+        """Add failures of these kinds and beads, the last of them at this time."""
+        self.kinds.update(kinds)
+        self.beads.update(beads)
+        if at is not None and (self.last is None or at > self.last):
+            self.last = at
+
 
 def group_causes(
     entries: Iterable[LedgerEntry], beads: Collection[str], since: datetime, limit: int = 12
@@ -75,21 +82,14 @@ def group_causes(
             continue
         text = cause_of(entry, beads)
         cause = found.setdefault(text, Cause(text))
-        _count(cause, Counter({word: 1}), {entry.bead}, entry.at)
+        cause.count(Counter({word: 1}), {entry.bead}, entry.at)
     ordered = sorted(found.values(), key=lambda one: (-one.number, one.text))
     if len(ordered) > limit:
         rest = Cause("Other causes")
         for one in ordered[limit - 1 :]:
-            _count(rest, one.kinds, one.beads, one.last)
+            rest.count(one.kinds, one.beads, one.last)
         ordered = [*ordered[: limit - 1], rest]
     return ordered
-
-
-def _count(cause: Cause, kinds: Counter[str], beads: set[str], at: datetime | None) -> None:
-    cause.kinds.update(kinds)
-    cause.beads |= beads
-    if at is not None and (cause.last is None or at > cause.last):
-        cause.last = at
 
 
 def cause_of(entry: LedgerEntry, beads: Collection[str]) -> str:
