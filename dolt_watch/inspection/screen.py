@@ -167,7 +167,7 @@ class Screen:
             first: what the first line has in place of that indent.
         """
         line = Text(sanitize(text, LONGEST_CELL), style)
-        begin = Text(first.ljust(indent))
+        begin = Text(sanitize(first, LONGEST_CELL).ljust(indent))
         room = self.width - indent
         if not self.width or room < 8 or cell_len(line.plain) <= room:
             return [self._fit(begin + line)]
@@ -184,11 +184,12 @@ class Screen:
 
     def heading(self, text: str, more: str = "") -> Text:
         """Return the heading of a section."""
-        line = Text(text, "bold")
+        line = Text(sanitize(text, LONGEST_CELL), "bold")
         return self._fit(line.append(f"{GAP}{sanitize(more)}" if more else "", "not bold"))
 
     def split(self, left: Text, right: str) -> Text:
         """Return a line with a text at its right end, if both fit."""
+        right = sanitize(right, LONGEST_CELL)
         pad = self.width - cell_len(left.plain) - cell_len(right)
         return left + Text(" " * pad + right) if self.terminal and pad >= 2 else left
 

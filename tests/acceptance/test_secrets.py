@@ -283,7 +283,7 @@ def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
         [of_bead, "why", evil],
         [of_author, "why", evil],
         [of_bead, "replay", "--every", "1s", "--run-time", "5m"],
-        [of_bead, "replay", "--when", "assignee = 'x'"],
+        [of_bead, "replay", "--every", "1s", "--when", "status = 'open'"],
         ["", "replay", "--verify"],
     ):
         ran = watch.command(*arguments)

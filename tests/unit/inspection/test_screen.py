@@ -1,0 +1,34 @@
+"""The screen: what other programs wrote never reaches a terminal unescaped."""
+
+from __future__ import annotations
+
+import pytest
+
+from dolt_watch.inspection.screen import Cell, Column, Screen
+
+EVIL = "bd-\x1b[2J\x1b]0;owned\x07\r\nnext\u202e\x9b31m"
+
+
+@pytest.mark.parametrize("width", [0, 20, 80, 200])
+@pytest.mark.parametrize("color", [False, True], ids=["plain", "color"])
+def test_each_part_escapes_control_characters(width: int, color: bool) -> None:
+    screen = Screen(bool(width), width, 24, color=color, unicode=True)
+    columns = [Column("HEAD"), Column("TEXT", least=8)]
+    cells = [[Cell(EVIL, "red"), Cell(EVIL)]]
+    parts = {
+        "rows": screen.rows(columns, cells),
+        "wrapped rows": screen.rows(columns, cells, 2, wrap=True),
+        "prose": screen.prose(EVIL, 4, "bold", EVIL),
+        "heading": [screen.heading(EVIL, EVIL)],
+        "split": [screen.split(screen.heading("a"), EVIL)],
+    }
+    for name, lines in parts.items():
+        for line in lines:
+            assert line.plain.isprintable(), (name, line.plain)
+
+
+def test_escape_sequences_of_an_output_are_those_of_styles() -> None:
+    screen = Screen(True, 80, 24, color=True, unicode=True)
+    [text] = screen.as_text([screen.heading(EVIL)])
+    assert text.startswith("\x1b[1mbd-\\x1b[2J")
+    assert text.count("\x1b") == 2
