@@ -322,7 +322,7 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
 
 @pytest.mark.long
 def test_everybody(tmp_path: Path) -> None:
-    run(30, 12, tmp_path)
+    run(20, 25, tmp_path)
     assert counted["ticks"] > 100 and counted["dispatch calls"] > 20 and counted["mishaps"] > 10
 
 

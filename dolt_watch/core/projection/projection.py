@@ -267,7 +267,10 @@ def _kept(bead: Bead, event: Event) -> Bead:
 
     If an older row came back, the attempt is written again. Otherwise it is held.
     """
-    if event.origin is Origin.SAME and (bead.reverted or bead.unclear or bead.phase is Phase.HELD):
+    # The commit after which the row no longer ran has decided: of a claim, it can be a user's act.
+    if event.origin is Origin.SAME and (
+        bead.phase in (Phase.CLAIMED, Phase.HELD) or bead.reverted or bead.unclear
+    ):
         return bead
     if event.origin is Origin.BACK and bead.matches and bead.phase is not Phase.HELD:
         return bead._replace(reverted=True, unclear="")
@@ -505,9 +508,9 @@ def _settled(bead: Bead, event: Event) -> Bead | None:
     """
     if bead.unclear:
         return _held(bead, event, bead.unclear)
-    if (
-        bead.runs or bead.reverted or kept(bead, event)
-    ):  # The change of the row in this same commit follows as its own event.
+    # The change of the row in this same commit follows as its own event. One that leaves the row as
+    # it was doesn't take back that a user freed it during the claim.
+    if bead.runs or bead.reverted or (event.origin is not Origin.SAME and kept(bead, event)):
         return bead
     return _realign_with_row(bead, event)
 

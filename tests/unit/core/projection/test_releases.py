@@ -234,6 +234,15 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
             (Phase.UNKNOWN, "t", True, "why"),
         ),
         ([SENT._replace(facts=OPEN)], (Phase.WAITING, "", False, "")),
+        # a further edit doesn't take back that a user freed the bead during its request
+        ([ACT, SAME, UNKNOWN._replace(facts=OPEN)], (Phase.WAITING, "", False, "why")),
+        ([ACT, SAME, SENT._replace(facts=OPEN)], (Phase.WAITING, "", False, "")),
+        (
+            [ACT, SENT._replace(facts=OPEN, origin=Origin.SAME), SAME],
+            (Phase.WAITING, "", False, ""),
+        ),
+        ([UNCLEAR, SAME, SENT._replace(facts=OPEN)], (Phase.HELD, "t", False, FREED)),
+        ([BACK, SAME, SENT._replace(facts=OPEN)], (Phase.RUNNING, "t", True, "")),
     ],
 )
 def test_what_becomes_of_the_attempt(events: list[Event], expected: tuple[Any, ...] | None) -> None:
