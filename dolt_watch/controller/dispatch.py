@@ -101,7 +101,16 @@ def _claim(
     log_entry(written, f"picked bead: {decision.bead}")
     assert written.row is not None  # A claim reads its bead's row.
     is_resend = entry_payloads.Claimed.decode(decision.detail).resend is not None
-    return Claim(decision, written, written.row, context, rule, begun, ended, is_resend)
+    return Claim(
+        decision=decision,
+        written=written,
+        row=written.row,
+        context=context,
+        rule=rule,
+        begun=begun,
+        ended=ended,
+        is_resend=is_resend,
+    )
 
 
 def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:

@@ -49,15 +49,14 @@ class QueueFront:
         """Return the state with the heads of the queues only."""
         if not self._known or self._ways != policy.descending:
             self._sort(state, policy)
-        kept = {id: state.beads[id] for id in self._others if id in state.beads}
-        rest = state._replace(beads=kept)
+        others = {id: state.beads[id] for id in self._others if id in state.beads}
+        rest, kept = state._replace(beads=others), set(others)
         for name, queue in self._queues.items():
             rule = policy.rule(name)
             free = max(0, rule.max_in_flight - len(in_flight(rest, rule))) if rule else 0
-            for _, id in queue[: 2 * free + FRONT]:
-                if id in state.beads:
-                    kept[id] = state.beads[id]
-        return state._replace(beads=kept)
+            kept.update(id for _, id in queue[: 2 * free + FRONT])
+        # In the order of the whole state: of two decisions that are due at once, the first is made.
+        return state._replace(beads={id: bead for id, bead in state.beads.items() if id in kept})
 
     def _sort(self, state: State, policy: Policy) -> None:
         self._known, self._ways = True, policy.descending

@@ -419,7 +419,7 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
     watch.bd.close(running)
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, outcome.exit_code, watch.kinds("")) == (0, 0, ["resync"]), lines
-    assert any("held until a resume" in line for line in lines), lines
+    assert any("held until `dolt_watch resume`" in line for line in lines), lines
     assert (watch.record(waiting)["phase"], watch.sent()) == ("held", [running])
     status = watch.command("status").stdout
     assert "held" in status and "dolt_watch resume" in status

@@ -52,7 +52,7 @@ def test_a_server_that_is_older_than_its_data(tmp_path: Path) -> None:
         )
     with (
         start_dolt(older, tmp_path) as server,
-        pytest.raises(OlderDolt, match="older than the one that wrote"),
+        pytest.raises(OlderDolt, match="older than the server that wrote"),
     ):
         try:
             open_engine(replace(server.address, database="door")).query("SELECT id FROM issues")

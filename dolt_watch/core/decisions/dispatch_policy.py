@@ -262,7 +262,9 @@ def _claim(
     """``deferred``: the note is written only after an answer after which an agent runs."""
     note = f"auto-dispatcher claimed at {iso(now)}"
     held_note = note if deferred else ""
-    payload = entry_payloads.Claimed(tuple(bead.rank), place, free, used, held_note)
+    payload = entry_payloads.Claimed(
+        rank=tuple(bead.rank), place=place, free=free, slots_used=used, deferred_note=held_note
+    )
     return Decision(
         kind=EntryKind.CLAIM,
         bead=bead.id,

@@ -143,7 +143,13 @@ def _of_rule(
     if queue:
         due.append(IMMEDIATELY)
     return _RuleCandidates(
-        tuple(queue), held, slots.free, slots.stop, tries, settles, earliest(*due)
+        queue=tuple(queue),
+        held=held,
+        slots=slots.free,
+        stop=slots.stop,
+        tries=tries,
+        settles=settles,
+        due=earliest(*due),
     )
 
 

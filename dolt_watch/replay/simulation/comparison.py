@@ -193,11 +193,28 @@ def _pair(
     """``times``: as recorded, under the recorded settings, under the changed ones."""
     recorded, unchanged, simulated = times
     difference = (
-        Difference(what, one.bead, one.rule, recorded, simulated, why, unchanged)
+        Difference(
+            what=what,
+            bead=one.bead,
+            rule=one.rule,
+            recorded=recorded,
+            simulated=simulated,
+            why=why,
+            unchanged=unchanged,
+        )
         if what is not None
         else None
     )
-    return Pair(kind, one.bead, one.rule, recorded, simulated, assumed, difference, unchanged)
+    return Pair(
+        kind=kind,
+        bead=one.bead,
+        rule=one.rule,
+        recorded=recorded,
+        simulated=simulated,
+        assumed=assumed,
+        difference=difference,
+        unchanged=unchanged,
+    )
 
 
 DISPATCHES = (

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.core.model import Capacity, Phase
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import Bead, Capacity, Phase, Rule, State
 from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.replay import queue_front, verification
 from dolt_watch.replay.queue_front import QueueFront
 from tests.support.embedded_tracker import Light
 
+AT = datetime(2026, 4, 18, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
@@ -72,6 +74,19 @@ def test_a_decision_that_is_not_explained_is_a_difference(
     here.tick()
     here.sql("UPDATE watch_decision SET attempt = 5 WHERE kind = 'claim'")
     assert "attempt" in {one.field for one in verification.verify(here.past()).differences}
+
+
+def test_beads_stay_in_the_order_of_the_state() -> None:
+    """Of two decisions that are due at once, the first in the state is made."""
+    beads = [
+        Bead(id=f"bd-{number}", phase=phase, rule="agent", since=AT, cause="c", rank=(number,))
+        for number, phase in enumerate([Phase.CLAIMED, Phase.WAITING, Phase.UNKNOWN] * 20)
+    ]
+    for order in (beads, beads[::-1]):
+        state = State("c", "c", {bead.id: bead for bead in order})
+        front = QueueFront().of(state, Policy((Rule("agent"),), timedelta()))
+        kept = [bead.id for bead in order if bead.id in front.beads]
+        assert list(front.beads) == kept and 40 < len(kept) <= 60
 
 
 def test_the_front_follows_history(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -331,7 +331,7 @@ def test_a_template_that_a_bead_does_not_fill_sends_nothing(
         ("timeout = '5s'", "[targets.agent-service] url", "no URL"),
         ("url = 'http://h'\nprompt_template = 'none.j2'", "dolt_watch.toml:3", "none.j2"),
         ("url = 'http://h'\ntoken_file = 'none'", "none", "token file"),
-        ("url = 'http://h'\ntoken = 'clear'", "dolt_watch.toml:3", "no place"),
+        ("url = 'http://h'\ntoken = 'clear'", "dolt_watch.toml:3", "isn't allowed"),
         ("url = 'http://h'\nmax_budget_usd = 0", "dolt_watch.toml:3", "a number above 0"),
         ("url = 'http://h'\nmax_budget_usd = true", "dolt_watch.toml:3", "a number above 0"),
         ("url = 'http://h'\nmax_budget_usd = nan", "dolt_watch.toml:3", "a number above 0"),

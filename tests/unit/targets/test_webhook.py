@@ -259,7 +259,7 @@ SIGNED = "url = 'http://h'\nsecret_file = 'secret'"
         ("secret_file = 'secret'", "[targets.hook] url", "no URL"),
         ("url = 'http://h/#x'\nsecret_file = 'secret'", "dolt_watch.toml:3", "without '#'"),
         ("url = 'http://h'", "[targets.hook] secret", "no secret"),
-        ("url = 'http://h'\nsecret = 'whsec_x'", "dolt_watch.toml:4", "no place"),
+        ("url = 'http://h'\nsecret = 'whsec_x'", "dolt_watch.toml:4", "isn't allowed"),
         (SIGNED + "\nbody_template = 'none.j2'", "dolt_watch.toml:5", "none.j2"),
         (
             SIGNED + "\n[targets.hook.headers]\nAuthorization = 'x'",
