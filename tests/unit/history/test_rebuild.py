@@ -206,8 +206,8 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     rename(here, "agents")
     here.tick(timedelta(minutes=3))
     assert (
-        "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds"
-        " nothing" in here.lines
+        "warning: rule agent is paused (lunch), but it doesn't exist, so the pause has no effect"
+        in here.lines
     )
     loop = build_reader(
         here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
