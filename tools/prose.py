@@ -48,7 +48,10 @@ PATTERNS = [
     for rule, advice in RULES.items()
 ]
 
-INLINE = re.compile(r"``[^`]*``|`[^`\n]*`|\]\([^)]*\)|https?://\S+|--(ours|theirs)\b")
+INLINE = re.compile(
+    r"``[^`]*``|`[^`\n]*`|\]\([^)]*\)|https?://\S+|--(ours|theirs)\b|\Aa\snote\sof\sours\Z"
+)
+"""Code, links and options. The last alternative is a text in old ledger entries, kept verbatim."""
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 MARKUP = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1>|<[^>]*>|\{[{%#].*?[}%#]\}", re.DOTALL)
 QUERY = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|CALL|ALTER|DROP|AND|FROM)\b")

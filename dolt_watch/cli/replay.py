@@ -40,30 +40,30 @@ if TYPE_CHECKING:
     from dolt_watch.replay.simulation.what_if import WhatIfResult
 
 
-WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
+WHATIF = "applies only to a what-if. Remove it or {mode}."
 NOT_WITH = {
-    "": dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: everything else only looks"),
+    "": dict.fromkeys(("--dry-run", "--yes"), "requires --apply: other modes write nothing."),
     "--verify": {
-        "--apply": "and --verify are two commands: give one of them",
+        "--apply": "and --verify exclude each other. Remove one of them.",
         "--from": (
-            "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to"
-            " --to"
+            "applies only to a what-if or --apply. --verify checks every entry of the ledger up to"
+            " --to."
         ),
         **dict.fromkeys(
             ("--every", "--when", "--rule", "--run-time", "--report", "--all"),
             WHATIF.format(mode="--verify"),
         ),
-        **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
+        **dict.fromkeys(("--dry-run", "--yes"), "requires --apply: --verify writes nothing."),
     },
     "--apply": {
-        "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
-        "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
+        "--to": "applies only to a what-if or --verify. --apply continues to HEAD.",
+        "--format": "applies only to a what-if or --verify. --apply logs like `tick`.",
         **dict.fromkeys(
             ("--every", "--run-time", "--report", "--all"), WHATIF.format(mode="--apply")
         ),
     },
 }
-"""What is asked for → the options that do not go with it, and why."""
+"""Mode ('' for a what-if) → excluded option → text that follows the option in the error."""
 
 
 @click.command()
@@ -153,7 +153,7 @@ def command(
 
     _check_options(click.get_current_context())
     unchanged: Settings | None = None
-    with suppress(SettingsError):  # settings can need a flag to be complete
+    with suppress(SettingsError):  # Settings can be incomplete without --set.
         unchanged = load_settings({**kwargs, "set": ()})
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
@@ -181,9 +181,10 @@ def command(
 
 
 def _check_options(ctx: click.Context) -> None:
-    """An option that would change nothing is refused: who gives it believes otherwise.
+    """Check that each given option affects the selected mode.
 
-    Raises UsageError.
+    Raises:
+        UsageError: an option would have no effect.
     """
     given = {each.opts[0] for each in ctx.command.params if each.name and _is_given(ctx, each.name)}
     mode = next((one for one in ("--verify", "--apply") if one in given), "")
@@ -191,10 +192,10 @@ def _check_options(ctx: click.Context) -> None:
         if other in given:
             raise click.UsageError(f"{other} {why}")
     if mode and "--rule" in given and "--when" not in given:
-        raise click.UsageError(f"--rule goes with {mode} only where it names the rule of --when")
+        raise click.UsageError(f"With {mode}, --rule requires --when.")
     if ctx.params["output"] == "-" and ctx.params["form"] == "json":
         raise click.UsageError(
-            "--report - and --format json are both for standard output: give one of them"
+            "--report - and --format json both write to standard output. Remove one of them."
         )
 
 
@@ -212,7 +213,7 @@ def _page(engine: Engine, found: WhatIfResult) -> str:
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
-    """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
+    """Return the changed settings. ``--when`` replaces its rule's ``when``, like ``--set``."""
 
     flags = dict(kwargs)
     settings = load_settings(kwargs)
@@ -222,7 +223,9 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
         return settings
     if rule is None and len(names) > 1:
         raise SettingsError(
-            "there is more than one rule", where="--when", fix=f"say which: --rule {names[0]}"
+            "There is more than one rule.",
+            where="--when",
+            fix=f"Name the rule: --rule {names[0]}",
         )
     flags["set"] = (*(flags.get("set") or ()), f"rules.{rule or names[0]}.when={when}")
     return load_settings(flags)
@@ -238,7 +241,7 @@ def _study(
     rule: str,
 ) -> WhatIfResult:
 
-    with suppress(NotMigrated):  # what it would have done before it was ever there
+    with suppress(NotMigrated):  # A what-if also simulates a database without dolt_watch.
         check_database(engine, settings.project_id)
     head, now = head_commit(engine), server_time(engine)
     begins = absolute(begins, now, "--from") if begins is not None else None
@@ -276,11 +279,11 @@ def _check_order(
         return
     says = (
         f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]}"
-        f" ({iso(end.date)})"
+        f" ({iso(end.date)})."
     )
     if backwards:
-        says = f"--from {texts[0]} is later than --to {texts[1]}"
-    fix = "name two of which the second descends from the first"
+        says = f"--from {texts[0]} is later than --to {texts[1]}."
+    fix = "Set --from to an ancestor of --to."
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 

@@ -1,4 +1,4 @@
-"""``dolt_watch replay --verify`` and ``--apply``: what the command does where it is no what-if."""
+"""``dolt_watch replay --verify`` and ``--apply``."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import iso
 
 SCHEMA = 1
-"""Of --verify --format json."""
+"""Version of the JSON of --verify --format json."""
 
 
 def verify(settings: Settings, ends: str | None, form: str) -> int:
-    """Exit code 1 where a recorded decision does not come out again."""
+    """Verify the ledger and print the result. Return exit code 1 if a recorded decision differs."""
 
     engine = open_engine(settings.address)
     try:
@@ -85,36 +85,41 @@ def _print_result(facts: dict[str, Any]) -> None:
         ):
             say(line)
     say(
-        f"{facts['same']} of {facts['entries']} entries decided again, and the same;"
+        f"{facts['same']} of {facts['entries']} entries reproduced;"
         f" {len(facts['differences'])} differences"
     )
     if facts["as_recorded"]:
         say(
-            f"{facts['as_recorded']} that nothing decides (pauses, resumes, resyncs, releases)"
-            " stand as recorded"
+            f"{facts['as_recorded']} not recomputed, because they aren't decisions (pauses,"
+            " resumes, resyncs, releases)"
         )
     for why, number in sorted(facts["not_verifiable"].items()):
         say(f"{number} cannot be verified: {why}")
     beside = facts["planned_beside_and_never_made"]
     if beside:
         say(
-            f"{len(beside)} claims were planned beside a recorded one, its capacity included, and"
-            f" never made: {', '.join(one['bead'] for one in beside[:5])}"
+            f"{len(beside)} claims were planned together with a recorded claim, but never made:"
+            f" {', '.join(one['bead'] for one in beside[:5])}"
         )
-    say("that no other decision is missing can only be told where capacity was recorded")
+    say("Missing decisions can be detected only for ticks whose target capacity was recorded.")
 
 
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
-    """The cursor goes back to a commit, and what is due and undecided since is handled.
+    """Move the cursor back to a commit, and run a tick on the undecided work since then.
 
-    Raises SettingsError: no --from.
+    Args:
+        dry: Print the decisions, but write and send nothing.
+        yes: Don't ask for confirmation.
+
+    Raises:
+        SettingsError: There is no ``begins``, or no terminal for a confirmation.
     """
 
     if begins is None:
         raise SettingsError(
-            "--apply goes back to a commit: which?",
+            "--apply requires --from.",
             where="--from",
-            fix="dolt_watch replay --apply --from C --dry-run",
+            fix="Run `dolt_watch replay --apply --from COMMIT --dry-run`.",
         )
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -124,13 +129,13 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         if not dry and not yes:
             if not sys.stdin.isatty():
                 raise SettingsError(
-                    "--apply acts for real, and nobody is here to ask",
+                    "--apply needs a confirmation, but standard input is not a terminal.",
                     where="--apply",
-                    fix="add --yes, or --dry-run to see what it would do",
+                    fix="Add --yes, or add --dry-run to print the decisions only.",
                 )
             click.confirm(
-                f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on"
-                " what is due and undecided?",
+                f"Reprocess all commits after {commit.hash[:8]} ({iso(commit.date)}), and execute"
+                " the decisions that are due?",
                 abort=True,
             )
         make = build_dry_run if dry else build

@@ -48,11 +48,11 @@ logger = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
-    """The result of a tick's earlier iterations for the next one."""
+    """The result of a tick's earlier iterations, as input of the next iteration."""
 
     scope: Scope
     may_wait: bool
-    """The tick may wait for a bead to settle, because it has not waited yet."""
+    """Whether the tick can wait for a bead to settle. A tick waits only once."""
     first: bool = True
     after_conflict: bool = False
     attempted: frozenset[str] = frozenset()
@@ -150,7 +150,7 @@ class ControlLoop:
         return result
 
     def seconds_until_due(self) -> float | None:
-        """Return the seconds from the last poll until time alone changes a decision. None: never.
+        """Return the seconds from the last poll until the next due time, or None.
 
         Work that is already due waits for the next poll.
         """
@@ -331,7 +331,7 @@ class ControlLoop:
             seconds = settle_wait(proposal.candidates, proposal.policy, context.now)
             if seconds:
                 return Iteration(Wait(seconds))
-        # An idle tick reports outages from what is saved here.
+        # Idle ticks report these saved outages.
         shared = (hold for holds in plan.rules.values() for hold in holds)
         outages = {hold.why for hold in shared if hold.gate == OUTAGE}
         self.parts.store.set_down(outages)

@@ -1,5 +1,6 @@
--- beads' own tables as `bd init` of bd 1.3 makes them (SHOW CREATE TABLE), in MySQL's dialect, so that a tracker can be made without bd:
--- for the demo, on either engine. Indexes stand apart because SQLite knows none inside CREATE TABLE; table options are Dolt's defaults.
+-- The beads tables that `bd init` of bd 1.3 creates (SHOW CREATE TABLE), in MySQL's dialect. The
+-- demo uses them to create a tracker without bd, on either engine. Indexes are separate statements,
+-- because SQLite has no indexes in CREATE TABLE. Table options are Dolt's defaults.
 
 INSERT INTO dolt_ignore (pattern, ignored) VALUES ('bd_events_seq', 1);
 INSERT INTO dolt_ignore (pattern, ignored) VALUES ('events', 1);

@@ -1,11 +1,12 @@
-"""Where a database is, and which engine opens it.
+"""Addresses of databases, as URLs.
 
-Two forms of URL: ``dolt://user@host:port/database[/branch][?socket=…&tls=…]`` for a Dolt SQL
-server, ``doltlite:///path`` for a file. A password is never part of a URL: URLs end up in shell
-histories, process lists and bug reports. Off loopback a connection is encrypted and verified
-unless somebody says otherwise. Drivers are imported only when an engine is opened: sqlglot costs
-73 ms and doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks
-to a server.
+There are two forms: ``dolt://user@host:port/database[/branch][?socket=…&tls=…]`` for a Dolt SQL
+server, and ``doltlite:///path`` for a file. A URL never contains a password, because URLs appear in
+shell histories, process lists and bug reports. A connection to another machine is encrypted and
+verified unless the URL turns TLS off.
+
+Drivers are imported only when an engine is opened. Importing sqlglot takes 73 ms, and doltlite
+replaces ``sqlite3``. A process that uses a server needs neither.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 3306
 FORMS = "dolt://user@host:port/database[/branch] or doltlite:///path"
 PASSWORD_FIX = (
-    "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can"
-    " read"
+    "Put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can"
+    " read."
 )
 
 
@@ -37,38 +38,45 @@ class ServerAddress:
     user: str = "root"
     password: str = field(default="", repr=False)
     database: str = ""
-    """As Dolt accepts it in USE: its name, and ``/branch`` if it is not the default branch."""
+    """Database as Dolt's USE accepts it: its name, then ``/branch`` unless the branch is the
+    default.
+    """
     socket: str = ""
-    """Path of a Unix socket; it goes before host and port."""
+    """Path of a Unix socket. The socket takes precedence over host and port."""
     tls: bool | None = None
-    """Encrypt, and verify the server's certificate and name.
+    """Whether to encrypt and to verify the server's certificate and name.
 
-    None: nobody said, so ``encrypted`` goes by where the server is.
+    None: not specified, so ``uses_tls`` decides by the host.
     """
     ca: str = ""
-    """PEM file of the authority that signed the server's certificate; '': the system's."""
+    """PEM file of the authority that signed the server's certificate. Empty: the system's
+    authorities.
+    """
     managed: bool = field(default=False, repr=False, compare=False)
-    """bd starts this server itself and writes its port: what to do if it does not answer."""
+    """Whether bd starts this server and writes its port. Selects the fix for a server that is down.
+    """
 
     @property
     def uses_tls(self) -> bool:
-        """Plain only where it was asked for, or where nothing leaves this machine."""
+        """Return whether to use TLS. The default is TLS unless the connection is a socket or
+        loopback.
+        """
         return not (self.socket or _is_loopback(self.host)) if self.tls is None else self.tls
 
     @property
     def display_name(self) -> str:
-        """For messages: host:port/database[/branch], never the password."""
+        """Return host:port/database[/branch] for messages, without the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.socket or f'{host}:{self.port}'}/{self.database}"
 
     @property
     def database_name(self) -> str:
-        """The name of the database, without the branch."""
+        """Return the name of the database, without the branch."""
         return self.database.partition("/")[0]
 
     @property
     def url(self) -> str:
-        """The URL that ``parse_url`` reads back, without the password."""
+        """Return the URL that ``parse_url`` parses into this address, without the password."""
         # Late: bd's own files name a database without a URL.
         from urllib.parse import quote
 
@@ -112,32 +120,38 @@ class FileAddress:
 
 
 def parse_url(url: str) -> ServerAddress | FileAddress:
-    """Raises SettingsError, which says what was expected; its message never repeats a password."""
-    from urllib.parse import unquote, urlsplit  # what beads' own files name needs none of it
+    """Return the address that a URL names.
+
+    Raises SettingsError if the URL is not valid. The message never contains the password.
+    """
+    # Late: bd's own files name a database without a URL.
+    from urllib.parse import unquote, urlsplit
 
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise SettingsError(f"not a database URL: {error}", fix=f"write {FORMS}") from None
+        raise SettingsError(
+            f"The text is not a database URL: {error}.", fix=f"Use {FORMS}."
+        ) from None
     if parts.password is not None:
-        raise SettingsError("a database URL must not hold a password", fix=PASSWORD_FIX)
+        raise SettingsError("A database URL must not contain a password.", fix=PASSWORD_FIX)
     if parts.scheme == "doltlite":
         return _doltlite(parts.netloc, unquote(parts.path))
     if parts.scheme != "dolt":
         raise SettingsError(
-            "a database URL begins with dolt:// or doltlite://, not with"
-            f" {parts.scheme or 'nothing'}",
-            fix=f"write {FORMS}",
+            "A database URL begins with dolt:// or doltlite://, not with"
+            f" {parts.scheme or 'nothing'}.",
+            fix=f"Use {FORMS}.",
         )
     database = unquote(parts.path).strip("/")
     if "/" in database and "@" in parts.path:
         # dolt://u:12/34@h/d: a password with / in it looks like a port and a database.
-        raise SettingsError("a database URL must not hold a password", fix=PASSWORD_FIX)
+        raise SettingsError("A database URL must not contain a password.", fix=PASSWORD_FIX)
     if not database:
         raise SettingsError(
-            f"the URL names no database after the host: {parts.path or 'nothing'}",
-            fix="write dolt://user@host:port/database",
+            f"The URL names no database after the host: {parts.path or 'nothing'}.",
+            fix="Use dolt://user@host:port/database.",
         )
     socket, tls, ca = _options(parts.query)
     return ServerAddress(
@@ -154,15 +168,17 @@ def parse_url(url: str) -> ServerAddress | FileAddress:
 def _doltlite(netloc: str, path: str) -> FileAddress:
     if netloc or not path.strip("/"):
         raise SettingsError(
-            "a DoltLite URL has three slashes and an absolute path",
-            fix="write doltlite:///folder/file.db",
+            "A DoltLite URL has three slashes and an absolute path.",
+            fix="Use doltlite:///folder/file.db.",
         )
     return FileAddress(path)
 
 
 def _options(query: str) -> tuple[str, bool | None, str]:
-    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file;
-    None where nothing is said.
+    """Return (socket, tls, ca) of ``?socket=…&tls=…``.
+
+    ``tls`` in the URL is true, false, or the PEM file of the authority. A missing ``tls`` becomes
+    None.
     """
     # Late: bd's own files name a database without a URL.
     from urllib.parse import parse_qs
@@ -171,13 +187,13 @@ def _options(query: str) -> tuple[str, bool | None, str]:
         options = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise SettingsError(
-            "the part after ? cannot be read", fix="write ?socket=/path and &tls=true"
+            "The options after ? cannot be read.", fix="Use ?socket=/path and &tls=true."
         ) from None
     unknown = sorted(options.keys() - {"socket", "tls"})
     if unknown:
         raise SettingsError(
-            f"a database URL knows the options socket and tls, not {unknown[0]}",
-            fix=PASSWORD_FIX if "pass" in unknown[0] else f"take {unknown[0]}=… out of the URL",
+            f"A database URL has the options socket and tls, not {unknown[0]}.",
+            fix=PASSWORD_FIX if "pass" in unknown[0] else f"Remove {unknown[0]}=… from the URL.",
         )
     socket = options.get("socket", [""])[-1]
     if "tls" not in options:
@@ -188,7 +204,7 @@ def _options(query: str) -> tuple[str, bool | None, str]:
         return socket, word in {"true", "1"}, ""
     if "/" not in tls and not word.endswith((".pem", ".crt")):
         raise SettingsError(
-            f"tls is true, false or the path of a PEM file, not {tls!r}",
-            fix="write tls=true or tls=/path/ca.pem",
+            f"tls must be true, false or the path of a PEM file, but is {tls!r}.",
+            fix="Use tls=true or tls=/path/ca.pem.",
         )
     return socket, True, tls

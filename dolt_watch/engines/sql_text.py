@@ -1,6 +1,4 @@
-"""Pieces of SQL text that both engines need: parameters, names, hashes, and what lies between
-literals.
-"""
+"""SQL text that both engines need: parameters, names, hashes, and the text between literals."""
 
 from __future__ import annotations
 
@@ -22,12 +20,11 @@ LITERAL = (
     r"|`[^`]*`"
     r"|--(?=\s|$)[^\n]*|\#[^\n]*|/\*.*?\*/"
 )
-"""What SQL must not be looked for in: strings, quoted names, comments (MySQL's rules)."""
+"""Strings, quoted names and comments by MySQL's rules. Searches for SQL syntax skip them."""
 
 MERGING = """SELECT (SELECT MAX(is_merging) FROM dolt_merge_status)
 OR EXISTS (SELECT 1 FROM dolt_conflicts) OR EXISTS (SELECT 1 FROM dolt_constraint_violations)"""
-"""One question for all the ways in which a merge can stand unfinished; the same words on both
-engines.
+"""Query that checks every way in which a merge can be unfinished. It is the same on both engines.
 """
 
 SYSTEM = ("dolt_schemas", "dolt_ignore", "dolt_procedures")
@@ -41,8 +38,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @lru_cache(maxsize=512)
 def split_parameters(sql: str) -> tuple[str, ...]:
-    """The text between the ``?`` parameters; a ``?`` in a string, a quoted name or a comment is
-    text.
+    """Return the text between the ``?`` parameters.
+
+    A ``?`` in a string, a quoted name or a comment is text.
     """
     parts, begin = [], 0
     for found in _PARTS.finditer(sql):
@@ -54,36 +52,38 @@ def split_parameters(sql: str) -> tuple[str, ...]:
 
 
 def split_statements(script: str) -> list[str]:
-    """The statements of a script of SQL, without comments; a ``;`` in a string or a comment ends
-    none.
+    """Return the statements of an SQL script, without comments.
+
+    A ``;`` in a string or a comment doesn't end a statement.
     """
     bare = _COMMENT.sub(lambda found: found[1] if found[1][0] in "'\"`" else " ", script)
     return [text.strip() for text in _STATEMENT.findall(bare) if text.strip()]
 
 
 def checked_identifier(identifier: str) -> str:
-    """The identifier, if it needs no quoting: names are built into SQL, so nothing else may
-    pass.
+    """Return the identifier if it needs no quoting.
+
+    Names become part of the SQL text, so ValueError is raised for any other.
     """
     if not _NAME.fullmatch(identifier):
-        raise ValueError(f"not a table name that can be used: {identifier!r}")
+        raise ValueError(
+            f"A table name must consist of letters, digits and _, but is {identifier!r}."
+        )
     return identifier
 
 
 def checked_hash(commit: str, shape: re.Pattern[str], where: str) -> str:
-    """The commit's hash, if it has the engine's shape: it is built into SQL as a literal.
+    """Return the commit's hash if it has the engine's format: it becomes part of the SQL text.
 
     Raises UnknownCommit.
     """
     if not shape.fullmatch(commit):
-        raise UnknownCommit(f"not a full commit hash: {commit[:60]!r}", where=where)
+        raise UnknownCommit(f"{commit[:60]!r} is not a full commit hash.", where=where)
     return commit
 
 
 def gaps(edges: Sequence[Edge]) -> list[Edge]:
-    """From the end of each edge to the beginning of the next, where these are not the same
-    commit.
-    """
+    """Return the edges from the end of each edge to the start of the next, if these differ."""
     return [
         Edge(one.commit, other.parent)
         for one, other in pairwise(edges)
@@ -92,12 +92,12 @@ def gaps(edges: Sequence[Edge]) -> list[Edge]:
 
 
 def sql_timestamp(value: datetime) -> datetime:
-    """A parameter's time in UTC, without its zone.
+    """Return a parameter's time in UTC, without its zone.
 
-    A naive one is refused: nobody knows which zone it means.
+    Raises ValueError for a naive time, because its zone is unknown.
     """
     if value.tzinfo is None:
-        raise ValueError(f"a time without a zone cannot be written: {value!r}")
+        raise ValueError(f"A time must have a time zone, but is {value!r}.")
     return value.astimezone(UTC).replace(tzinfo=None)
 
 

@@ -1,4 +1,4 @@
-"""Cells of rows in forms that compare and sort alike on both engines."""
+"""Cells of rows, in forms that compare and sort the same way on both engines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dolt_watch.timestamps import parse_foreign, to_utc
 
 
 def json_value(value: Any) -> Any:
-    """A cell as JSON holds it: times as ISO text, so that what was written and what comes back
-    compare equal.
+    """Return a cell as a JSON value.
+
+    Times become ISO text, so that a written value equals the value that is read back.
     """
     if value is None or isinstance(value, str | int | float):
         return value
@@ -20,8 +21,9 @@ def json_value(value: Any) -> Any:
 
 
 def sort_value(value: Any) -> Any:
-    """A key of ``order_by`` as JSON holds it, in the order in which the database sorts it: as
-    text, 10 hours come before 2.
+    """Return a key of ``order_by`` as a JSON value that sorts in the database's order.
+
+    As text, 10 hours would sort before 2 hours.
     """
     if isinstance(value, timedelta):
         return value.total_seconds()
@@ -31,5 +33,5 @@ def sort_value(value: Any) -> Any:
 
 
 def normalize_cell(name: str, value: Any) -> Any:
-    """A cell of ``issues`` for comparing: DoltLite gives times as text, Dolt as times."""
+    """Return a cell of ``issues`` for comparison: DoltLite returns times as text, Dolt as times."""
     return json_value(parse_foreign(value) or value) if name.endswith("_at") else json_value(value)

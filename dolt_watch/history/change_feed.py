@@ -1,12 +1,10 @@
-"""The feed: the only way in which facts come in.
+"""The change feed: row changes of history, commit by commit, oldest first.
 
-Row changes of history, commit by commit, oldest first.
-
-The path runs from HEAD down to the cursor. At a merge it takes, of the parents that descend from
-the cursor, the one behind which the watcher made its last commit, else the first. After a
-fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain
-first-parent chain would show old changes again. What a merge brings in from its other parents
-goes with it, as ``Commit.side``.
+All facts enter dolt_watch through the feed. The path runs from HEAD down to the cursor. At a merge,
+the feed considers the parents that descend from the cursor. It follows the parent behind which the
+watcher made its last commit, or else the first parent. After a fast-forward onto a merge made
+elsewhere, the line of dolt_watch is the *second* parent, and the first-parent chain would repeat
+old changes. ``Commit.side`` contains the commits that a merge brings in from its other parents.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from dolt_watch.timestamps import parse_foreign
 LEDGER = "watch_decision"
 
 Touched = Mapping[str, Collection[Edge]]
-"""Table → the edges over which it may have changed."""
+"""Table → the edges over which the table may have changed."""
 
 
 def read_changes(
@@ -41,11 +39,12 @@ def read_changes(
     lens: FeedQuery,
     touched: Touched | None = None,
 ) -> Iterator[CommitChanges]:
-    """The row changes of each commit of the line, in order.
+    """Yield the row changes of each commit of the line, in order.
 
-    ``touched``: as ``touched_edges`` found it for a longer piece of the same line.
+    Raises SchemaChanged if a column that a rule uses is missing.
 
-    Raises SchemaChanged where a column that a rule uses is gone.
+    Args:
+        touched: the result of ``touched_edges`` for a line that contains this line.
     """
     if not line:
         return
@@ -73,9 +72,8 @@ def read_changes(
             "from_version": "from_version",
             **wanted,
         }
-        with suppress(
-            NoSuchTable
-        ):  # who only looks may ask of a database that was never initialised
+        # A read-only command can run on a database without the tables of dolt_watch.
+        with suppress(NoSuchTable):
             for edge, (kind, bead, version, *row) in engine.diff(LEDGER, changed[LEDGER], columns):
                 if kind == "added":
                     entries[edge.commit] += filter(None, (decode_entry(row),))
@@ -101,10 +99,10 @@ def read_changes(
 def commits_of_bead(
     engine: Engine, line: Sequence[Commit], tables: Iterable[str], bead: str, touched: Touched
 ) -> list[Commit]:
-    """The commits of the line that changed a row of the bead, or that record a decision about it.
+    """Return the commits of the line that changed a row of the bead or record a decision about it.
 
-    Only the ids in the rows are read, at a lower cost than ``read_changes``; where the schema of
-    a table changed, the rows too.
+    Only the ids in the rows are read, which costs less than ``read_changes``. If the schema of a
+    table changed, the rows are read too.
     """
     tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
@@ -114,7 +112,7 @@ def commits_of_bead(
     try:
         for table, those in changed.items():
             found |= _commits_in_table(engine, table, bead, edges, those, altered.get(table, ()))
-    except Unexplained:  # a schema changed, and changed back
+    except Unexplained:  # a schema changed and was changed back
         crossing = {commit.hash for commit in line}
     unsure = [commit for commit in line if commit.hash in crossing - found]
     if unsure:
@@ -135,8 +133,9 @@ def _commits_in_table(
     changed: Sequence[Edge],
     altered: Collection[Edge],
 ) -> set[str]:
-    """The commits that changed a row of the bead in the table, but those that changed its
-    schema.
+    """Return the commits that changed a row of the bead in the table.
+
+    Commits that changed the table's schema are excluded.
     """
     name = {"issues": "id", LEDGER: "bead_id"}.get(table, "issue_id")
     columns = {"before": f"from_{name}", "after": f"to_{name}"}
@@ -145,7 +144,7 @@ def _commits_in_table(
         if alters or not stretch:
             continue
         at = None if table == LEDGER else stretch[-1].commit
-        with suppress(NoSuchTable):  # none of these commits has it
+        with suppress(NoSuchTable):  # none of these commits has the table
             for edge, ids in engine.diff(table, stretch, columns, at):
                 if bead in ids:
                     found.add(edge.commit)
@@ -153,9 +152,9 @@ def _commits_in_table(
 
 
 def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
-    """As ``CommitChanges.migration``.
+    """Return the value of ``CommitChanges.migration``.
 
-    Costs a query where a row has a new `updated_at` and nothing else, which is seldom.
+    This costs a query only for a row in which nothing but `updated_at` changed, which is rare.
     """
     if not any(map(_touched, rows)):
         return False
@@ -164,7 +163,9 @@ def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool
 
 
 def _touched(row: RowChange) -> bool:
-    """Return whether all that a person can have changed in a row of `issues` is its time."""
+    """Return whether `updated_at` is the only column of an `issues` row that a user can have
+    changed.
+    """
     return (
         row.table == "issues"
         and row.kind == "modified"
@@ -175,12 +176,13 @@ def _touched(row: RowChange) -> bool:
 def _witnessed(
     engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: FeedQuery
 ) -> Iterator[RowChange]:
-    """The rows that a merge changed.
+    """Yield the rows that a merge changed.
 
-    Those of beads in the ledger come with what its side lines did to them (``Act``).
+    Rows of beads in the ledger include the changes that the merge's side lines made to them
+    (``Act``).
 
-    The cost is one query, and the side lines' changes of ``issues`` only where such a bead's row
-    matches or runs otherwise than before.
+    The cost is one query. The side lines' changes of ``issues`` are read only if the row of such a
+    bead changed in whether it matches or runs.
     """
     moved = {
         row.bead for row in rows if row.table == "issues" and row.kind == "modified" and _moves(row)
@@ -209,8 +211,9 @@ def _witnessed(
 
 
 def narrowed(changes: CommitChanges, begin: int, count: int) -> CommitChanges:
-    """With the answers of so many rules from ``begin`` on only; ``begin`` below 0 counts from
-    the end.
+    """Return the changes with the answers of only ``count`` rules, from index ``begin``.
+
+    A negative ``begin`` counts from the end.
     """
 
     def narrow(row: RowChange) -> RowChange:
@@ -238,8 +241,9 @@ def _in_ledger(engine: Engine, commit: str, beads: Iterable[str]) -> set[str]:
 
 
 def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
-    """Of the attempts that the ledger holds at this commit: a line that has not seen one cannot
-    end it.
+    """Return the tokens of the attempts in the ledger at this commit.
+
+    A line that does not contain an attempt can't end the attempt.
     """
     sql = (
         f"SELECT DISTINCT token FROM watch_decision AS OF '{commit}' WHERE bead_id = ? AND token"
@@ -252,23 +256,25 @@ def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
 
 
 PER_EDGE_LIMIT = 4
-"""Edges that are asked one by one which tables they touched; of more, the tables are asked."""
+"""Maximum number of edges to check one by one. For more, each table is checked over all edges."""
 
 RARELY_CHANGED = ("labels", "dependencies", LEDGER)
-"""Tables that most slices of history do not touch: asked about together first."""
+"""Tables that most ranges of history don't change. They are checked together first."""
 
 WRITTEN_TOGETHER = ("issues", "events")
-"""Tables that bd writes together: who touched one of them, as good as touched both."""
+"""Tables that bd writes together. A commit that changed one of them usually changed both."""
 
 
 class _Apart(NamedTuple):
-    """Table → the edges over which its schema changed: there, both ends are read and compared by
-    what both have.
+    """Edges to compare under two schemas.
+
+    ``edges`` is table → the edges over which its schema changed. Over these, both ends are read,
+    and their common columns are compared.
     """
 
     edges: Mapping[str, Collection[Edge]] = {}
     exact: bool = False
-    """Nothing is left out for certain, so a row that shows no change has none."""
+    """Whether ``edges`` is certain to be complete. If so, a row that shows no change has none."""
 
 
 def _rows(
@@ -279,10 +285,9 @@ def _rows(
     apart: _Apart,
     lens: FeedQuery,
 ) -> dict[str, list[RowChange]]:
-    """Row changes by commit.
+    """Return the row changes by commit.
 
-    Raises Unexplained where the schema of a table changed on the way, and ``apart`` does not say
-    so.
+    Raises Unexplained if the schema of a table changed on an edge that ``apart`` does not contain.
     """
     rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
     for table in tables:
@@ -299,8 +304,9 @@ def _stretches(
     apart: _Apart,
     lens: FeedQuery,
 ) -> Iterator[tuple[Edge, RowChange]]:
-    """The row changes over the edges that ``changed`` names, each stretch of history under its
-    own schema.
+    """Yield the row changes over the edges in ``changed``.
+
+    Each stretch of history is read under its own schema.
     """
     for stretch, alters in _by_schema(edges, changed, apart.edges.get(table, ())):
         if alters:
@@ -314,8 +320,9 @@ def _stretches(
 def _by_schema(
     edges: Sequence[Edge], changed: Sequence[Edge], altered: Collection[Edge]
 ) -> Iterator[tuple[Sequence[Edge], bool]]:
-    """The edges of ``changed`` in stretches of one schema, and each edge of ``altered`` by
-    itself, marked True; in order.
+    """Yield the edges of ``changed`` in stretches of one schema, in order, each with False.
+
+    Yield each edge of ``altered`` separately, with True.
     """
     if not altered:
         yield changed, False
@@ -336,10 +343,11 @@ def _by_schema(
 def _changed(
     engine: Engine, edges: Sequence[Edge], tables: Sequence[str], touched: Touched | None = None
 ) -> tuple[dict[str, list[Edge]], Mapping[str, Collection[Edge]]]:
-    """Table → the edges over which it must be read, and those over which its schema changed.
+    """Return table → the edges over which to read it, and table → the edges that changed its
+    schema.
 
-    By edge: over a whole range a label may have come and gone again, and the net says nothing of
-    it.
+    Edges are checked individually: a label can be added and removed again within a range, which the
+    range's net difference doesn't show.
     """
     if len(edges) > PER_EDGE_LIMIT:
         altered = engine.altered(tables, edges)
@@ -359,18 +367,17 @@ def _changed(
 
 
 def touched_edges(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> Touched:
-    """The edges over which each table may have changed: none that changed it is left out.
+    """Return the edges over which each table may have changed. No edge that changed it is missing.
 
-    Costs two or three queries, which take little longer for many edges than for few.
+    This costs two or three queries, which take little longer for many edges than for few.
     """
     some, both = (
         engine.filter_changed_edges([table for table in tables if table in group], edges)
         for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
     )
     known = dict.fromkeys(WRITTEN_TOGETHER, frozenset(both))
-    if 8 * len(some) < len(
-        edges
-    ):  # to read an edge in vain costs seven times what it costs to be asked about
+    # Reading an edge without changes costs seven times as much as checking it.
+    if 8 * len(some) < len(edges):
         known |= dict.fromkeys(RARELY_CHANGED, frozenset(some))
     return {
         t: known[t] if t in known else frozenset(engine.filter_changed_edges((t,), edges))
@@ -385,12 +392,13 @@ def read_uncommitted(
     lens: FeedQuery,
     unmigrated: Collection[str] = (),
 ) -> list[RowChange]:
-    """What stands SQL-committed but not Dolt-committed.
+    """Return the changes that are committed in SQL but not in Dolt.
 
-    It may spare a bead; it never causes an act.
+    They can protect a bead from an action, but never cause one. Rows whose answers a migration
+    leaves unchanged are omitted.
 
-    ``unmigrated``: tables whose schema in the working set is not HEAD's. Rows that a migration
-    writes without changing what they say are left out.
+    Args:
+        unmigrated: tables whose schema in the working set differs from the schema at HEAD.
     """
     edge = Edge(head, WORKING)
     apart = _Apart({table: (edge,) for table in unmigrated}, exact=True)
@@ -409,7 +417,7 @@ def read_uncommitted(
 def _changes(
     engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, apart: _Apart
 ) -> Iterator[tuple[Edge, RowChange]]:
-    """The row changes of a stretch, in which the table has one schema."""
+    """Yield the row changes of a stretch in which the table has one schema."""
     if not edges:
         return
     at = edges[-1].commit if edges[-1].commit != WORKING else None
@@ -423,9 +431,8 @@ def _changes(
             raise
         from dolt_watch.history.schema_change import changes as across  # seldom
 
-        for (
-            edge
-        ) in edges:  # the server cannot render what has one schema: each end can still be read
+        # The server can't compare these rows although they have one schema. It can read each end.
+        for edge in edges:
             yield from across(engine, table, edge, lens)
 
 
@@ -447,13 +454,12 @@ def _side_rows(
         for name in says:
             says_of[f"{side}_says_{name}"] = target if name == "depends_on_id" else f"{side}_{name}"
     columns |= says_of
-    # A table in dolt_ignore is missing on other branches and in clones, and in commits anyway:
-    # nothing to read.
+    # A table in dolt_ignore is in no commit, and not on other branches or in clones.
     with suppress(NoSuchTable):
         for edge, row in engine.diff(table, edges, columns, at):
             kind = row[0]
             if kind == "modified" and row[1] != row[5]:
-                continue  # it belongs to another id now (`bd rename`): nothing was said
+                continue  # `bd rename` moved the row to another id, which is no activity
             bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
             before, after = (
                 dict(zip(says, values, strict=True))
@@ -487,7 +493,7 @@ def _issues(
             f"({text}) IS TRUE"
             for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to)
         )
-    # digits, one text: long histories cost by the cells that come over the wire
+    # The answers are digits in one text, because each cell that is sent adds to the cost.
     columns = {
         "diff_type": "diff_type",
         "from": "from_id",
@@ -496,44 +502,41 @@ def _issues(
     }
     columns["at"] = "to_updated_at"
     for name in lens.cells:
-        columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})"  # what is alike comes once
+        columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})"  # send an equal value once
         columns[f"to_{name}"] = f"to_{name}"
     for number, rule in enumerate(lens.rules):
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
-    for name in IDENTITY:  # last: seldom asked for, so that most rows carry nothing of it
+    for name in IDENTITY:  # last and rarely needed: NULL in most rows
         columns[f"is_{name}"] = (
             f"CASE diff_type WHEN 'added' THEN to_{name} WHEN 'removed' THEN from_{name} END"
         )
-    differ = dict[str, tuple[str, ...]]()  # columns by the digits: most changes are of a few kinds
+    differ = dict[str, tuple[str, ...]]()  # columns by digits: few distinct values
     try:
         for edge, row in engine.diff("issues", edges, columns, at):
             digits = row[3]
             if digits not in differ:
-                alike = zip(
-                    lens.columns, digits[: len(lens.columns)], strict=True
-                )  # the rules' digits come after
+                # The digits of the rules follow those of the columns.
+                alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
             change = _issue(row, lens, differ[digits])
             if change.nothing:
                 if not apart.exact:
-                    raise Unexplained(
-                        f"a column of issues that is not known changed in {edge.commit}"
-                    )
+                    raise Unexplained(f"An unknown column of issues changed in {edge.commit}.")
                 continue
             yield edge, change
     except SchemaChanged as error:
         used = sorted({column for rule in lens.rules for column in rule.columns})
         raise SchemaChanged(
-            f"a column of issues that a rule uses is gone ({error.message}); the rules use:"
-            f" {', '.join(used)}",
-            fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
+            f"A column of issues that a rule uses is missing ({error.message}). The rules use"
+            f" {', '.join(used)}.",
+            fix="Change `when` or `order_by` in dolt_watch.toml to columns of issues.",
         ) from error
 
 
 def kept_by_bd(row: RowChange) -> bool:
-    """Return whether a change of `issues` is one that bd computed, and that changes no rule's
-    answer.
+    """Return whether a change of `issues` contains only computed columns of bd and changes no
+    rule's answer.
     """
     return (
         row.table == "issues"

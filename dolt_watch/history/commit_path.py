@@ -14,8 +14,8 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
     """Return the commits after ``since`` up to ``until``, oldest first, each with one parent.
 
     At a merge, the line follows the parent with the last commit of the worker. The commits of the
-    other parents become the ``side`` of the merge. The result is None if ``since`` is not an
-    ancestor of ``until``: history was rewritten.
+    other parents become the ``side`` of the merge. If ``since`` is not an ancestor of ``until``,
+    history was rewritten, and the function returns None.
 
     Args:
         commits: the whole range, newest first. It may contain ``since``.
@@ -24,11 +24,10 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
     straight = straight_down(newest_first, until)
     bottom = straight[-1].parents[0] if straight else until
     if len(straight) == len(newest_first) and bottom == since:
-        return straight[::-1]  # most histories: long ones need no more memory then
+        return straight[::-1]  # the common case, without the memory that merges need
     known = {commit.hash: commit for commit in newest_first}
-    rank = {
-        since: 0
-    }  # commit that descends from ``since`` → its last commit of the worker, by number
+    # Commit that descends from ``since`` → number of its last commit by the worker.
+    rank = {since: 0}
     for number, commit in enumerate(_parents_first(known, until), start=1):
         behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
         rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind
@@ -38,7 +37,7 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
         here = known.get(at)
         if here is None or rank[at] < 0:
             return None
-        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first of equals
+        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first if equal
         line.append(here._replace(parents=(parent,)))
         at = parent
     line.reverse()
@@ -46,7 +45,7 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
 
 
 def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator[Commit]:
-    """The line, each merge with the commits that it reaches and its parent on the line does not.
+    """Yield the line. Each merge has the commits that only its other parents reach as ``side``.
 
     Each commit is visited once.
     """
@@ -68,7 +67,7 @@ def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator
 
 
 def straight_down(newest_first: Iterable[Commit], until: str) -> list[Commit]:
-    """The commits from ``until`` down to before the newest merge or the root, newest first."""
+    """Return the commits from ``until`` down, newest first, that are newer than a merge or root."""
     line: list[Commit] = []
     below = until
     for commit in newest_first:
@@ -80,9 +79,9 @@ def straight_down(newest_first: Iterable[Commit], until: str) -> list[Commit]:
 
 
 def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
-    """Every known commit that ``until`` reaches, after its parents.
+    """Yield every known commit that ``until`` reaches, after its parents.
 
-    Without recursion: histories are long.
+    The function does not recurse, because histories are long.
     """
     done: set[str] = set()
     stack = [until]

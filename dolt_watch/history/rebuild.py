@@ -1,10 +1,11 @@
-"""Resync: state anew from the rows as they are and the ledger's streams.
+"""Rebuild the state from the current rows and the streams of the ledger.
 
-Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at the first start,
-and when a rule's expressions change. What the ledger or ``watch_attempt`` knows is never
-dispatched twice: live attempts that history lost are written again (``lost``). What neither
-knows any more, nobody can: where the ledger came without the local tables (a clone, a backup on
-another server), what matches is held until somebody resumes it.
+A rebuild is needed if the cursor is not an ancestor of HEAD (flatten, rebase, restore), at the
+first start, and if a rule's expressions change. An attempt that the ledger or ``watch_attempt``
+contains is never dispatched twice: live attempts that history lost are written again
+(``lost_attempts``). Attempts in neither table are unknown. If the ledger came without the local
+tables (a clone, or a backup on another server), matching beads are therefore held until a user
+resumes them.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ def rebuild_state(
     compiled: Sequence[CompiledRule],
     columns: Sequence[str],
 ) -> RebuiltState:
-    """The state at ``head``, whose date is ``date``, by what history holds."""
+    """Return the state at ``head``, as history contains it. ``date`` is the date of ``head``."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
-    ours = {
+    own_events = {
         event for entries in streams.values() for entry in entries for event in entry.wrote.events
     }
     asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
@@ -74,7 +75,7 @@ def rebuild_state(
         for entry in entries
         if entry.wrote.events
     }
-    signs = _signs(engine, head, date, asked, ours, wrote)
+    signs = _signs(engine, head, date, asked, own_events, wrote)
     beads: dict[str, Bead] = {}
     edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
@@ -102,23 +103,25 @@ def rebuild_state(
 
 
 class RebuiltState(NamedTuple):
-    """What history says by itself."""
+    """The state and the attempts that history contains."""
 
     state: State
     tokens: frozenset[str]
-    """Of every attempt that the ledger knows by more than such an answer."""
+    """Tokens of the attempts with other ledger entries than those in ``answers``."""
     answers: Mapping[str, LedgerEntry]
-    """Token → its target's answer that something runs, or may.
+    """Token → the target's answer that the attempt runs, or may run.
 
-    It may stand alone: history can be set back to before the claim while a request is under way.
+    It can be the only entry of an attempt: history can be reset to before the claim during a
+    request.
     """
     entries: bool
-    """Does the ledger hold anything about beads? A pause says nothing of attempts."""
+    """Whether the ledger has an entry about a bead. A pause is not evidence of attempts."""
 
 
 def lost_attempts(known: Sequence[Bead], found: RebuiltState) -> list[Decision]:
-    """The live attempts that this server knows of and history does not, to be written again: as
-    far as they have come, where their answer stands.
+    """Return the restores of live attempts that this server has and history does not.
+
+    If the answer of the target exists, the restored attempt includes it.
     """
     missing = [bead for bead in known if bead.token not in found.tokens]
     return [
@@ -137,7 +140,7 @@ def _answered(bead: Bead, answer: LedgerEntry | None) -> Bead:
 def preview_restored(
     beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime
 ) -> dict[str, Bead]:
-    """The beads as they will be once what is missing is written again: for who only looks."""
+    """Return the beads as if the missing attempts were written again, for read-only commands."""
     after = dict(beads)
     for decision in missing:
         entry = LedgerEntry(
@@ -181,7 +184,7 @@ def _bead(
     sign: ActivitySignal | None,
     written: Mapping[str, frozenset[str]],
 ) -> Bead | None:
-    """Where the ledger's stream says that it stands, made to agree with the row as it is."""
+    """Return the bead by its ledger stream, adjusted to its current row."""
     state = _folded(bead, entries, facts, head)
     changed = parse_foreign(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
@@ -239,9 +242,9 @@ def _bead(
 
 
 def _held(bead: Bead, facts: RuleMatch, since: datetime, head: str) -> Bead:
-    """The attempt may go on, and its row says that anybody may take it: a person decides.
+    """Return the bead as held: its attempt may be running, but its row is free to claim.
 
-    Of a claim, once it is answered.
+    A user decides. A claim is held only after its answer.
     """
     bead = bead._replace(matches=True, runs=False, rank=facts.rank)
     if bead.phase is Phase.CLAIMED:
@@ -259,8 +262,9 @@ def _continue_attempt(
     entries: Sequence[LedgerEntry],
     date: datetime,
 ) -> Bead:
-    """An attempt under way, with the signs of life that it gave: of an unknown one, evidence
-    that it runs.
+    """Return the attempt in progress, with its signs of life.
+
+    For an attempt with an unknown outcome, they are evidence that it runs.
     """
     after: Bead | None = state._replace(
         matches=bool(facts.matches), runs=state.rule in facts.running
@@ -274,15 +278,16 @@ def _continue_attempt(
 def _reassign_removed_rules(
     entries: Sequence[LedgerEntry], facts: RuleMatch, names: Collection[str]
 ) -> Sequence[LedgerEntry]:
-    """What was done under a rule that is no more (renamed, most often) is the rule's that has
-    the bead now: the attempt keeps its slot and its clock.
+    """Return the entries, with those of a removed rule assigned to the bead's current rule.
+
+    A removed rule was usually renamed. The attempt keeps its slot and its clock.
     """
     heir = facts.runs or facts.matches
     return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
 
 
 def _folded(bead: str, entries: Sequence[LedgerEntry], facts: RuleMatch, head: str) -> Bead | None:
-    """Where the ledger's stream says that it stands."""
+    """Return the bead by its ledger stream alone."""
     state: Bead | None = None
     for entry in entries:
         state = apply_to_bead(
@@ -292,8 +297,10 @@ def _folded(bead: str, entries: Sequence[LedgerEntry], facts: RuleMatch, head: s
 
 
 def _runs(state: Bead, facts: RuleMatch) -> bool:
-    """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever
-    would have it go has it.
+    """Return whether the attempt is still running.
+
+    An attempt made by dolt_watch continues while its rule's "running" condition is true. A manual
+    dispatch ends as soon as the bead matches a rule again.
     """
     return (
         state.phase in IN_FLIGHT
@@ -303,8 +310,9 @@ def _runs(state: Bead, facts: RuleMatch) -> bool:
 
 
 def _reverted(claim: LedgerEntry, row: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> bool:
-    """As in the fold: an open row that is older than the claim, and has nothing of what the
-    attempt wrote.
+    """Return whether the row is open, older than the claim, and without the attempt's notes.
+
+    The projection applies the same rule.
     """
     at, lines = parse_foreign(row.get("updated_at")), str(row.get("notes") or "").splitlines()
     older = at is not None and at < claim.at.replace(microsecond=0)
@@ -320,8 +328,10 @@ def _came(
     entries: Sequence[LedgerEntry],
     lines: Collection[str],
 ) -> Origin:
-    """As ``core.evidence.origin``, by the row as it is and what the ledger says that the attempt
-    wrote.
+    """Return the origin of the row's state, by the current row and the attempt's writes in the
+    ledger.
+
+    The rules are those of ``core.evidence.origin``.
     """
     if _reverted(claim, row, entries):
         return Origin.BACK
@@ -333,7 +343,7 @@ def _came(
 
 
 def _written(streams: Mapping[str, Sequence[LedgerEntry]]) -> dict[str, frozenset[str]]:
-    """Token → the lines that its attempt wrote into the notes, whatever the bead's id was."""
+    """Return token → the lines that its attempt wrote into the notes, under any id of the bead."""
     found: dict[str, set[str]] = {}
     for entries in streams.values():
         for entry in entries:
@@ -349,10 +359,10 @@ def _moved(
     streams: Mapping[str, Sequence[LedgerEntry]],
     written: Mapping[str, Collection[str]],
 ) -> dict[str, str]:
-    """New id → old id of beads that were renamed, and whose new stream does not say so yet.
+    """Return new id → old id of the renamed beads whose new stream does not record the rename yet.
 
-    The row has a note of the attempt, which names its moment or its job, and the bead of that
-    attempt is gone.
+    The row has a note of the attempt, which contains its time or its job, and the attempt's bead no
+    longer exists.
     """
     ended = {
         bead: stream[-1].token
@@ -386,8 +396,9 @@ def _moved(
 def _joined(
     bead: str, streams: Mapping[str, Sequence[LedgerEntry]], was: str | None
 ) -> Sequence[LedgerEntry]:
-    """The bead's stream; where it was renamed, with what its worker reported under the old id
-    after that. Versions only count up.
+    """Return the bead's stream.
+
+    For a renamed bead, add the worker's later entries under the old id. Versions only increase.
     """
     own = streams.get(bead, ())
     if was is not None:
@@ -414,8 +425,9 @@ def _joined(
 
 
 def _in_order(streams: Iterable[Sequence[LedgerEntry]]) -> list[LedgerEntry]:
-    """By time among streams, by version within each: a clock that was set back between a pause
-    and its resume does not turn them round.
+    """Return the entries by time among streams, and by version within each stream.
+
+    A clock that is set back between a pause and its resume doesn't reverse them.
     """
     timed: list[tuple[datetime, LedgerEntry]] = []
     for entries in streams:
@@ -424,9 +436,9 @@ def _in_order(streams: Iterable[Sequence[LedgerEntry]]) -> list[LedgerEntry]:
 
 
 def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]) -> LedgerEntry:
-    """Less the beads that we dispatched since: somebody had let them go.
+    """Return the entry without the held beads that dolt_watch dispatched later.
 
-    An edit lets none go, as in the fold.
+    A user released those beads. As in the projection, an edit releases no bead.
     """
     remade = entry_payloads.Remade.decode(entry.detail)
     still = [id for id in remade.held if all(later.at <= entry.at for later in streams.get(id, ()))]
@@ -437,9 +449,9 @@ def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]
 def _touched(
     row: Mapping[str, Any], entries: Sequence[LedgerEntry], date: datetime
 ) -> ActivitySignal | None:
-    """Did somebody change the row after we last wrote to it?
+    """Return a sign of life if a user changed the row after dolt_watch's last write.
 
-    Not every change leaves an event (`bd batch`, SQL).
+    Not every change has an event (`bd batch`, SQL).
     """
     at = parse_foreign(row.get("updated_at"))
     written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
@@ -451,8 +463,9 @@ def _touched(
 
 
 def _sign(at: datetime, what: str, who: str, date: datetime) -> ActivitySignal:
-    """By the row's own time, as there is no commit of its own to go by; but never later than the
-    commit that has it.
+    """Return a sign of life by the row's time, because its commit is unknown.
+
+    The time is never later than the commit that contains the row.
     """
     return ActivitySignal(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
 
@@ -464,7 +477,10 @@ def _rows(
     compiled: Sequence[CompiledRule],
     columns: Sequence[str],
 ) -> Iterator[tuple[str, tuple[RuleMatch, dict[str, Any], CompiledRule]]]:
-    """Every bead that matches or runs under a rule; the first rule in the file has it."""
+    """Yield every bead that matches or runs under a rule.
+
+    If several rules match, the first rule in the settings applies.
+    """
     names = list(columns)
     seen: dict[str, tuple[RuleMatch, dict[str, Any], CompiledRule]] = {}
     for rule, sql in zip(rules, compiled, strict=True):
@@ -475,18 +491,16 @@ def _rows(
         )
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
-            if (
-                row["id"] == GLOBAL
-            ):  # bd makes none; its stream would be the one of decisions about no bead
+            # bd creates no such id. Its stream contains the decisions that concern no bead.
+            if row["id"] == GLOBAL:
                 continue
             ranks = tuple(sort_value(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
                 facts, row, asks = seen[row["id"]]
                 facts = facts._replace(running=facts.running + running)
-                if (
-                    matches and not facts.matches
-                ):  # the first saw it run, and another one would have it go
+                # It runs under an earlier rule and matches this one.
+                if matches and not facts.matches:
                     facts, asks = facts._replace(matches=rule.name, rank=ranks), sql
                 seen[row["id"]] = (facts, row, asks)
                 continue
@@ -496,17 +510,16 @@ def _rows(
 
 
 def _streams(engine: Engine, head: str) -> dict[str, list[LedgerEntry]]:
-    """The ledger's streams.
+    """Return the ledger's streams.
 
-    Read whole: a resync is rare, and each bead that waits or runs may have one.
+    All entries are read: a rebuild is rare, and each waiting or running bead may have a stream.
     """
     streams: dict[str, list[LedgerEntry]] = {}
     try:
         for entry in read_ledger_at(engine, head):
             streams.setdefault(entry.bead, []).append(entry)
     except NoSuchTable:
-        # a commit before the ledger was made, or a database that never had one: who only looks
-        # may ask of it
+        # Read-only commands can run on a commit or a database without a ledger.
         return {}
     return streams
 
@@ -516,13 +529,14 @@ def _signs(
     head: str,
     date: datetime,
     beads: Sequence[str],
-    ours: Collection[str],
+    own_events: Collection[str],
     wrote: Collection[tuple[str, str, datetime]],
 ) -> dict[str, ActivitySignal]:
-    """The last comment or event of each of these beads, events of our own left out.
+    """Return the last comment or event of each bead, without the events of dolt_watch.
 
-    ``ours``: ids of our events. ``wrote``: bead, actor and second of each: bd's migrations give
-    events other ids.
+    Args:
+        own_events: ids of the events of dolt_watch.
+        wrote: bead, actor and second of each event, because bd's migrations change event ids.
     """
     signs: dict[str, ActivitySignal] = {}
     for chunk in chunks(beads, 200):
@@ -538,7 +552,11 @@ def _signs(
                 continue
             for id, bead, actor, created in rows:
                 at = parse_foreign(created)
-                if at is None or id in ours or (table == "events" and (bead, actor, at) in wrote):
+                if (
+                    at is None
+                    or id in own_events
+                    or (table == "events" and (bead, actor, at) in wrote)
+                ):
                     continue
                 sign = _sign(at, table.removesuffix("s"), actor, date)
                 if bead not in signs or signs[bead].at < sign.at:

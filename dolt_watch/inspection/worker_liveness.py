@@ -1,10 +1,10 @@
-"""Whether a worker is alive, and whether work is due for too long.
+"""Worker liveness: whether a worker is alive, and whether work is overdue.
 
-``status``, ``doctor`` and the page use it.
+``status``, ``doctor``, and the page use this module.
 
-A `run` holds a lock of the database, so it is seen although an idle one writes nothing. Commands of
-a CronJob hold no lock. They are known by their last save, and by work that stays due for longer
-than twice their interval.
+A `run` holds a database lock, which is visible even if the worker is idle and writes nothing.
+Commands of a CronJob hold no lock. Their liveness follows from their last save, and from work that
+stays due for longer than twice their interval.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from dolt_watch.timestamps import format_span, iso, to_utc
 
 DISPATCH_PERIOD = timedelta(minutes=2)
 REAP_PERIOD = timedelta(minutes=10)
-"""Intervals of the CronJobs in ``cronjobs/``. A `run` polls at each ``poll``."""
+"""Intervals of the CronJobs in ``cronjobs/``. The interval of a `run` is ``poll``."""
 STUCK = timedelta(minutes=5)
-"""A leader that sends no query for longer than this hangs: a request takes two minutes at most."""
+"""Maximum time between two queries of a leader. A request takes at most two minutes."""
 
 
 class Liveness(NamedTuple):
@@ -34,7 +34,7 @@ class Liveness(NamedTuple):
     leads: bool
     """Whether a `run` holds the lock."""
     host: str
-    """Host of the leader, else of the last worker that saved the state. '' if there is none."""
+    """Host of the leader, or else of the last worker that saved the state. '' if unknown."""
     quiet: timedelta | None
     """Time since the leader's last query. None if the engine can't tell."""
     saved_at: datetime | None
@@ -42,9 +42,9 @@ class Liveness(NamedTuple):
     due: int
     """Number of decisions that a tick would make now."""
     due_since: datetime | None
-    """Since when work is due. None if none is due, or if the time is not known."""
+    """Start of the oldest due work. None if no work is due, or if the time is not known."""
     late: bool
-    """Whether work is due for longer than twice the worker's interval, or the leader hangs."""
+    """Whether work is due for longer than twice the worker's interval, or the leader is stuck."""
     overdue: tuple[str, ...] = ()
     """Running beads that are silent for longer than ``stale_after`` and one reaper interval."""
 
@@ -84,8 +84,8 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
     """Return the state of the workers.
 
     Args:
-        plan: the dispatcher's, with the capacity of the targets.
-        poll: the interval of a `run`.
+        plan: The dispatcher's plan, with the capacity of the targets.
+        poll: The interval of a `run`.
     """
     saved: Mapping[str, Any] = seen.look.shared.get("worker") or {}
     leader, now = engine.leader(), seen.now
@@ -120,15 +120,15 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
 
 
 def _due(plan: Plan) -> list[Decision]:
-    """Return the decisions that a tick would make, without outages: an outage is not due work."""
+    """Return the decisions that a tick makes, without outages. An outage is not due work."""
     return [one for one in plan.decisions if one.kind is not EntryKind.OUTAGE]
 
 
 def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
-    """Return since when the dispatcher has work, or None if that is not known.
+    """Return the start of the dispatcher's due work, or None if it is not known.
 
-    A tick ends when no work is left, so due work began after the last save: with a commit, or at a
-    time that is known. Work that the target or the working set allowed since has no date.
+    A tick ends when no work is left. Due work therefore began after the last save, with a commit or
+    at a known time. The time is not known if a target or the working set made the work possible.
     """
     decisions = _due(plan)
     if not decisions:
@@ -149,7 +149,10 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
 
 
 def _reap_since(seen: StateSurvey) -> datetime | None:
-    """Return since when a silent bead waits for the reaper. A bead that is spared is due later."""
+    """Return the start of the reaper's due work, or None if no bead is silent.
+
+    A spared bead becomes due later.
+    """
     at = seen.look.due.get("reap")
     due = at is not None and IMMEDIATELY < at <= seen.now
     return at if due and seen.asked.stale else None

@@ -1,8 +1,9 @@
-"""History replayed: the loop's own feed, derivation and projection over the recorded commits.
+"""Replay of history with the loop's own feed, event derivation, and projection.
 
-The replay rebuilds the state where the loop did: at the start, after history was rewritten, and
-under other rules. Each decision names the commit of the last rebuild (``given.made``) and its
-settings (``watch_settings``). Commits before the first rebuild are replayed only on request.
+The replay rebuilds the state at the same commits as the loop: at the start, after history was
+rewritten, and after a change of the rules. Each decision names the commit of the last rebuild
+(``given.made``) and its settings (``watch_settings``). Commits before the first rebuild are
+replayed only on request.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dolt_watch.ledger import reader
 
 
 class SettingsVersion(NamedTuple):
-    """Settings of decisions."""
+    """The settings of decisions, with compiled rules."""
 
     policy: Policy
     compiled: tuple[CompiledRule, ...]
@@ -57,18 +58,18 @@ class ReplayResult(NamedTuple):
 class HistoryReplayer:
     """Replays history up to ``until`` through one engine.
 
-    ``policy``: replaces settings that history does not contain.
+    ``policy`` replaces settings that history does not contain.
     """
 
     def __init__(self, engine: Engine, policy: Policy, until: str) -> None:
         """Read the ledger.
 
         Raises:
-            UnknownCommit: history does not contain ``until``.
+            UnknownCommit: History does not contain ``until``.
         """
         self.engine, self.until = engine, until
         self.columns = engine.columns("issues")
-        """The columns of issues now. An older commit can have others."""
+        """The current columns of issues. An older commit can have other columns."""
         self.current = self._under(policy, self.columns)
         self._schema: TrackerSchema | None = None
         self._settings: dict[str, SettingsVersion | None] = {}
@@ -77,11 +78,11 @@ class HistoryReplayer:
         self.entries = self._entries()
         """The whole ledger as of ``until``, in the order of its clock."""
         self.rebuild_points = self._made()
-        """Commit of a rebuild of the state → hash of the settings, in order."""
+        """Commit of a rebuild of the state → hash of its settings, in order of time."""
 
     @property
     def schema(self) -> TrackerSchema:
-        """The shape of the beads tables as they are now."""
+        """Return the current schema of the beads tables."""
         if self._schema is None:
             self._schema = tracker_schema(self.engine)
         return self._schema
@@ -114,9 +115,7 @@ class HistoryReplayer:
             return {}
 
     def find_settings(self, settings_hash: str) -> SettingsVersion | None:
-        """Return the settings of a hash; None if history lacks them or this program can't read
-        them.
-        """
+        """Return the settings of a hash; None if history lacks them or they can't be parsed."""
         if settings_hash not in self._settings:
             self._settings[settings_hash] = self._read(settings_hash)
         return self._settings[settings_hash]
@@ -135,8 +134,10 @@ class HistoryReplayer:
             return None
 
     def _columns_under(self, settings_hash: str) -> Mapping[str, str]:
-        """Return the columns that rules of these settings can use: those of the first commit that
-        was decided on under them, and those of now.
+        """Return the columns for the rules of these settings.
+
+        They are the current columns and the columns of the first commit that a decision under
+        these settings observed.
         """
         first = next(
             (entry.observed for entry in self.entries if entry.settings_hash == settings_hash), ""
@@ -145,7 +146,7 @@ class HistoryReplayer:
         return self.columns | (self.engine.columns("issues", first) if known else {})
 
     def compiled_under(self, policy: Policy) -> SettingsVersion:
-        """Return settings with their rules compiled for the columns of today."""
+        """Return settings with their rules compiled for the current columns."""
         return self._under(policy, self.columns)
 
     def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
@@ -167,7 +168,7 @@ class HistoryReplayer:
         return self._lines[since]
 
     def first_replayable_commit(self) -> str | None:
-        """Return the first commit from which decisions can be replayed; None if there is none."""
+        """Return the first commit from which decisions can be replayed, or None."""
         return next(
             (
                 commit
@@ -183,7 +184,7 @@ class HistoryReplayer:
         """Rebuild the projection at a commit."""
         known = self.engine.commit_of(commit)
         if known is None:
-            raise UnknownCommit(f"history does not hold {commit}")
+            raise UnknownCommit(f"History does not contain {commit}.")
         columns = list(self.engine.columns("issues", commit))
         found = rebuild_state(
             self.engine, commit, known.date, under.policy.rules, under.compiled, columns
@@ -201,18 +202,18 @@ class HistoryReplayer:
         """Yield every commit after ``since`` with the projection after it.
 
         Args:
-            under: the settings to replay by; None: those that each stretch was replayed by.
-            also: further rules to evaluate for each changed row. Their answers come last in
+            under: The settings of the replay. None: the recorded settings of each commit.
+            also: Additional rules to evaluate for each changed row. Their answers come last in
                 ``changes`` and do not affect the projection.
-            start: the projection at ``since``, if the caller has it. It is modified.
-            cells: columns of issues whose values each row change contains.
+            start: The projection at ``since``, if the caller has it. It is modified.
+            cells: Columns of issues whose values each row change contains.
 
         Raises:
             UnknownCommit: ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
-            raise UnknownCommit(f"{since} is no ancestor of {self.until}")
+            raise UnknownCommit(f"{since} is not an ancestor of {self.until}.")
         now = under or self.settings_at(since)
         projection = start or self.projection_at(since, now)
         made = {} if under is not None else self.rebuild_points
@@ -240,7 +241,7 @@ class HistoryReplayer:
         """Return the state at ``until``, rebuilt at ``since`` and replayed from there.
 
         Raises:
-            UnknownCommit: as ``steps`` does.
+            UnknownCommit: ``until`` does not descend from ``since``.
         """
         last, commits = None, 0
         for step in self.steps(since):
@@ -251,7 +252,7 @@ class HistoryReplayer:
         return ReplayResult(self.projection_at(since, under).state(), under, 0)
 
     def settings_at(self, commit: str) -> SettingsVersion:
-        """Return the settings in force at a commit: those of the last rebuild up to it."""
+        """Return the settings at a commit: the settings of the last rebuild up to the commit."""
         made = self.rebuild_points
         return self.settings_or_current(
             made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), ""))
@@ -265,5 +266,5 @@ class HistoryReplayer:
         )
 
     def settings_or_current(self, settings_hash: str) -> SettingsVersion:
-        """Return the settings of a hash, or those that replace them."""
+        """Return the settings of a hash, or the current settings if history lacks them."""
         return self.find_settings(settings_hash) or self.current

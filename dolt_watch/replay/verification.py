@@ -71,24 +71,25 @@ DECIDED = frozenset(
 DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
 INPUTS = tuple(RecordedInputs().encode())
-"""The key of the recorded inputs in a detail. A decision is computed from them, so they aren't
-compared.
+"""Keys of the recorded inputs in a detail. They are inputs of the computation, so they are not
+compared with its result.
 """
 WORDED = ("deferred_note", "why")
-"""Keys of a detail that contain a sentence. Only its presence is compared: a release may word it
-differently.
+"""Keys of a detail that contain a sentence. Only its presence is compared, because releases word
+it differently.
 """
 EARLIER_UNKNOWN_WRITER = "somebody"
 """Earlier releases recorded this word for ``UNKNOWN_WRITER``."""
 
-GONE = "what it observed is not in this history any more"
+GONE = "the observed commit is no longer in this history"
 EARLIER = (
-    "it was decided before a merge or an older row stopped releasing attempts (decision page 0015)"
+    "the decision is older than the rule that a merge or an older row releases no attempt"
+    " (decision page 0015)"
 )
 
 
 class Difference(NamedTuple):
-    """A field in which the record differs from the computation."""
+    """A field whose recorded and computed values differ."""
 
     bead: str
     version: int
@@ -100,32 +101,33 @@ class Difference(NamedTuple):
 
 @dataclass
 class VerificationResult:
-    """The result. It is filled while history is read."""
+    """The result of a verification. It is updated while history is read."""
 
     same: int = 0
     """Number of decisions and reports that equal the record."""
     not_recomputable: int = 0
-    """Number of entries that no computation yields: pauses, resumes, resyncs, releases."""
+    """Number of entries that are not decisions: pauses, resumes, resyncs, releases."""
     unverifiable: Counter[str] = field(default_factory=Counter)
     """Reason → number of entries."""
     differences: list[Difference] = field(default_factory=list)
     planned_not_made: list[tuple[str, str]] = field(default_factory=list)
-    """Claims of a recorded plan, with capacity, that were never made: bead, commit."""
+    """Claims of a plan with recorded capacity that were never made: bead, commit."""
     settings: set[str] = field(default_factory=set)
     """Hashes of the settings of decisions."""
 
 
 def verify(
     past: HistoryReplayer,
-    told: Callable[[str, int, int], None] = lambda phase, done, total: None,
+    report_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> VerificationResult:
     """Recompute every recorded decision.
 
-    Reads history once from its first replayable commit, and two short queries for each decision.
-    After a reprocessing, the part before it is read a second time.
+    Reads history once from its first replayable commit, and sends two short queries for each
+    decision. After a reprocessing, the history before it is read a second time.
 
     Args:
-        told: reports the progress: phase, commits and entries done, all of them.
+        report_progress: Progress callback. Its arguments are the phase, the number of processed
+            commits and entries, and their total.
     """
     out = VerificationResult()
     out.differences += _streams(past)
@@ -147,9 +149,9 @@ def verify(
         total = len(past.line(begin) or ()) + sum(map(len, waiting.values()))
         done = 0
         for step in past.steps(begin, start=start, cells=check.cells):
-            # A decision takes about as long as a commit, so both count.
+            # The progress counts both: verifying a decision takes about as long as a commit.
             done += 1 + len(waiting.get(step.commit.hash, ()))
-            told("verifying", done, total)
+            report_progress("verifying", done, total)
             check.follow(step)
             out.differences += _altered(step.changes)
             altered |= {(bead, version) for bead, version, _ in step.changes.altered}
@@ -157,8 +159,8 @@ def verify(
             if step.commit.hash in waiting:
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
         check.verify_deferred()
-        told("verifying", total, total)
-        # A row that was changed later is not the recorded entry.
+        report_progress("verifying", total, total)
+        # An entry that was altered later does not count as reproduced.
         out.same = len(check.agreed - altered)
     for entries in waiting.values():
         out.unverifiable[GONE] += len(entries)
@@ -177,7 +179,7 @@ def _streams(past: HistoryReplayer) -> Iterator[Difference]:
                 entry,
                 "version",
                 entry.version,
-                f"{expected[entry.bead]}: an entry before it is missing",
+                f"{expected[entry.bead]}: the entry before is missing",
             )
             expected[entry.bead] = entry.version
 
@@ -211,18 +213,15 @@ def _text(value: object) -> str:
 
 
 def _outlived(bead: Bead) -> bool:
-    """Return whether the attempt continues only because no act released it.
-
-    In older releases, any change of its row released it.
-    """
+    """Return whether earlier releases released the attempt after a change of the bead's row."""
     return bead.reverted or bool(bead.unclear) or (bead.phase is Phase.HELD and bool(bead.token))
 
 
 def _decides(entry: LedgerEntry) -> bool:
-    """Return whether a decision made the entry, not the answer of a target.
+    """Return whether the entry records a decision and not the answer of a target.
 
-    An unknown attempt that runs nowhere can be the bead's last: its quarantine is a decision, with
-    a scope and without an answer.
+    The quarantine after the last attempt of unknown outcome is a decision. Its entry has a scope
+    and no answer.
     """
     given = RecordedInputs.decode(entry.detail)
     return entry.kind in DECIDED or (
@@ -234,6 +233,8 @@ def _decides(entry: LedgerEntry) -> bool:
 
 
 class _EntryVerifier:
+    """Recomputes entries, and adds the result to a ``VerificationResult``."""
+
     def __init__(self, past: HistoryReplayer, out: VerificationResult) -> None:
         self.past, self.out = past, out
         self.claims = {
@@ -247,10 +248,11 @@ class _EntryVerifier:
         """Bead and version of the entries that equal the computation."""
         content = {*CONTENT, *(name for one in past.current.compiled for name in one.columns)}
         self.cells = [*CELLS, *sorted(content.intersection(past.columns).difference(CELLS))]
-        """Columns that the hash of a bead is made of: read with the changes, not bead by bead."""
+        """Columns for the hash of a bead. They are read with the changes, in one query."""
         self._ready: dict[str, tuple[HoldReason | None, datetime | None]] = {}
-        """Bead → what holds it, and when a deferral that holds it ends: as long as no commit
-        changes what readiness depends on.
+        """Bead → hold or None, and the end of its deferral or None.
+
+        Cleared after each commit that can change readiness.
         """
         self._front = QueueFront()
         self._altered: frozenset[str] = frozenset()
@@ -267,7 +269,7 @@ class _EntryVerifier:
         self._altered = frozenset(edge.commit for some in altered.values() for edge in some)
 
     def follow(self, step: ReplayStep) -> None:
-        """Forget what the commit may have changed about readiness."""
+        """Follow a commit, and clear the known readiness if the commit can change it."""
         self._front.follow(step)
         commit = step.commit
         if not self._altered.isdisjoint((commit.hash, *commit.parents)) or changes_readiness(
@@ -283,19 +285,19 @@ class _EntryVerifier:
     def _stands_on(self, entry: LedgerEntry, made: str) -> bool:
         """Return whether this pass has the state of the entry.
 
-        Each reprocessing rebuilt the state at an older commit. Entries on the state before it are
-        kept for another pass.
+        Each reprocessing rebuilds the state at an older commit. Entries that depend on the state
+        before the rebuild are deferred to another pass.
         """
         own = RecordedInputs.decode(entry.detail).made
         if own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
-            return True  # impossible: it is reported as a difference
+            return True  # This is impossible. The check reports a difference.
         self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
         return False
 
     def verify_deferred(self) -> None:
-        """Verify the kept entries, with a replay from the rebuild of each."""
+        """Verify the deferred entries. Replay history from the rebuild of each."""
         for made, waiting in self._elsewhere.items():
             under = self.past.settings_or_current(self.past.rebuild_points[made])
             start = self.past.projection_at(made, under)
@@ -335,10 +337,10 @@ class _EntryVerifier:
         state: State,
         under: SettingsVersion,
     ) -> list[Difference]:
-        """Compare an entry with what is computed again.
+        """Recompute an entry, and return the differences.
 
-        With a long queue, the beads at its head decide in nearly all cases. If they don't explain
-        the entry, it is computed with all beads.
+        In nearly all cases, the beads at the head of the queue suffice. If their result differs,
+        the entry is recomputed with all beads.
         """
         if not _decides(entry):
             return list(_compare(entry, self._reported(entry, given, now, state, under)))
@@ -400,10 +402,10 @@ class _EntryVerifier:
         now: datetime,
         commit: str,
     ) -> Mapping[str, HoldReason]:
-        """Return why beads are not ready, by the rule that the decision was made by.
+        """Return the holds of beads that are not ready, by the decision's version of readiness.
 
-        Beads are checked from the head of the queue until ``enough`` are ready and not ``held``,
-        as the loop does: beads further back can't be claimed.
+        Beads are checked in queue order, as in the loop, until ``enough`` beads are ready and not
+        ``held``. Beads further back can't be claimed.
         """
         engine = self.past.engine
         holds: dict[str, HoldReason] = {}
@@ -421,7 +423,7 @@ class _EntryVerifier:
     def _known_readiness(
         self, beads: Sequence[str], now: datetime, commit: str
     ) -> Iterator[tuple[str, HoldReason]]:
-        """Yield the holds of beads; read those that are not known since the last change."""
+        """Yield the holds of beads. Query only beads whose readiness is not known."""
         new = [bead for bead in beads if not self._is_known(bead, now)]
         if new:
             found = readiness_at(self.past.engine, new, self.past.schema, now, commit)
@@ -449,7 +451,7 @@ class _EntryVerifier:
         if answer is None or rule is None or claim is None:
             return None
         bead = state.beads.get(entry.bead)
-        if bead is None or bead.token != entry.token:  # it left during the request
+        if bead is None or bead.token != entry.token:  # The bead left during the request.
             bead = Bead(
                 id=entry.bead,
                 phase=Phase.CLAIMED,
@@ -465,7 +467,7 @@ class _EntryVerifier:
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Yield the differences between a commit and the cells that its entries list.
 
-        ``under``: settings that replace those that history lacks.
+        ``under`` replaces settings that history lacks.
         """
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
@@ -489,13 +491,13 @@ class _EntryVerifier:
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
             compiled = rules.get(entry.rule)
-            # The row as the commit has it explains the hash in most cases, without a query.
+            # In most cases, the hash is that of the row in the commit. No query is necessary.
             here = bead_hash(row.after, compiled) if row is not None else ""
             if entry.bead_hash not in ("", here) and entry.bead_hash not in self._hashes(
                 entry, changes.commit, compiled
             ):
                 yield _difference(
-                    entry, "bead_hash", entry.bead_hash, "of no row that it can have read"
+                    entry, "bead_hash", entry.bead_hash, "no row in either commit has this hash"
                 )
 
     def _hashes(
@@ -507,13 +509,12 @@ class _EntryVerifier:
         """
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
-                # The observed commit is text of the ledger, which others can write. It is used in
-                # SQL only if it is a commit.
+                # Other users can write the ledger. Its text is used in SQL only if it names a
+                # commit.
                 continue
             yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
-            then = list(
-                self.past.engine.columns("issues", at)
-            )  # read only if the columns of now don't explain the hash
+            # The columns of the commit are read only if the current columns don't match the hash.
+            then = list(self.past.engine.columns("issues", at))
             if then != list(self.past.columns):
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
@@ -529,7 +530,7 @@ class _EntryVerifier:
 
 
 def _in_current_words(value: Any) -> Any:
-    """Return a value of a detail in the words of this release."""
+    """Return a value of a detail with the terms of this release."""
     if isinstance(value, dict) and value.get("who") == EARLIER_UNKNOWN_WRITER:
         return {**value, "who": UNKNOWN_WRITER}
     return value
@@ -537,7 +538,7 @@ def _in_current_words(value: Any) -> Any:
 
 def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     if made is None:
-        yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
+        yield _difference(entry, "decision", entry.kind.value, "no decision")
         return
     if (made.kind, made.bead) != (entry.kind, entry.bead):
         yield _difference(
@@ -551,9 +552,9 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         "cause": (entry.cause, made.cause),
         "reason_code": (entry.reason_code, made.reason_code),
     }
-    if (
-        entry.wrote.note and entry.kind is not EntryKind.NOTE
-    ):  # no note if the bead was deleted or its notes were full; of lost notes, those still missing
+    # An entry has no note if the bead was deleted or its notes were full. A NOTE entry restores
+    # only the notes that are still missing.
+    if entry.wrote.note and entry.kind is not EntryKind.NOTE:
         pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)

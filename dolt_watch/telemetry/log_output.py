@@ -1,6 +1,6 @@
 """Log lines: text on a terminal, JSON otherwise.
 
-The line of a decision has its bead, version, rule and commit.
+The line of a decision contains its bead, version, rule and commit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogHandler(logging.Handler):
-    """Writes each record in one line: text on a terminal, else JSON.
+    """A handler that writes each record in one line: text on a terminal, else JSON.
 
     A line that can't be written is dropped without an error, because lines are also written between
     a claim and its POST. Records of other libraries are written from WARNING on.
@@ -73,7 +73,7 @@ class _Line(NamedTuple):
 
 
 def _line(record: logging.LogRecord) -> _Line | None:
-    """Return the line of a record; None if it is another library's, and only informs."""
+    """Return the line of a record. Return None for another library's records below WARNING."""
     now = datetime.fromtimestamp(record.created, UTC)
     level = "error" if record.levelno >= logging.ERROR else "warning"
     event: LogEvent | None = getattr(record, "event", None)
@@ -98,7 +98,7 @@ def _text(line: _Line) -> str:
     words = line.message
     if "error" in line.fields:
         words = " · ".join(part.strip() for part in words.split("\n"))
-    # a condition that lasts says its subject in words
+    # The message of a lasting condition already names its subject.
     shown = line.fields if line.steady is None else {}
     named = [(name, value) for name, value in shown.items() if name not in ("bead", "kind")]
     more = " ".join(f"{name}={value}" for name, value in named)
@@ -106,7 +106,7 @@ def _text(line: _Line) -> str:
 
 
 UNDECIDED = frozenset({LogEvent.IDLE, LogEvent.MERGING, LogEvent.OVERTAKEN})
-"""A tick that says only these decided nothing: what was held before it still is."""
+"""Events without a decision. After a tick with only these events, lasting conditions remain."""
 
 
 OF_THE_PROCESS = frozenset(
@@ -122,17 +122,21 @@ OF_THE_PROCESS = frozenset(
         LogEvent.PROCESS,
     }
 )
-"""Lines about `run` itself, not about the decisions of a tick."""
+"""Events about `run` itself, not about the decisions of a tick."""
 
 
 class RepeatFilter(logging.Filter):
-    """Passes a condition when it begins or changes, and drops repetitions.
+    """A filter that passes a condition when it begins or changes, and drops repetitions.
 
-    A record of a single event (``steady`` is None) always passes.
+    A record of a single event (no ``steady`` text) always passes.
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
-        """Create the filter. ``verbose``: repetitions pass too, marked as ``repeated``."""
+        """Create the filter.
+
+        Args:
+            verbose: whether to pass repetitions too, marked as ``repeated``.
+        """
         super().__init__()
         self.verbose = verbose
         self._before: dict[_Subject, str] = {}
@@ -167,15 +171,15 @@ _Subject = tuple[object, ...]
 def _subject(event: LogEvent, fields: Mapping[str, Any]) -> _Subject:
     """Return the subject of a condition: lines of one subject replace each other."""
     if event is LogEvent.NONE_ELIGIBLE:
-        event = LogEvent.IDLE  # the same condition, which a poll describes in less detail
+        event = LogEvent.IDLE  # the same condition, in less detail
     names = [fields.get(name) for name in ("bead", "rule", "target", "sign")]
     return (event, *names, None if any(names) else fields.get("gate"))
 
 
 def _json(line: _Line) -> str:
-    """Return one line of JSON, whatever the values are:
+    """Return one line of JSON for any values.
 
-    JSON has no lone surrogates, orjson no other keys.
+    JSON has no lone surrogates, and orjson accepts only string keys.
     """
     said = {
         "time": line.time,
@@ -197,10 +201,11 @@ def _json(line: _Line) -> str:
 
 @contextlib.contextmanager
 def logging_to(handler: logging.Handler) -> Iterator[None]:
-    """Log to ``handler``, this package from INFO on, and other libraries as they are set.
+    """Log to ``handler``: this package from INFO on, other libraries by their own level.
 
-    It also gets a line each for what Python itself would write to stderr: errors that end a
-    thread, errors in finalizers, and warnings. All is as before when the block ends.
+    The handler also gets one line for each message that Python would write to stderr: errors that
+    end a thread, errors in finalizers, and warnings. The previous settings are restored at the end
+    of the block.
     """
 
     def ended(args: threading.ExceptHookArgs) -> None:

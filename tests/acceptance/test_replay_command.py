@@ -134,31 +134,34 @@ def test_a_page_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--verify --from HEAD", "--from goes with a what-if or --apply"),
-        ("--verify --every 2m", "--every goes with a what-if, and --verify is none"),
-        ("--verify --run-time 5m", "--run-time goes with a what-if, and --verify is none"),
-        ("--verify --when true", "--when goes with a what-if, and --verify is none"),
-        ("--verify --rule agent", "--rule goes with a what-if, and --verify is none"),
-        ("--verify --report x.html", "--report goes with a what-if, and --verify is none"),
-        ("--verify --dry-run", "--dry-run goes with --apply"),
-        ("--verify --apply", "--apply and --verify are two commands"),
-        ("--apply --from HEAD --to HEAD", "--to goes with a what-if or --verify"),
-        ("--apply --from HEAD --every 2s", "--every goes with a what-if, and --apply is none"),
+        ("--verify --from HEAD", "--from applies only to a what-if or --apply"),
+        ("--verify --every 2m", "--every applies only to a what-if. Remove it or --verify."),
+        ("--verify --run-time 5m", "--run-time applies only to a what-if. Remove it or --verify."),
+        ("--verify --when true", "--when applies only to a what-if. Remove it or --verify."),
+        ("--verify --rule agent", "--rule applies only to a what-if. Remove it or --verify."),
+        ("--verify --report x.html", "--report applies only to a what-if. Remove it or --verify."),
+        ("--verify --dry-run", "--dry-run requires --apply"),
+        ("--verify --apply", "--apply and --verify exclude each other"),
+        ("--apply --from HEAD --to HEAD", "--to applies only to a what-if or --verify"),
+        (
+            "--apply --from HEAD --every 2s",
+            "--every applies only to a what-if. Remove it or --apply.",
+        ),
         (
             "--apply --from HEAD --run-time 5m",
-            "--run-time goes with a what-if, and --apply is none",
+            "--run-time applies only to a what-if. Remove it or --apply.",
         ),
-        ("--apply --from HEAD --format json", "--format goes with a what-if or --verify"),
+        ("--apply --from HEAD --format json", "--format applies only to a what-if or --verify"),
         (
             "--apply --from HEAD --report x.html",
-            "--report goes with a what-if, and --apply is none",
+            "--report applies only to a what-if. Remove it or --apply.",
         ),
         (
             "--apply --from HEAD --rule agent",
-            "--rule goes with --apply only where it names the rule of --when",
+            "With --apply, --rule requires --when",
         ),
-        ("--yes", "--yes goes with --apply"),
-        ("--report - --format json", "both for standard output"),
+        ("--yes", "--yes requires --apply"),
+        ("--report - --format json", "both write to standard output"),
     ],
 )
 def test_options_that_would_change_nothing_are_refused(
@@ -265,7 +268,7 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
         (
             ("--from", "2026-04-18T10:30:00Z", "--to", "2026-04-18T10:10:00Z"),
             "is later than --to 2026-04-18T10:10:00Z",
-            "descends",
+            "ancestor of --to",
         ),
         (("--from", "1999-01-01"), "nothing as old as 1999-01-01", "or later"),
         (

@@ -12,7 +12,7 @@ def test_verify_says_so(watch: Watch) -> None:
     watch.dispatch()
     ran = watch.command("replay", "--verify")
     assert (ran.code, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("2 of 2 entries decided again, and the same; 0 differences")
+    assert ran.stdout.startswith("2 of 2 entries reproduced; 0 differences")
     watch.server.sql("CALL DOLT_BRANCH('kept')", database=watch.bd.database)
     watch.committed(
         f"UPDATE watch_decision SET job_id = 'another' WHERE bead_id = '{bead}' AND kind ="

@@ -74,7 +74,7 @@ def test_encrypted_off_loopback_unless_somebody_says_otherwise(url, encrypted):
         ("dolt://root@h:port/b", "not a database URL"),
         ("dolt://root@h:99999/b", "not a database URL"),
         ("dolt://h/b?sslmode=x", "options socket and tls, not sslmode"),
-        ("dolt://h/b?tls=maybe", "tls is true, false or"),
+        ("dolt://h/b?tls=maybe", "tls must be true, false or"),
         ("dolt://h/b?nonsense", "cannot be read"),
         ("doltlite://relative/x.db", "three slashes"),
         ("doltlite:///", "three slashes"),

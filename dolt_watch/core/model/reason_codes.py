@@ -1,8 +1,8 @@
 """Codes of reasons: programs compare the code, users read the sentence. Pure.
 
-A decision has its code in ``Decision.reason_code``, an entry in ``LedgerEntry.reason_code``,
-written to ``detail.reason_code``. For entries without a code, ``derived`` finds the code by their
-text. No other module reads the text of a reason.
+``Decision.reason_code`` contains the code of a decision. ``LedgerEntry.reason_code`` contains the
+code of an entry, stored in ``detail.reason_code``. ``derived`` finds the code of an entry without
+one by its text. No other module interprets the text of a reason.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class ReasonCode(StrEnum):
     REFUSED = "refused"
     """The target refused the bead."""
     OUTCOME_UNKNOWN = "outcome-unknown"
-    """The answer is missing, or does not say whether a run began."""
+    """The answer is missing, or does not say whether a run started."""
     # Attempts of unknown outcome.
     DEADLINE_PASSED = "deadline-passed"
     """The worker of a claim recorded no outcome before the claim's deadline."""
     SERVICE_IDLE = "service-idle"
-    """The service runs nothing, so the attempt does not run."""
+    """The service runs no job, so the attempt does not run."""
     NO_SIGN_OF_LIFE = "no-sign-of-life"
     """The attempt gave no sign of life, and its rule has ``on_unknown = "retry"``."""
     STILL_UNKNOWN = "still-unknown"
@@ -47,20 +47,20 @@ class ReasonCode(StrEnum):
     """The target reports that the attempt's run was never started and never will be."""
     # Reaping.
     USAGE_LIMIT = "usage-limit"
-    """The agent met a usage limit."""
+    """The agent reached a usage limit."""
     NO_PROGRESS = "no-progress"
-    """No sign of life for longer than ``stale_after``."""
+    """The attempt gave no sign of life for longer than ``stale_after``."""
     JOB_ENDED = "job-ended"
     """The target reports that the job ended."""
-    # Claims that are taken back.
+    # Released claims.
     BEAD_DELETED = "bead-deleted"
     """The bead was deleted."""
     NO_LONGER_MATCHES = "no-longer-matches"
     """The bead no longer matches its rule."""
     NOT_READY = "not-ready"
-    """The bead is not ready by the rule of ``bd ready``."""
+    """The bead is not ready by the rules of ``bd ready``."""
     CLAIMED_TOO_LATE = "claimed-too-late"
-    """The claim took too long, so nothing may be sent for it."""
+    """The claim took too long, so no request may be sent for it."""
     # Notes and attempts that are written again.
     NOTE_OVERWRITTEN = "note-overwritten"
     """A note of dolt_watch was overwritten."""
@@ -76,7 +76,7 @@ class ReasonCode(StrEnum):
     """The bead has a new id."""
     # Requests of a user, and rebuilds of the state.
     REQUESTED = "requested"
-    """A user requested it. The text is the user's own."""
+    """A user requested it. The text is the user's."""
     FIRST_START = "first-start"
     """This database has no saved state yet."""
     RULES_CHANGED = "rules-changed"
@@ -112,7 +112,7 @@ _OF_KIND = {
     "manual-release": ReasonCode.REQUESTED,
     "manual-stop": ReasonCode.REQUESTED,
 }
-"""Kind of entry → its code, if nothing else in the entry is more specific."""
+"""Kind of entry → its code, if no other field of the entry is more specific."""
 
 _BEGINNINGS: Mapping[str, tuple[tuple[str, ReasonCode], ...]] = {
     "release": (
@@ -137,14 +137,16 @@ _BEGINNINGS: Mapping[str, tuple[tuple[str, ReasonCode], ...]] = {
         ("history was rewritten", ReasonCode.HISTORY_REWRITTEN),
     ),
 }
-"""Kind of entry → the beginnings of its reasons before entries had codes. These texts never change.
+"""Kind of entry → the prefixes of the reasons that entries had before codes existed.
+
+These texts never change.
 """
 
 _NOT_RUN = (
     ("the service runs nothing", ReasonCode.SERVICE_IDLE),
     ("no sign of life", ReasonCode.NO_SIGN_OF_LIFE),
 )
-"""The beginnings of such reasons of decisions that an unknown attempt does not run."""
+"""Prefixes of reasons of decisions that an attempt with an unknown outcome does not run."""
 
 NOT_FOUND = "not found."
 """Text of BeadBoard and other services, in a reason without a code."""
@@ -159,7 +161,7 @@ def recorded_or_derived(kind: str, reason: str, detail: Mapping[str, Any]) -> Re
 def derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
     """Return the code of an entry without a code, by its kind, text and detail.
 
-    Any database user can write to the ledger. A text that is not known has no code.
+    Any database user can write to the ledger. An unknown text has no code.
     """
     given = detail.get("given")
     answer = given.get("answer") if isinstance(given, dict) else None
@@ -184,7 +186,7 @@ def _beginning(reason: str, known: tuple[tuple[str, ReasonCode], ...]) -> Reason
 def derived_for_record(phase: str, reason: str) -> ReasonCode | None:
     """Return the code of a bead's reason in a saved state without codes.
 
-    It is needed only for failed attempts: whether the target found the bead.
+    The code is needed only for failed attempts, to determine whether the target found the bead.
     """
     failed = phase in ("backoff", "waiting", "quarantined", "held")
     return ReasonCode.BEAD_NOT_FOUND if failed and NOT_FOUND in reason else None

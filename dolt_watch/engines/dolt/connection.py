@@ -1,11 +1,10 @@
-"""The wire to a Dolt server: one pymysql connection, as few round trips as can be, and what
-happens when it breaks.
+"""One pymysql connection to a Dolt server, with few round trips and with error handling.
 
-An idle tick is connect + one query. So nothing is sent at connect: pymysql's SET NAMES is left
-out (the handshake has already named utf8mb4, and Dolt heeds it), and the session is set only
-before a connection's second statement, or its first transaction: the first one always sees fresh
-state, whatever the server's autocommit is, and reads no clock that a time zone could move
-(UTC_TIMESTAMP).
+An idle tick is a connect and one query, so connecting sends no statement. pymysql's SET NAMES is
+omitted: the handshake already selects utf8mb4, and Dolt respects the handshake. The session
+variables are set only before a connection's second statement or first transaction. The first
+statement always reads current data, whatever the server's autocommit is. It uses UTC_TIMESTAMP,
+which no time zone affects.
 """
 
 from __future__ import annotations
@@ -38,11 +37,13 @@ SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
 if TYPE_CHECKING:
     _Connection = Connection[Any]
 else:
-    _Connection = Connection  # generic in its type stubs only
+    _Connection = Connection  # only generic in the type stubs
 
 
 def _datetime(text: str) -> datetime | str:
-    """A DATETIME or TIMESTAMP as aware UTC; what is no date ('0000-00-00 00:00:00') stays text."""
+    """Return a DATETIME or TIMESTAMP as aware UTC. Return invalid dates ('0000-00-00 00:00:00') as
+    text.
+    """
     try:
         return datetime.fromisoformat(text + "+00:00")
     except ValueError:
@@ -58,22 +59,22 @@ _CONV: dict[Any, Any] = {
 
 class _QuietConnection(_Connection):
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
-        """Nothing: see the module's text. Saves a round trip of every process."""
+        """Do nothing. This saves one round trip for each process (see the module docstring)."""
 
 
 class StatementResult(NamedTuple):
     rows: list[Row]
     matched: int
-    """Rows that a write matched."""
+    """Number of rows that a write matched."""
     names: list[str]
-    """Of the columns."""
+    """Names of the columns."""
     warnings: int
 
 
 class DoltConnection:
-    """Sends statements; knows whether a transaction is open.
+    """A connection that sends statements and records whether a transaction is open.
 
-    Raises the classes of ``errors`` only.
+    Its methods raise only the classes of ``errors``.
     """
 
     def __init__(self, address: ServerAddress) -> None:
@@ -81,7 +82,7 @@ class DoltConnection:
         self.in_transaction = False
         self._connection: Connection[Any] | None = None
         self.connections = 0
-        """How many were made so far: what hangs on one (a lock) is gone with it."""
+        """Number of connections made so far. The locks of an earlier connection are released."""
         self._sent = False
         self._session = False
         self._connect()
@@ -95,10 +96,13 @@ class DoltConnection:
         session: bool = False,
         each: Callable[[Row], Any] | None = None,
     ) -> StatementResult:
-        """``again``: harmless to repeat, so a lost connection is made anew once.
+        """Send a statement and return its result.
 
-        ``session``: the statement wants the session set even if it is the first one. ``each``:
-        what becomes of each row as it comes in, where the rows themselves would be many.
+        Args:
+            again: whether the statement is safe to repeat. If so, a lost connection is reopened
+                once.
+            session: whether to set the session variables even before a first statement.
+            each: function that converts each row as it arrives, for large results.
         """
         again = again and not self.in_transaction
         try:
@@ -117,15 +121,16 @@ class DoltConnection:
         self.in_transaction = True
 
     def end(self, sql: str) -> None:
-        """COMMIT or ROLLBACK; whatever the answer, no transaction is open after it."""
+        """Send COMMIT or ROLLBACK. No transaction is open afterwards, whatever the answer."""
         try:
             self.send(sql)
         finally:
             self.in_transaction = False
 
     def abandon(self) -> None:
-        """Roll back after an error, quietly: if that fails too, the connection goes, and the
-        server rolls back itself.
+        """Roll back after an error, without raising.
+
+        If the rollback fails too, the connection is closed, and the server rolls back.
         """
         try:
             if self._connection is not None:
@@ -135,12 +140,12 @@ class DoltConnection:
         self.in_transaction = False
 
     def interrupt(self) -> None:
-        """Drop the connection in the middle of a transaction; the server rolls back."""
+        """Close the connection in the middle of a transaction. The server rolls back."""
         self.in_transaction = False
         self.discard()
 
     def discard(self) -> None:
-        """Close the socket without a word: an answer may still be under way on it."""
+        """Close the socket without a goodbye: an answer may still be arriving on it."""
         if self._connection is not None:
             self._connection._force_close()  # type: ignore[attr-defined]
         self._connection = None
@@ -183,8 +188,9 @@ class DoltConnection:
             raise
 
     def _text(self, connection: Connection[Any], sql: str, params: Sequence[Param]) -> str:
-        """The parameters go in as literals here, not by pymysql's %: a % in SQL needs no care
-        then, nor does a ? in a string.
+        """Return the SQL with the parameters as literals.
+
+        pymysql's % formatting is not used, so a % in the SQL or a ? in a string needs no escaping.
         """
         if not params:
             return sql
@@ -218,7 +224,7 @@ class DoltConnection:
                 charset="utf8mb4",
                 autocommit=None,
                 conv=_CONV,
-                # rows matched, not rows that really changed: that is what a guard asks
+                # Count the rows matched, not the rows changed: a guard checks for a match.
                 client_flag=CLIENT.FOUND_ROWS,
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=CONNECT_SECONDS,  # for the greeting and the login
@@ -259,17 +265,19 @@ class DoltConnection:
             return {"ssl": ssl.create_default_context(cafile=self.address.ca or None)}
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                f"the CA file cannot be used: {error}",
+                f"Could not use the CA file: {error}.",
                 where=self.address.ca,
-                fix="tls=/path/to/ca.pem, a PEM file",
+                fix="Set tls to the path of a PEM file, for example tls=/path/to/ca.pem.",
             ) from None
 
     def _unreached(self, error: Exception) -> NoReturn:
-        """Raise why there is no connection; a refused login or certificate as ever."""
+        """Raise the reason for a failed connect, or the own class of a rejected login or
+        certificate.
+        """
         code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
         if isinstance(error, pymysql.MySQLError) and code:
-            ours = translate(code, text, self.address)
-            if not isinstance(ours, Unreachable) or is_tls(text, self.address):
+            translated = translate(code, text, self.address)
+            if not isinstance(translated, Unreachable) or is_tls(text, self.address):
                 self._fail(error)
         cause = getattr(error, "original_exception", None)
         why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
@@ -287,21 +295,21 @@ class DoltConnection:
         )
 
     def _fail(self, error: pymysql.MySQLError) -> NoReturn:
-        """Raise ours for the driver's; a connection that is gone is forgotten."""
+        """Raise the class of ``errors`` for the driver's error. Discard a lost connection."""
         code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
         if self._lost(error):
             self.discard()
-        ours = translate(code, text, self.address)
+        translated = translate(code, text, self.address)
         if (
-            isinstance(ours, AccessDenied)
+            isinstance(translated, AccessDenied)
             and self._connection is None
             and not self.address.password
         ):
-            ours.with_detail("; no password was given")
-        if isinstance(ours, Unreachable) and "timed out" in text:
+            translated.with_detail("; no password was given")
+        if isinstance(translated, Unreachable) and "timed out" in text:
             limits = f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
-            ours.with_detail(limits)
-        raise ours from error
+            translated.with_detail(limits)
+        raise translated from error
 
 
 def _code(error: Exception) -> int:

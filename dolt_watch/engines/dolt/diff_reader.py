@@ -1,18 +1,20 @@
-"""Row changes from a Dolt server, the cheapest right way for each edge.
+"""Row changes from a Dolt server, read in the cheapest correct way for each edge.
 
-Two ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE
-to_commit IN (…)`` reads 100 edges in 7 ms, and one faster than DOLT_DIFF does (3.2 ms against
-4.3 over all columns of issues), but is right only where history is a line. The server keeps, for
-each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for,
-then, while it walks the parents, each parent as the child of its own parents. So where a commit
-has two children among those, one edge is lost, silently, and which one depends on the order of
-the walk; a merge without fast-forward loses an edge even when it is asked for alone. It is
-silent too about commits that HEAD does not reach, and ends early where a primary key changed (a
-warning tells).
+There are two ways. ``DOLT_DIFF(a, b, t)`` compares any two commits, one edge a query.
+``dolt_diff_<t> WHERE to_commit IN (…)`` reads 100 edges in 7 ms, and is faster than DOLT_DIFF for
+one (3.2 ms compared with 4.3 ms over all columns of issues). It is correct only for linear history.
 
-Hence: in one query only steps whose parent has, among all commits that the server will handle,
-exactly one child; DOLT_DIFF for everything else. ``tests/conformance/test_dag.py`` compares both
-over random histories.
+The reason is that the server stores *one* child for each parent
+(``DiffPartitions.cmHashToTblInfo``, Dolt 1.86.4). It first stores the requested commits. While it
+walks the parents, it then stores each parent as the child of its own parents. If a commit has two
+children among these, one edge is lost without an error, and the order of the walk decides which
+one. A merge without fast-forward loses an edge even if it is the only requested commit. The query
+also returns nothing for commits that HEAD does not reach. It ends early at a changed primary key,
+with a warning.
+
+One query therefore contains only steps whose parent has exactly one child among all the commits
+that the server handles. Every other edge is read with DOLT_DIFF. ``tests/conformance/test_dag.py``
+compares both over random histories.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ from dolt_watch.errors import (
 )
 
 BATCH_EDGES = 400
-"""Edges of which as many as can be are read at once."""
+"""Number of edges in a batch, from which as many as possible are read in one query."""
 
 MAX_LISTED = 200
-"""Edges that a query names.
+"""Maximum number of edges that a query lists.
 
-To plan one takes the server about 2 ms, and longer than in proportion where it names many; of
-issues, an edge takes 0.30 ms by 100, 0.27 by 200, 0.30 by 400.
+The server plans a query in about 2 ms, and more than proportionally longer for a long list. An edge
+of issues takes 0.30 ms in lists of 100, 0.27 ms of 200, and 0.30 ms of 400.
 """
 
 Found = dict[Edge, list[Row]]
@@ -56,24 +58,25 @@ class DiffReader:
         self._until = ""
 
     def set_commit_range(self, until: str, parents: Mapping[str, tuple[str, ...]]) -> None:
-        """The parents of every commit of one range that ends at ``until``.
+        """Set the parents of every commit of one complete range that ends at ``until``.
 
-        It replaces what was known: ``lines`` needs a range to be whole.
+        The range replaces the previous one, because ``linear_edges`` needs a complete range.
         """
         self._until, self._parents = until, parents
 
     @property
     def commit_range(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-        """As ``learn`` was told last."""
+        """Return the range that ``set_commit_range`` set last."""
         return self._until, self._parents
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        """By DOLT_LOG's own look at the tables' hashes in each commit:
+        """Return the edges that may have changed the tables, by DOLT_LOG's comparison of table
+        hashes.
 
-        0.01 ms a commit, where dolt_diff_<table> takes 0.07 to say 'nothing'.
+        This costs 0.01 ms a commit. dolt_diff_<table> takes 0.07 ms to find no change.
 
-        It answers for commits with one parent, over a whole range; so edges that are no chain,
-        and merges, are taken unasked; so are all where no table is named.
+        DOLT_LOG answers for commits with one parent, over a whole range. Merges are therefore
+        always returned. All edges are returned if they are not a chain, or if ``tables`` is empty.
         """
         if (
             not tables
@@ -90,8 +93,10 @@ class DiffReader:
     def altered(
         self, tables: Sequence[str], edges: Sequence[Edge], exact: bool
     ) -> dict[str, frozenset[Edge]]:
-        """By DOLT_SCHEMA_DIFF: of the whole range, or of each edge that `dolt_diff` says has a
-        schema change.
+        """Return table → the edges over which its schema changed, by DOLT_SCHEMA_DIFF.
+
+        Compare the whole range first, unless ``exact``. If it differs, compare each edge that
+        `dolt_diff` marks with a schema change.
         """
         if not edges:
             return {}
@@ -104,8 +109,9 @@ class DiffReader:
         return {table: frozenset(those) for table, those in found.items() if those}
 
     def schema_changes(self, since: str, until: str) -> frozenset[str]:
-        """Names of the tables whose schema differs, before and after; ignored tables too where
-        ``until`` is WORKING.
+        """Return the names of the tables whose schema differs, before and after.
+
+        If ``until`` is WORKING, ignored tables are included.
         """
         sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{since}', '{until}')"
         return frozenset(
@@ -113,8 +119,9 @@ class DiffReader:
         )
 
     def _with_schema_change(self, edges: Sequence[Edge]) -> list[Edge]:
-        """`dolt_diff` compares a commit with its first parent: edges to another parent are all
-        taken.
+        """Return the edges with a schema change, and all edges to a parent other than the first.
+
+        `dolt_diff` compares a commit only with its first parent.
         """
         source = self._at(edges[-1].commit, "dolt_diff")
         marked: set[str] = set()
@@ -130,7 +137,7 @@ class DiffReader:
         ]
 
     def _at(self, commit: str | None, table: str) -> str:
-        """The table in the database as a commit holds it; as it is now for None."""
+        """Return the table's name at a commit. None: the table as it is now."""
         if commit is None:
             return f"`{table}`"
         database = self._link.address.database_name.replace("`", "``")
@@ -152,8 +159,9 @@ class DiffReader:
                     yield edge, row
 
     def _account(self, table: str, edges: Sequence[Edge], found: Found) -> None:
-        """Raise Unexplained where a commit changed the table and no row shows: only its schema
-        can have changed.
+        """Raise Unexplained if a commit changed the table but no row differs.
+
+        In that case only the table's schema can have changed.
         """
         silent = {edge.commit for edge in edges if found.get(edge) == []}
         if not silent:
@@ -164,13 +172,14 @@ class DiffReader:
         ).rows
         for (commit,) in rows:
             if commit in silent:
-                raise Unexplained(f"the schema of {table} changed in {commit}")
+                raise Unexplained(f"The schema of {table} changed in {commit}.")
 
     def _read_listed(
         self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None
     ) -> Found:
-        """The rows of those edges of which this query can be believed; [] where it is silent and
-        may be believed in that too.
+        """Return the rows of the edges for which this query is reliable.
+
+        An edge has [] only if it is certain that it has no rows.
         """
         if not edges:
             return {}
@@ -180,7 +189,7 @@ class DiffReader:
         try:
             answer = self._link.send(f"SELECT {_select(columns)} FROM {source} {where}", again=True)
         except NoSuchTable:
-            return {}  # gone by now, but DOLT_DIFF still reads it where it was
+            return {}  # dropped since, but DOLT_DIFF still reads it in older commits
         except SchemaChanged:
             if at is None:
                 raise
@@ -188,7 +197,7 @@ class DiffReader:
             answer = self._link.send(f"SELECT {_select(columns)} FROM {filled}", again=True)
         if answer.warnings:
             if at is not None:
-                raise Unexplained(f"the schema of {table} changed below {at}")
+                raise Unexplained(f"The schema of {table} changed before {at}.")
             return {}
         found: Found = {}
         for row in answer.rows:
@@ -198,12 +207,12 @@ class DiffReader:
         return found
 
     def _reached(self) -> bool:
-        """Does HEAD, now, reach the range that we know?"""
+        """Return whether the current HEAD reaches the known range."""
         try:
             answer = self._link.send(
                 "SELECT HAS_ANCESTOR(HASHOF('HEAD'), ?)", (self._until,), again=True
             )
-        except (UnknownCommit, DatabaseError):  # HEAD is a root by now: HAS_ANCESTOR panics there
+        except (UnknownCommit, DatabaseError):  # HAS_ANCESTOR panics if HEAD is a root commit
             return False
         return bool(answer.rows[0][0])
 
@@ -215,7 +224,7 @@ class DiffReader:
             return [row[2:] for row in self._read(columns, source)]
         except NoSuchTable:
             if self._columns(table):
-                return []  # made later than both commits
+                return []  # created after both commits
             raise
         except SchemaChanged:
             later = None if at is not None else self._columns(table)
@@ -230,8 +239,10 @@ class DiffReader:
         where: str = "",
         later: Mapping[str, str] | None = None,
     ) -> str:
-        """The source with NULL for the columns of the expressions that its commits lack; of
-        ``later`` only, where given.
+        """Return the source, with NULL for the columns of the expressions that its commits lack.
+
+        Args:
+            later: the columns that may be filled. None: all columns.
         """
         have = self._link.send(f"SELECT * FROM {source} LIMIT 0", again=True).names
         wanted = dict.fromkeys(name for text in columns for name in _SIDED.findall(text))
@@ -247,13 +258,17 @@ class DiffReader:
 
 
 def linear_edges(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) -> list[Edge]:
-    """Those edges that one query reads rightly together: steps to an only parent that has
-    exactly one child in all that the server handles.
+    """Return the edges that one query reads correctly together.
 
-    ``parents``: of all commits of one range (what ``until`` reaches and ``since`` does not). A
-    step's parent that is not in it lies at or before ``since``; its own parents then do too, so
-    it can disturb only another such one: if there are several, they are left out. The newest so
-    many commits of a range serve as well: every child of theirs is among them.
+    These are steps to an only parent that has exactly one child among the commits that the server
+    handles.
+
+    A parent outside the range is at or before ``since``, and so are its own parents. It can
+    conflict only with another such parent, so if there are several, their edges are omitted. The
+    newest part of a range is sufficient too, because it contains every child of its commits.
+
+    Args:
+        parents: of all commits of one range (reachable from ``until`` but not from ``since``).
     """
     steps = [
         edge

@@ -1,4 +1,6 @@
-"""The engine for a Dolt SQL server: the contract of ``engines``, over ``DoltConnection``."""
+"""The engine for a Dolt SQL server. It implements the contract of ``engines`` on
+``DoltConnection``.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +29,20 @@ from dolt_watch.errors import (
 from dolt_watch.timestamps import clamp_commit_date
 
 LOCK_LENGTH = 64
-"""Longest name of a lock by GET_LOCK in MySQL, and the one that is kept to in bytes."""
+"""Maximum length of a lock name, in bytes. MySQL's GET_LOCK allows 64 characters."""
 HASH = re.compile(r"[0-9a-v]{32}")
 
 LOG = "commit_hash, parents, date, committer"
-"""DOLT_LOG's columns are named:
+"""Columns of DOLT_LOG to read.
 
-1.86.4 has no author column, 2.x has. --author sets the committer too.
+Dolt 1.86.4 has no author column, 2.x has one. --author sets the committer too.
 """
 
 
 class DoltTransaction:
     """An open transaction.
 
-    Any error rolls it back at once: after one, nothing can be asked of it.
+    Any error rolls it back at once. No statement can be sent in it afterwards.
     """
 
     def __init__(self, link: DoltConnection) -> None:
@@ -49,7 +51,7 @@ class DoltTransaction:
 
     def __enter__(self) -> Self:
         if self._link.in_transaction:
-            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+            raise RuntimeError("A transaction is already open on this connection.")
         self._link.begin()
         self._over = False
         return self
@@ -64,7 +66,7 @@ class DoltTransaction:
             return
         if kind is None or issubclass(kind, Exception):
             self._roll_back_quietly()
-        # interrupted, perhaps while an answer was under way: the socket cannot be used any more
+        # An interrupt can leave an answer on the wire, so the socket is no longer usable.
         else:
             self._over = True
             self._link.interrupt()
@@ -76,8 +78,10 @@ class DoltTransaction:
         return self._send(sql, params).matched
 
     def commit(self) -> None:
-        """Raises Conflict, BeadGone; Unreachable where the answer was lost, and then nobody
-        knows whether it committed.
+        """Commit the transaction.
+
+        Raises Conflict, BeadGone. Raises Unreachable if the answer was lost: it is then unknown
+        whether the transaction was committed.
         """
         self._check()
         try:
@@ -88,10 +92,10 @@ class DoltTransaction:
         self._over = True
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
-        """DOLT_ADD, DOLT_COMMIT.
+        """Send DOLT_ADD and DOLT_COMMIT, and return the hash of the commit.
 
-        The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one
-        atomic write, also of the SQL part, and also where it says 'nothing to commit'.
+        The ROLLBACK afterwards ends the server's transaction and undoes nothing. DOLT_COMMIT is one
+        atomic write, including the SQL part, even if it answers 'nothing to commit'.
         """
         names = [checked_identifier(table) for table in tables]
         if names:
@@ -124,7 +128,7 @@ class DoltTransaction:
 
     def _check(self) -> None:
         if self._over:
-            raise DatabaseError("the transaction is over", where=self._link.address.display_name)
+            raise DatabaseError("The transaction has ended.", where=self._link.address.display_name)
 
     def _roll_back_quietly(self) -> None:
         self._over = True
@@ -134,22 +138,22 @@ class DoltTransaction:
 class DoltEngine:
     """One connection to one database of a server.
 
-    Made anew once where a read finds it lost; never inside a transaction.
+    A read that finds the connection lost reopens it once, but never inside a transaction.
     """
 
     name = "dolt"
     dialect = "mysql"
 
     def __init__(self, address: ServerAddress) -> None:
-        """Connects. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
+        """Connect. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
         self.address = address
         self._link = DoltConnection(address)
         self._diff = DiffReader(self._link, self.columns)
         self._leader_connection = 0
-        """Number of the connection that holds the scheduler lock, 0: none does."""
+        """Number of the connection that has the scheduler lock. 0: no connection has it."""
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
-        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        """Return current rows. While a transaction is open on this engine, read inside it."""
         return query_history(self._rows, self.columns, sql, params)
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
@@ -159,17 +163,17 @@ class DoltEngine:
         return DoltTransaction(self._link)
 
     def execute_ddl(self, sql: str) -> None:
-        """Not tried again when the connection is lost: it may have happened."""
+        """Execute a DDL statement. A lost connection is not retried: the statement may have run."""
         self._link.send(sql, session=True)
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
-        """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for
-        other queries meanwhile.
+        """Return the commits of the range, newest first.
 
-        It also tells ``diff`` the parents: edges of the range that was asked for last are read
-        many at once.
+        The range is fetched completely, about 0.4 KB a commit, so that the connection is free for
+        other queries. ``diff`` uses the parents of the latest range to read many edges in one
+        query.
         """
-        seen: dict[str, str] = {}  # parents whose own row is still to come: each hash is held once
+        seen: dict[str, str] = {}  # parents whose row is still to come, to store each hash once
 
         def commit(row: Row) -> Commit:
             hash, parents, date, author = row
@@ -179,12 +183,12 @@ class DoltEngine:
             )
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
-        more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
+        more = None if limit is None else limit + 1  # one more shows whether the list is complete
         sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(more)}"
         found: list[Any] = self._link.send(sql, again=True, each=commit).rows
         if since is None and (limit is None or len(found) <= limit):
-            # Parents that never came are those that a shallow clone does not have (DOLT_CLONE
-            # --depth): to ask Dolt 1.86.4 for one of them ends the connection.
+            # Parents without a row are missing from a shallow clone (DOLT_CLONE --depth).
+            # Dolt 1.86.4 ends the connection if it is asked for one of them.
             found = [_known(one, seen) for one in found] if seen else found
         elif limit is not None:
             del found[limit:]
@@ -192,8 +196,9 @@ class DoltEngine:
         return iter(found)
 
     def commit_of(self, hash: str) -> Commit | None:
-        """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor``
-        for that.
+        """Return a commit, even if HEAD does not reach it but the server still has it.
+
+        Use ``is_ancestor`` to check whether HEAD reaches it.
         """
         if not HASH.fullmatch(hash):
             return None
@@ -202,7 +207,7 @@ class DoltEngine:
         except UnknownCommit:
             return None
         except Unreachable:
-            # What a shallow clone does not have: Dolt 1.86.4 panics, and the connection is lost.
+            # For a commit that a shallow clone lacks, Dolt 1.86.4 panics and drops the connection.
             if self.query("SELECT 1 FROM dolt_commits WHERE commit_hash = ?", (hash,)):
                 raise
             return None
@@ -220,16 +225,18 @@ class DoltEngine:
             return False
         except ServerPanic:
             pass
-        # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil
-        # pointer
+        # Dolt 1.86.4: HAS_ANCESTOR dereferences a nil pointer for a root commit, which has no
+        # ancestors.
         return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
         return self.changed(since, until).data
 
     def changed(self, since: str, until: str) -> Changed:
-        """Where a primary key changed, DOLT_DIFF_SUMMARY ends early with a warning: then more
-        tables may be named than changed.
+        """Return the tables that differ.
+
+        At a changed primary key, DOLT_DIFF_SUMMARY ends early with a warning. The result may then
+        contain tables that did not change.
         """
         span = f"'{self._hash(since)}', '{self._hash_or_working(until)}'"
         sql = (
@@ -265,7 +272,11 @@ class DoltEngine:
         marks: Collection[str] = (),
         query: Callable[[str, Sequence[Param]], list[Row]] | None = None,
     ) -> frozenset[str]:
-        """A changed primary key too: DOLT_SCHEMA_DIFF names it, DOLT_DIFF_SUMMARY does not."""
+        """Return the uncommitted tables that a schema migration changed.
+
+        These include tables with a changed primary key: DOLT_SCHEMA_DIFF lists them,
+        DOLT_DIFF_SUMMARY does not.
+        """
         ask = query or self.query
         status = ask("SELECT table_name, HASHOF('HEAD') FROM dolt_status", ())
         if not status:
@@ -279,7 +290,7 @@ class DoltEngine:
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        if edges:  # what is built into SQL; the others are compared only
+        if edges:  # only these two hashes become part of the SQL
             self._hash(edges[0].parent)
             self._hash(edges[-1].commit)
         return self._diff.filter_changed_edges(
@@ -289,9 +300,9 @@ class DoltEngine:
     def diff(
         self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
-        """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read.
+        """Return the row changes of the edges. An edge needs a parent, so root commits have none.
 
-        An edge needs a parent: a root commit has none.
+        Raises UnknownCommit, NoSuchTable, SchemaChanged or Unexplained during iteration.
         """
         under = None if at is None else self._hash(at)
         return self._diff.rows(
@@ -323,8 +334,10 @@ class DoltEngine:
         return self._leader_connection != 0
 
     def leader(self) -> Leader | None:
-        """TIME of the process list counts from the last command, also for a user with SELECT
-        alone (1.86.4, 2.2.0).
+        """Return the connection that has the scheduler lock.
+
+        TIME in the process list counts from the last command. A user with only SELECT can read it
+        too (Dolt 1.86.4, 2.2.0).
         """
         lock = lock_name(self.address.database_name, self.branch())
         [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
@@ -344,7 +357,7 @@ class DoltEngine:
         self._link.close()
 
     def _checked(self, edges: Iterable[Edge]) -> Iterator[Edge]:
-        named = self._diff.commit_range[1]  # by the server itself
+        named = self._diff.commit_range[1]  # hashes from the server need no check
         for edge in edges:
             if edge.parent not in named:
                 self._hash(edge.parent)
@@ -369,7 +382,7 @@ def _known(commit: Commit, missing: Collection[str]) -> Commit:
 def lock_name(database: str, branch: str) -> str:
     """Return the name of the service's lock on the server, in at most 64 bytes, MySQL's limit.
 
-    A longer one is hashed: if it were cut, two trackers with alike names would share a lock.
+    A longer name is hashed. Truncating it could give two trackers with similar names the same lock.
     """
     name = f"dolt_watch:{database}:{branch}"
     if len(name.encode()) <= LOCK_LENGTH:
@@ -389,7 +402,7 @@ def _parents(text: str | None) -> tuple[str, ...]:
 
 
 def _mark_commit_unknown(error: DoltWatchError) -> DoltWatchError:
-    """An answer lost on a commit is no 'no': say so."""
+    """Add to a lost answer that the outcome of the commit is unknown."""
     if isinstance(error, Unreachable):
         error.with_detail("; it is not known whether the commit took place")
     return error

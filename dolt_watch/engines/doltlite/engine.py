@@ -1,9 +1,7 @@
-"""The embedded engine:
+"""The embedded engine: PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file.
 
-PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file on disk.
-
-For the demo, for tests, and for looking at a copy offline. The contract of ``engines``; SQL
-comes in MySQL's dialect and is transpiled.
+It serves the demo, tests, and inspecting a copy offline. It implements the contract of ``engines``.
+SQL statements use MySQL's dialect and are transpiled.
 """
 
 from __future__ import annotations
@@ -49,11 +47,11 @@ _SIDED = re.compile(r"\b(?:from|to)_\w+")
 _OF_A_DIFF = frozenset({"from_commit", "to_commit", "from_commit_date", "to_commit_date"})
 
 BUSY_SECONDS = 5.0
-"""How long a writer waits for its turn before it gets Conflict."""
+"""Seconds that a writer waits for the write lock before it gets Conflict."""
 
 
 class DoltLiteTransaction:
-    """BEGIN IMMEDIATE: the only writer of the file until it ends.
+    """A BEGIN IMMEDIATE transaction: the only writer of the file until it ends.
 
     Any error rolls it back at once.
     """
@@ -64,7 +62,7 @@ class DoltLiteTransaction:
 
     def __enter__(self) -> Self:
         if self._engine.in_transaction:
-            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+            raise RuntimeError("A transaction is already open on this connection.")
         self._engine.execute_sqlite("BEGIN IMMEDIATE")
         self._over = False
         return self
@@ -89,7 +87,9 @@ class DoltLiteTransaction:
         self._over = True
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
-        """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own
+        """Commit to history, and return the hash of the commit.
+
+        dolt_commit takes effect immediately. The COMMIT afterwards only ends SQLite's own
         transaction.
         """
         for table in tables:
@@ -100,7 +100,7 @@ class DoltLiteTransaction:
                 "SELECT dolt_commit('-m', ?, '--author', ?)", (message, author)
             )
         except NothingToCommit:
-            self.commit()  # as Dolt does: the SQL part stands
+            self.commit()  # as in Dolt, the SQL part remains committed
             raise
         except BaseException:
             self._abandon()
@@ -122,7 +122,7 @@ class DoltLiteTransaction:
 
     def _check(self) -> None:
         if self._over:
-            raise DatabaseError("the transaction is over", where=self._engine.path)
+            raise DatabaseError("The transaction has ended.", where=self._engine.path)
 
     def _abandon(self) -> None:
         self._over = True
@@ -138,15 +138,19 @@ class DoltLiteEngine:
     dialect = "sqlite"
 
     def __init__(self, path: str, *, create: bool = False) -> None:
-        """``create``: make the file where there is none. Raises NoSuchDatabase, DatabaseError."""
+        """Open the file. Raises NoSuchDatabase, DatabaseError.
+
+        Args:
+            create: whether to create the file if it doesn't exist.
+        """
         self._sqlite3 = load_sqlite3()
         self.path = path
         self._lead: IO[str] | None = None
         if not create and not Path(path).is_file():
             raise NoSuchDatabase(
-                "there is no DoltLite file",
+                "There is no DoltLite file.",
                 where=path,
-                fix="name an existing file, or make one: dolt_watch demo",
+                fix="Specify an existing file, or create one with `dolt_watch demo`.",
             )
         try:
             self._connection: sqlite3.Connection = self._sqlite3.connect(
@@ -161,18 +165,16 @@ class DoltLiteEngine:
             raise
 
     def _prepare(self) -> None:
-        self.execute_sqlite(
-            "PRAGMA foreign_keys = ON"
-        )  # off by default: events must not outlive their bead, as on Dolt
-        self.execute_sqlite(
-            "PRAGMA case_sensitive_like = ON"
-        )  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
-        # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20
-        # KB a commit that is made.
+        # Off by default. As on Dolt, events must not outlive their bead.
+        self.execute_sqlite("PRAGMA foreign_keys = ON")
+        # The beads tables are utf8mb4_0900_bin in Dolt, so LIKE is case-sensitive there.
+        self.execute_sqlite("PRAGMA case_sensitive_like = ON")
+        # SQLite's default. DoltLite's is 64 MiB for each connection, and each new commit fills
+        # about 20 KB of it.
         self.execute_sqlite("PRAGMA cache_size = -2000")
         self._connection.create_function("regexp", 2, _regexp, deterministic=True)
-        # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof()
-        # would crash the process.
+        # Read the file, so that a damaged file fails here. So does a stock SQLite file, on which
+        # dolt_hashof() would crash the process.
         self.execute_sqlite("SELECT 1 FROM dolt_log LIMIT 1")
 
     @property
@@ -180,7 +182,9 @@ class DoltLiteEngine:
         return self._connection.in_transaction
 
     def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
-        """SQL in SQLite's own dialect: rows, and rows matched. Raises the classes of ``errors``."""
+        """Execute SQL in SQLite's dialect, and return (rows, number of rows matched). Raises the
+        classes of ``errors``.
+        """
         try:
             cursor = self._connection.execute(sql, [_text(value) for value in params])
             try:
@@ -193,7 +197,7 @@ class DoltLiteEngine:
             ) from error
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
-        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        """Return current rows. While a transaction is open on this engine, read inside it."""
         return query_history(self._rows, self.columns, sql, params)
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
@@ -207,8 +211,10 @@ class DoltLiteEngine:
             self.execute_sqlite(statement)
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
-        """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed
-        look a commit for its parents.
+        """Return the commits of the range, newest first.
+
+        dolt_log walks the history from ``until`` (3 ms at 2,000 commits). The parents cost one
+        indexed lookup for each commit.
         """
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         most = "" if limit is None else f" LIMIT {int(limit)}"
@@ -219,8 +225,9 @@ class DoltLiteEngine:
         )
 
     def commit_of(self, hash: str) -> Commit | None:
-        """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor``
-        for that.
+        """Return a commit, even if HEAD does not reach it but the file still has it.
+
+        Use ``is_ancestor`` to check whether HEAD reaches it.
         """
         if not HASH.fullmatch(hash):
             return None
@@ -248,7 +255,7 @@ class DoltLiteEngine:
                 yield Commit(commit, tuple(parents.get(commit, ())), moment_, author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
-        """By dolt_merge_base: 7 ms at 2,000 commits."""
+        """Return whether ``head`` reaches ``ancestor`` (dolt_merge_base, 7 ms at 2,000 commits)."""
         if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
             return False
         if ancestor == head:
@@ -296,7 +303,7 @@ class DoltLiteEngine:
         return {table: frozenset(those) for table, those in found.items() if those}
 
     def _schemas(self, since: str, until: str) -> frozenset[str]:
-        """Names of the tables whose schema differs, before and after."""
+        """Return the names of the tables whose schema differs, before and after."""
         rows, _ = self.execute_sqlite(
             "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)",
             (self._hash(since), self._hash_or_working(until)),
@@ -304,15 +311,20 @@ class DoltLiteEngine:
         return frozenset(table for row in rows for table in row if table)
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff
-        of one (0.2 ms).
+        """Return all edges.
+
+        Asking dolt_diff which tables a commit changed costs as much as the diff of one table (0.2
+        ms).
         """
         return edges
 
     def diff(
         self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
-        """One query an edge: dolt_diff_<table> with IN scans all history here."""
+        """Return the row changes of the edges, with one query for each edge.
+
+        In DoltLite, dolt_diff_<table> with IN scans the whole history.
+        """
         select = ", ".join(columns.values()) or "1"
         source = f"dolt_diff_{checked_identifier(table)}(?, ?)"
         for edge in edges:
@@ -328,12 +340,12 @@ class DoltLiteEngine:
             except NoSuchTable:
                 if at is None:
                     raise
-                rows = []  # neither the commit nor the working set has it
+                rows = []  # neither the commit nor the working set has the table
             for row in rows:
                 yield edge, row if columns else ()
 
     def _filled(self, table: str, source: str, select: str) -> str:
-        """The source with NULL for the columns of the expressions that the table lacks."""
+        """Return the source, with NULL for the columns of the expressions that the table lacks."""
         have = {f"{side}_{column}" for side in ("from", "to") for column in self.columns(table)}
         missing = dict.fromkeys(
             name for name in _SIDED.findall(select) if name not in have | _OF_A_DIFF
@@ -358,7 +370,11 @@ class DoltLiteEngine:
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
-        """At a commit: from its CREATE statement where that differs from the working one."""
+        """Return column → type, now or at a commit.
+
+        At a commit, the columns come from its CREATE statement if that differs from the working
+        set's.
+        """
         if commit is not None:
             rows, _ = self.execute_sqlite(
                 "SELECT from_table_name, from_create_statement FROM dolt_schema_diff(?, 'WORKING') "
@@ -389,12 +405,14 @@ class DoltLiteEngine:
         return str(self.execute_sqlite("SELECT active_branch()")[0][0][0])
 
     def try_acquire_leadership(self) -> bool:
-        """By a file beside the database, locked as long as this process lives."""
+        """Return whether this process has the lock: a file next to the database, locked until the
+        process exits.
+        """
         if self._lead is None:
             # Late: few commands need the lock.
             import fcntl
 
-            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - held open: closing gives the lock up
+            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - closing it releases the lock
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -407,7 +425,10 @@ class DoltLiteEngine:
         return True
 
     def leader(self) -> Leader | None:
-        """Its host stands in the locked file; when it last asked anything, nothing tells."""
+        """Return the leader. The locked file contains its host.
+
+        The time of its last query is unknown.
+        """
         # Late: few commands need the lock.
         import fcntl
 
@@ -423,7 +444,7 @@ class DoltLiteEngine:
         return None
 
     def open_sibling(self) -> None:
-        """The work is done in this process."""
+        """Return None: this process does all the work."""
         return
 
     def close(self) -> None:
@@ -444,12 +465,15 @@ def _single(sql: str) -> str:
 
 
 def _text(value: Param) -> str | int | bytes | None:
-    """A time as text, as SQLite has no other: without a fraction where there is none, so that it
-    compares with CURRENT_TIMESTAMP's.
+    """Return a time as text, because SQLite has no type for times.
+
+    A whole second has no fraction, so that the text compares with CURRENT_TIMESTAMP.
     """
     return str(sql_timestamp(value)) if isinstance(value, datetime) else value
 
 
 def _regexp(pattern: str | None, text: object) -> bool | None:
-    """X REGEXP Y calls regexp(Y, X); MySQL finds the pattern anywhere."""
+    """Return whether the pattern occurs anywhere, as in MySQL. SQLite calls regexp(Y, X) for X
+    REGEXP Y.
+    """
     return None if pattern is None or text is None else re.search(pattern, str(text)) is not None

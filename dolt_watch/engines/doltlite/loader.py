@@ -1,9 +1,9 @@
-"""Getting a ``sqlite3`` that is DoltLite, or a clear word on why not.
+"""Load a ``sqlite3`` module that is DoltLite, or report why that is not possible.
 
-The library ``doltlite`` works by being loaded before ``sqlite3``. When it comes second it
-re-executes the interpreter, which would start a command over in its middle (under pytest it then
-prints nothing and exits 0); and it marks the environment with a variable that child processes
-inherit, in which it then does nothing at all, silently. Here neither can happen.
+The library ``doltlite`` must be loaded before ``sqlite3``. Otherwise it re-executes the
+interpreter, which would restart a running command. Under pytest, the process then prints nothing
+and exits 0. The library also sets an environment variable that child processes inherit, in which it
+then does nothing and reports nothing. This module prevents both.
 """
 
 from __future__ import annotations
@@ -19,36 +19,38 @@ INSTALL = "pip install 'dolt-watch[doltlite]'"
 
 
 def load_sqlite3() -> ModuleType:
-    """The module ``sqlite3``, speaking to DoltLite. Raises DatabaseError."""
+    """Return the module ``sqlite3``, with DoltLite as its library. Raises DatabaseError."""
     if "sqlite3" not in sys.modules and "_sqlite3" not in sys.modules:
-        os.environ.pop(MARKER, None)  # a parent's mark: it says nothing of this process
+        os.environ.pop(MARKER, None)  # set by a parent process, and not valid here
         try:
             import doltlite  # noqa: F401
         except ImportError as error:
-            raise DatabaseError("the library doltlite is not installed", fix=INSTALL) from error
+            raise DatabaseError(
+                "The library doltlite is not installed.", fix=f"`{INSTALL}`"
+            ) from error
         except Exception as error:
             raise DatabaseError(
-                f"the library doltlite cannot be loaded: {error}", fix=INSTALL
+                f"Could not load the library doltlite: {error}.", fix=f"`{INSTALL}`"
             ) from error
         finally:
-            os.environ.pop(MARKER, None)  # not for our children
+            os.environ.pop(MARKER, None)  # child processes must not inherit it
     # Late: doltlite must be loaded before sqlite3.
     import sqlite3
 
     if not version(sqlite3):
         raise DatabaseError(
-            "this Python's sqlite3 is the stock SQLite, not DoltLite: it was loaded first, or it is"
-            " linked statically (as in the Pythons that uv downloads)",
+            "This Python's sqlite3 is the stock SQLite, not DoltLite. The stock SQLite was loaded"
+            " first, or is linked statically (as in the Pythons that uv downloads).",
             fix=(
-                "run a Debian, Homebrew or pyenv Python, and `import doltlite` before anything that"
-                " imports sqlite3"
+                "Use a Debian, Homebrew or pyenv Python, and `import doltlite` before any module"
+                " that imports sqlite3."
             ),
         )
     return sqlite3
 
 
 def version(sqlite3: ModuleType) -> str:
-    """DoltLite's version, '' for the stock SQLite."""
+    """Return DoltLite's version, or '' for the stock SQLite."""
     try:
         connection = sqlite3.connect(":memory:")
         try:

@@ -1,7 +1,7 @@
-"""MySQL's dialect to DoltLite's: written once, translated by sqlglot, kept by text.
+"""Transpile MySQL's dialect to DoltLite's with sqlglot, and cache the result by text.
 
-sqlglot's own translation is right for most of it. What it leaves wrong for our use is mended
-here, each with its reason: a test in ``tests/conformance`` runs each construct on both engines.
+sqlglot translates most statements correctly. This module corrects the rest for dolt_watch. A test
+in ``tests/conformance`` runs each construct on both engines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dolt_watch.errors import DatabaseError
 NOW_6 = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
 """UTC_TIMESTAMP(6) as text.
 
-SQLite's clock has milliseconds; one statement sees one time, as in MySQL.
+SQLite's clock has milliseconds. As in MySQL, the time is constant within a statement.
 """
 
 UUID = (
@@ -38,9 +38,10 @@ _PREPARED = re.compile(
 
 
 def _prepare(found: re.Match[str]) -> str:
-    """What sqlglot does not read, or forgets the precision of, in words that it does read.
+    """Replace a construct that sqlglot can't parse, or whose precision it drops, by one that it
+    parses.
 
-    Literals pass.
+    Literals are unchanged.
     """
     if found[1] is not None:
         return found[1]
@@ -53,21 +54,22 @@ def _prepare(found: re.Match[str]) -> str:
 
 @lru_cache(maxsize=512)
 def transpile(sql: str) -> tuple[str, ...]:
-    """The statement in SQLite's dialect; more than one where CREATE TABLE names indexes within.
+    """Return the statement in SQLite's dialect, with further statements for indexes in CREATE
+    TABLE.
 
     Raises DatabaseError.
     """
     try:
         tree: Any = parse_one(_PREPARED.sub(_prepare, sql), read="mysql")
         if isinstance(tree, exp.Command):
-            raise ValueError(f"not understood: {sql[:80]}")
+            raise ValueError(f"sqlglot can't parse {sql[:80]}")
         indexes = _indexes(tree) if isinstance(tree, exp.Create) else []
         tree = replace_from_leaves(tree, rewrite_function).transform(_rewrite)
         return tuple(
             node.sql(dialect="sqlite", normalize_functions=False) for node in (tree, *indexes)
         )
     except Exception as error:
-        raise DatabaseError(f"this SQL has no DoltLite form: {error}", where=sql[:200]) from error
+        raise DatabaseError(f"This SQL has no DoltLite form: {error}.", where=sql[:200]) from error
 
 
 def _function(sql: str) -> Any:
@@ -84,11 +86,11 @@ def _rewrite(node: Any) -> Any:
     if isinstance(node, exp.ColumnConstraint) and isinstance(
         node.kind, exp.OnUpdateColumnConstraint
     ):
-        return None  # SQLite has none: our own statements set updated_at themselves
+        return None  # SQLite has no ON UPDATE. dolt_watch's statements set updated_at.
     if isinstance(node, exp.ColumnDef):
         node.set("position", None)
     if isinstance(node, exp.UniqueColumnConstraint) and isinstance(node.this, exp.Schema):
-        node.this.set("this", None)  # UNIQUE KEY name (a, b): SQLite names none
+        node.this.set("this", None)  # UNIQUE KEY name (a, b): no name in SQLite
     if isinstance(node, exp.IndexColumnConstraint):
         return None
     if isinstance(node, exp.OnConflict) and node.args.get("duplicate"):
@@ -115,8 +117,9 @@ def _anonymous(node: exp.Anonymous) -> Any:
 
 
 def _type(node: exp.DataType) -> Any:
-    """JSON and dates are text; any other name would give SQLite's NUMERIC affinity, which turns
-    '123' into a number.
+    """Return TEXT for JSON and dates, and BIGINT for unsigned integers.
+
+    Other type names would get SQLite's NUMERIC affinity, which converts '123' to a number.
     """
     kind = exp.DataType.Type
     if node.this in {
@@ -134,7 +137,7 @@ def _type(node: exp.DataType) -> Any:
 
 
 def _upsert(node: exp.OnConflict) -> Any:
-    """ON DUPLICATE KEY UPDATE: VALUES(x) is excluded.x."""
+    """Return ON DUPLICATE KEY UPDATE as an upsert: VALUES(x) becomes excluded.x."""
 
     def excluded(inner: Any) -> Any:
         if isinstance(inner, exp.Anonymous) and inner.name.upper() == "VALUES":
@@ -146,7 +149,7 @@ def _upsert(node: exp.OnConflict) -> Any:
 
 
 def _indexes(tree: exp.Create) -> list[Any]:
-    """KEY name (columns) inside CREATE TABLE, as statements of their own."""
+    """Return each KEY name (columns) in CREATE TABLE as a separate statement."""
     table = tree.find(exp.Table)
     made: list[Any] = []
     for index in tree.find_all(exp.IndexColumnConstraint):

@@ -1,6 +1,4 @@
-"""The server: does it answer, which Dolt is it, who can listen in, what may we do there, and
-what does its clock say?
-"""
+"""Checks of the database server: its response time, version, encryption, privileges, and clock."""
 
 from __future__ import annotations
 
@@ -33,12 +31,13 @@ from dolt_watch.ledger.privileges import REQUIRED, Privilege, grant_statements
 from dolt_watch.timestamps import format_span, iso, to_utc
 
 TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
-"""The oldest and the newest release that the tests run on."""
+"""Engine → oldest and newest release that the tests run on."""
 SLOW = 0.1
-"""Seconds of one query above which a tick of a dozen queries is slow."""
+"""Maximum response time of a query in seconds. A tick sends about a dozen queries."""
 SKEW = timedelta(seconds=5)
+"""Maximum difference between the clocks of the database and this machine."""
 AHEAD = timedelta(minutes=1)
-"""A row whose date is later than the database's clock by more than this has a wrong date."""
+"""Maximum time by which the date of a row can be later than the database's clock."""
 
 
 def connection(case: DoctorContext) -> Iterator[Finding]:
@@ -49,7 +48,7 @@ def connection(case: DoctorContext) -> Iterator[Finding]:
         spans.append(time.perf_counter() - begin)
     says = f"{case.settings.address.display_name} answers in {min(spans) * 1000:.1f} ms"
     if min(spans) > SLOW:
-        yield warning("connection", says, "run dolt_watch closer to its database")
+        yield warning("connection", says, "run dolt_watch closer to the database")
     else:
         yield ok("connection", says)
 
@@ -61,7 +60,7 @@ def version(case: DoctorContext) -> Iterator[Finding]:
         yield ok("version", f"{case.engine.name} {found}: supported")
     else:
         fix = (
-            f"use a release from {oldest} to {newest}, or run the tests with yours:"
+            f"use a release from {oldest} to {newest}, or run the tests with your release:"
             " DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         )
         yield warning("version", f"{case.engine.name} {found} is not tested", fix)
@@ -72,12 +71,13 @@ def tls(case: DoctorContext) -> Iterator[Finding]:
     if not isinstance(address, ServerAddress):
         return
     away = not ServerAddress(host=address.host, socket=address.socket).uses_tls
-    if address.uses_tls:  # the connection fails without it
+    if address.uses_tls:  # A connection without encryption fails.
         yield ok(
-            "tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}"
+            "tls",
+            f"encrypted; verified by {address.ca or 'the certificate authorities of this system'}",
         )
     elif away:
-        yield ok("tls", "plain text within this machine")
+        yield ok("tls", "plain text on this machine only")
     else:
         fix = (
             "give the server a certificate (tls_cert and tls_key under listener in its"
@@ -86,7 +86,7 @@ def tls(case: DoctorContext) -> Iterator[Finding]:
         fix += case.settings.origins.get("database.tls", "?tls=false")
         yield warning(
             "tls",
-            f"plain text to {address.host}: others on the network can read and change every row",
+            f"plain text to {address.host}: hosts on the network can read and change every row",
             fix,
         )
 

@@ -1,5 +1,6 @@
-"""The report: history and the present as one page that a person opens, offline or live.
+"""The report: history and the current state on one HTML page, as a file or live.
 
-``history`` folds commits into lanes, ``now`` asks how things stand, ``data`` puts both together
-as plain data, ``page`` writes HTML. Only ``gather`` and ``live`` do I/O.
+``lanes`` builds the lane of each bead from commits. ``view_model`` combines lanes, status, and
+ledger entries into plain data. ``html`` renders that data. Only ``collector`` and ``live_page``
+read the database.
 """

@@ -1,4 +1,4 @@
-"""Each bead's way through its phases: history folded once, each change of phase kept. Pure."""
+"""Lanes: the phases of each bead over time, built in one pass over history. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from dolt_watch.stats import QueueDepthSeries
 from dolt_watch.timestamps import iso
 
 SILENT, REAPED, STOPPED, DONE, LEFT = "silent", "reaped", "blocked", "done", "left"
-"""What a lane shows beside the phases: running without a sign of life past ``stale_after``, and
-how a bead left.
+"""Words that a lane uses besides the phases.
+
+'silent' is a running bead without a sign of life for longer than ``stale_after``. The others are
+the ways in which a bead leaves the queue.
 """
 
 HELD_BACK = (Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD)
@@ -33,16 +35,16 @@ UNDER_WAY = (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING)
 
 
 class PhaseInterval(NamedTuple):
-    """A bead in one phase, from when to when, and what made it so."""
+    """A period in which a bead is in one phase, and its cause."""
 
     phase: str
     """A ``Phase``, or one of the words above.
 
-    'done' and 'left' are moments: they end as they begin.
+    'done' and 'left' are moments: their begin and end are equal.
     """
     begin: datetime
     end: datetime | None
-    """None: it lasts."""
+    """None: the bead is still in the phase."""
     why: str
     commit: str = ""
     rule: str = ""
@@ -51,7 +53,7 @@ class PhaseInterval(NamedTuple):
 
 
 class LaneBuilder:
-    """Lanes, depth and the commit of each entry, as far as it was shown commits."""
+    """Builds lanes, queue depths, and the commit of each entry, from the applied commits."""
 
     def __init__(self, commit: str, at: datetime, projection: Projection) -> None:
         self.commit, self.begins = commit, at
@@ -59,7 +61,7 @@ class LaneBuilder:
         self.lanes: dict[str, list[PhaseInterval]] = {}
         self.depths = QueueDepthSeries()
         self.commits: dict[tuple[str, int], str] = {}
-        """(bead, version) of an entry → the commit that it stands in."""
+        """(bead, version) of an entry → the commit that contains it."""
         self._last: dict[str, Bead] = {}
         for bead in projection.beads.values():
             self._enter(bead, min(bead.since, at), "state at the start of this history")
@@ -68,7 +70,7 @@ class LaneBuilder:
     def apply(
         self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection
     ) -> None:
-        """One commit more."""
+        """Add the next commit."""
         anew = projection is not self.projection or any(event.bead == GLOBAL for event in events)
         self.commit, self.projection = commit, projection
         entries: dict[str, list[LedgerEntry]] = {}
@@ -87,8 +89,9 @@ class LaneBuilder:
         self._sample(max((entry.at for entry in changes.entries), default=changes.date))
 
     def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
-        """Drop what ended earlier, and entries but those ``kept``: a page that is shown for
-        weeks must not grow with history.
+        """Drop intervals that ended before a time, and the commits of entries that are not kept.
+
+        Without this, the memory of a live page grows with history.
         """
         self.commits = {key: commit for key, commit in self.commits.items() if key in kept}
         for bead, lane in list(self.lanes.items()):
@@ -115,7 +118,7 @@ class LaneBuilder:
             self._outside(id, at, commit, status, event)
             return
         lane = self.lanes.get(id)
-        at = max(at, lane[-1].begin) if lane else at  # clocks differ, a lane goes on
+        at = max(at, lane[-1].begin) if lane else at  # Clocks differ.
         for entry in entries:
             if entry.kind in (EntryKind.REAP, EntryKind.REQUEUE):
                 self._fell_silent(id, entry)
@@ -176,7 +179,7 @@ class LaneBuilder:
     def _outside(
         self, id: str, at: datetime, commit: str, status: str | None, event: Event | None
     ) -> None:
-        """A bead that left us, blocked, and that somebody closed or took elsewhere."""
+        """End the lane of a blocked bead that is closed or gets another status."""
         lane = self.lanes.get(id)
         if not lane or lane[-1].end is not None or status in (None, BLOCKED):
             return
@@ -192,7 +195,7 @@ class LaneBuilder:
             lane[-1] = lane[-1]._replace(end=max(at, lane[-1].begin))
 
     def _fell_silent(self, id: str, entry: LedgerEntry) -> None:
-        """Running until the threshold passed, silent from there."""
+        """Mark the lane as silent from the end of ``stale_after``."""
         reaped = entry_payloads.Reaped.decode(entry.detail)
         last, threshold = reaped.last_sign, reaped.stale_after_seconds
         lane = self.lanes.get(id)
@@ -210,7 +213,7 @@ class LaneBuilder:
 
 
 def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:
-    """A running stretch, cut where silence passed the threshold."""
+    """Split a running interval at the time at which the bead becomes silent."""
     cut = max(stretch.begin, silent_from)
     silent = stretch._replace(
         phase=SILENT, begin=cut, why="no sign of life for longer than `stale_after`"
@@ -219,7 +222,7 @@ def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterv
 
 
 def _place(bead: Bead) -> tuple[str, int, str]:
-    """A change of it is another stretch."""
+    """Return the values of a bead whose change begins a new interval."""
     return bead.phase.value, bead.attempt, bead.rule
 
 

@@ -1,6 +1,4 @@
-"""The report's data: the present from ``status``, lanes from history, decisions from the ledger.
-Pure.
-"""
+"""The report's data: the current state, the lanes, and the ledger entries. Pure."""
 
 from __future__ import annotations
 
@@ -59,20 +57,20 @@ class BeadFacts(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """A bead's phases in the span, oldest first. The last one may last."""
+    """A bead's phases in the span, oldest first. The last interval can be open."""
 
     bead: str
     intervals: tuple[PhaseInterval, ...]
 
 
 class Row(NamedTuple):
-    """A bead of the table."""
+    """A row of the table of beads."""
 
     bead: str
     facts: BeadFacts
     group: str
     state: str
-    """A phase as ``status`` has it, 'silent', or how the bead left."""
+    """A phase as in ``status``, 'silent', or the way in which the bead left the queue."""
     rule: str
     since: datetime
     why: str
@@ -95,32 +93,32 @@ class RuleUse(NamedTuple):
     slots: int
     used: int
     held: str
-    """The reason that holds all waiting beads of the rule; '' if there is none."""
+    """The reason that holds all waiting beads of the rule, or ''."""
 
 
 class Report(NamedTuple):
-    """Everything on the page."""
+    """The data of the page."""
 
     place: Place
     since: datetime
-    """Begin of the span that was asked for."""
+    """Begin of the requested span."""
     first: datetime
     """First event in the span."""
     now: Status
     only: tuple[str, ...]
-    """The only beads shown; empty: all."""
+    """IDs of the beads to show. Empty: all beads."""
     begins: datetime
-    """Where the lanes begin: earlier history was not read."""
+    """Begin of the lanes. Earlier history is not read."""
     rules: tuple[RuleUse, ...]
     rows: tuple[Row, ...]
     ranges: tuple[Figures, ...]
     causes: tuple[tuple[Cause, ...], ...]
-    """Of each range."""
+    """Causes of failures, grouped, for each range."""
     depths: tuple[QueueDepth, ...]
     slots: tuple[tuple[datetime, int], ...]
     """Free slots that targets reported when decisions were made."""
     entries: tuple[LedgerEntry, ...]
-    """Newest first, as ``log --entries`` has them."""
+    """Newest first, as in ``log --entries``."""
     commits: Mapping[tuple[str, int], str]
     """(bead, version) of an entry → its commit."""
 
@@ -141,13 +139,13 @@ def build_report(
     """Return the report.
 
     Args:
-        history: All lanes, as far as history was read.
-        now: The present.
+        history: The lanes of the history that was read.
+        now: The current state.
         entries: Ledger entries since ``since``, newest first.
-        facts: Of each bead that the report may show.
-        rules: As they are set now.
+        facts: The row of each bead that the report can show.
+        rules: The current rules.
         since: Begin of the span.
-        only: The only beads to show; empty: all.
+        only: IDs of the beads to show. Empty: all beads.
         place: The tracker.
     """
     shown = now._replace(beads=tuple(bead for bead in now.beads if not only or bead.bead in only))
@@ -180,7 +178,7 @@ def build_report(
 
 
 def _whole_minute(now: datetime) -> datetime:
-    """Return the end of the minute: figures then change once a minute if no bead changes."""
+    """Return the end of the current minute, so that idle figures change at most once a minute."""
     return now.replace(second=0, microsecond=0) + MINUTE
 
 
@@ -213,9 +211,9 @@ def _lanes(
 
 
 def _clip(one: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
-    """Return the interval if it reaches into the span, with its true beginning.
+    """Return the interval with its original beginning; None if it ended before the span.
 
-    A time after ``now`` comes from a wrong clock, and is shown at the end.
+    A time after ``now`` comes from a wrong clock. It is replaced by ``now``.
     """
     if one.end is None:
         return one._replace(begin=min(one.begin, now))
@@ -236,7 +234,7 @@ def _rows(
     entries: Sequence[LedgerEntry],
     commits: Mapping[tuple[str, int], str],
 ) -> Iterator[Row]:
-    """Yield the beads of ``status`` in its order, then those that left, the latest first."""
+    """Yield the current beads in the order of ``status``, then finished beads, newest first."""
     own: dict[str, list[LedgerEntry]] = {}
     for entry in reversed(entries):
         own.setdefault(entry.bead, []).append(entry)
@@ -313,7 +311,7 @@ def _rule_use(rule: Rule, now: Status) -> RuleUse:
     )
 
 
-# -- what the figures and charts are made of --------------------
+# -- input of figures and charts --------------------
 
 
 def _measured(

@@ -1,6 +1,4 @@
-"""What the page of a what-if shows: the same figures and words as ``replay`` prints, with
-charts. Pure.
-"""
+"""The data of the what-if page: the output of ``replay`` with charts. Pure."""
 
 from __future__ import annotations
 
@@ -18,18 +16,18 @@ from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.sanitize import sanitize
 
 LONGEST = 100_000
-"""Characters of one text of others."""
+"""Maximum length in characters of a text from the database."""
 
 
 class Compared(NamedTuple):
-    """A study, and the titles of the beads that it tells of."""
+    """A what-if result, and the titles of the beads that it mentions."""
 
     study: WhatIfResult
     titles: Mapping[str, str]
 
 
 class ChangedSetting(NamedTuple):
-    """A setting that is not as it was."""
+    """A setting that differs from its recorded value."""
 
     key: str
     recorded: str
@@ -37,15 +35,15 @@ class ChangedSetting(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One number over time, as recorded and in the what-if."""
+    """A number over time: recorded and simulated."""
 
     columns: list[list[Any]]
-    """Times in seconds, and the values of both from then on."""
+    """Times in seconds, the recorded values, and the simulated values."""
     peaks: tuple[int, int]
 
 
 def mentioned_beads(study: WhatIfResult) -> set[str]:
-    """Beads that the page names."""
+    """Return the IDs of the beads on the page."""
     return {*(pair.bead for pair in study.pairs if pair.difference is not None), *study.waiting}
 
 
@@ -94,9 +92,7 @@ def page_context(compared: Compared) -> dict[str, Any]:
 
 
 def asked(study: WhatIfResult) -> list[ChangedSetting]:
-    """Settings that differ from those of the last recorded decision: what the answer is an
-    answer to.
-    """
+    """Return the settings that differ from those of the last recorded decision."""
     stood, now = study.last_policy, study.question.policy
     if stood is None:
         return []

@@ -1,4 +1,4 @@
-"""Each condition of a dispatch: its value now, and what must change so that it is met.
+"""The conditions of a dispatch: each current value, and the change that meets the condition.
 
 This module contains no rules of its own: it calls the loop's functions.
 """
@@ -23,7 +23,7 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
 
 SHOWN = 60
-"""Characters of a value that are shown."""
+"""Maximum length in characters of a displayed value."""
 
 _WAITS = (Phase.WAITING, Phase.BACKOFF)
 REMEDIES = {
@@ -44,47 +44,49 @@ REMEDIES = {
     Phase.QUARANTINED: "run `dolt_watch retry ID`, or edit the bead",
     Phase.HELD: "run `dolt_watch retry ID`, or `dolt_watch resume` for all held beads",
 }
-"""Gate → what a user can do about it. ``ID`` stands for the bead's ID."""
+"""Gate → remedy. ``ID`` is a placeholder for the bead's ID."""
 PERMANENT = frozenset({"stopped", Phase.QUARANTINED, Phase.HELD})
 """Gates that open only if a user acts."""
 
 
 class Condition(NamedTuple):
+    """A condition, its current value, and its remedy."""
+
     name: str
     satisfied: bool
     value: str
     remedy: str
-    """What must change so that it is met."""
+    """The change that meets the condition."""
 
 
 class RuleEvaluation(NamedTuple):
-    """The bead as one rule sees it."""
+    """The evaluation of a bead by one rule."""
 
     rule: str
     conditions: tuple[Condition, ...]
     to_go: tuple[str, ...]
-    """What must change before the bead is dispatched. Empty if the next dispatch claims it, or if
-    it is running.
+    """The changes that a dispatch requires. Empty if the next dispatch claims the bead, or if the
+    bead is running.
     """
     verdict: str
     """One sentence: whether the bead is dispatched, and the reason."""
     reason: str = ""
-    """Why it waits, as ``status``, the page and the log have it. '' if it does not wait."""
+    """Why the bead waits, as in ``status``, the page, and the log. '' if the bead does not wait."""
     rule_held: str = ""
-    """What holds all beads of the rule, '' for nothing."""
+    """The reason that holds all beads of the rule, or ''."""
     parts: int = 0
-    """How many of the conditions, the first ones, are parts of the rule's ``when``."""
+    """Number of conditions that are parts of the rule's ``when``. They are the first ones."""
 
     @property
     def matches(self) -> bool:
-        """Whether the bead's row meets the rule's ``when``."""
+        """Return whether the bead's row meets the rule's ``when``."""
         return all(one.satisfied for one in self.conditions[: self.parts])
 
 
 def evaluate_rule(
     engine: Engine, rule: Rule, bead: str, stands: DecisionSnapshot, columns: Iterable[str]
 ) -> RuleEvaluation:
-    """Return how a rule sees the bead. ``columns``: those of issues."""
+    """Return the evaluation of the bead by a rule. ``columns``: the columns of issues."""
     state = stands.state.beads.get(bead)
     state = state if state is not None and state.rule == rule.name else None
     asked = next(one.parts for one in stands.lens.rules if one.rule == rule.name)
@@ -115,11 +117,11 @@ def evaluate_rule(
     whole = told.rules.get(rule.name) if reason is not None else None
     conditions += _place(rule, bead, reason, stands)
     hold = stands.plan.holds.get(bead) if state is not None else None
-    if hold is not None and all(one.satisfied for one in conditions):  # the plan has the last word
+    if hold is not None and all(one.satisfied for one in conditions):  # The plan decides.
         conditions.append(_condition(hold.gate, False, hold.why))
     conditions = [one._replace(remedy=one.remedy.replace("ID", bead)) for one in conditions]
     unmet = [one for one in conditions if not one.satisfied]
-    # The slots of a rule that the bead does not match are no reason.
+    # If the bead does not match the rule, the rule's slots are irrelevant.
     deciding = [one for one in matching if not one.satisfied] or unmet
     goes = not unmet and any(
         one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions
@@ -143,7 +145,7 @@ def _verdict(
     reason: Reason | None,
     whole: HoldReason | None,
 ) -> str:
-    """Return one sentence: the bead's own reason first, then that of its rule, then its place."""
+    """Return one sentence. The bead's own reason comes before its rule's reason and its place."""
     if goes:
         return f"{bead} will be dispatched: the next dispatch claims it."
     mismatch = [one.value for one in deciding if one in matching]
@@ -163,7 +165,7 @@ def _verdict(
 def _row(
     engine: Engine, bead: str, commit: str, asked: Sequence[Conjunct], columns: Iterable[str]
 ) -> dict[str, Any] | None:
-    """Return the bead's row, and the answer of each part of ``when`` under its number."""
+    """Return the bead's row, and the value of each part of ``when`` under its index."""
     names = [*columns]
     sql = ", ".join([*(part.sql for part in asked), *(f"`{name}`" for name in names)])
     rows = engine.query(f"SELECT {sql} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
@@ -221,7 +223,7 @@ def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condit
 def _place(
     rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot
 ) -> Iterator[Condition]:
-    """Yield its place in the queue of its rule, and the beads before it."""
+    """Yield the bead's place in the queue of its rule, and the beads before it."""
     if reason is None or not reason.place:
         return
     beads = stands.reasons.beads
@@ -251,7 +253,7 @@ def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
 def _evaluate_running(
     rule: Rule, bead: Bead, stands: DecisionSnapshot, matching: tuple[Condition, ...]
 ) -> RuleEvaluation:
-    """Return what is known of a claimed, unknown or running bead, and what ends its attempt."""
+    """Return the state of a claimed, unknown, or running bead, and the end of its attempt."""
     which = f"attempt {bead.attempt}" if bead.token else "dispatched by a user"
     job = f", job {bead.job}" if bead.job else ""
 
@@ -313,7 +315,7 @@ def _alive(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Condition:
 
 
 def _lease(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Iterator[Condition]:
-    """Yield the bead's lease, if bd keeps one: whether it is fresh enough to spare the bead."""
+    """Yield the bead's lease, if bd keeps one. A fresh lease protects the bead from the reaper."""
     lease = stands.outside.leases.get(bead.id)
     if lease is not None:
         fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None

@@ -1,4 +1,4 @@
-"""Whether a bead is dispatched and why, and its history, with the value of each condition."""
+"""The explanation of a bead: its history, and the value of each condition of its dispatch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Explanation(NamedTuple):
     begins: Commit
     """The first commit of history."""
     from_the_beginning: bool
-    """Whether the bead existed then."""
+    """Whether the first commit contains the bead."""
     shallow: bool
     """Whether history begins at the boundary of a shallow clone. Older commits are only in its
     origin.
@@ -37,16 +37,16 @@ class Explanation(NamedTuple):
     deeds: tuple[TimelineEntry, ...]
     stands: DecisionSnapshot
     phase: str
-    """'' for none."""
+    """The bead's phase, or '' if the bead is not tracked."""
     state: Bead | None
     views: tuple[RuleEvaluation, ...]
     title: str = ""
     attempts: tuple[Attempt, ...] = ()
-    """The newest first, as ``log`` has them."""
+    """Newest first, as in ``log``."""
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether the bead is dispatched, and the reason."""
+        """Return one sentence: whether the bead is dispatched, and the reason."""
         matching = [view for view in self.views if view.matches]
         if len(self.views) == 1 or len(matching) == 1:
             return (matching or self.views)[0].verdict
@@ -54,16 +54,17 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    engine: Engine, bead: str, until: str, stand: Callable[[], DecisionSnapshot]
+    engine: Engine, bead: str, until: str, take_snapshot: Callable[[], DecisionSnapshot]
 ) -> Explanation:
     """Return why a bead is dispatched or not.
 
     Args:
-        until: the last commit of the history to read.
-        stand: returns the decision snapshot at that commit. Called if the bead exists.
+        until: The last commit of the history to read.
+        take_snapshot: Returns the decision snapshot at that commit. It is called only if the bead
+            exists.
 
     Raises:
-        SettingsError: history contains no such bead.
+        SettingsError: History contains no such bead.
     """
     line = whole_line(engine, until)
     sql = "SELECT 1 FROM issues AS OF ? WHERE id = ?"
@@ -71,7 +72,7 @@ def explain(
     touched = list(commits_of_bead(engine, line.commits, bead))
     if not touched and not from_the_beginning:
         raise no_such_bead(engine, bead, until)
-    stands = stand()
+    stands = take_snapshot()
     columns, policy = engine.columns("issues"), stands.policy
     query = stands.lens._replace(cells=list(columns), include_side_values=True)
     deeds = tuple(build_timeline(HistoryReader(engine, query, policy.rules), touched, bead))
@@ -109,7 +110,7 @@ def explain(
 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
-    """Return an error that names similar IDs. ``until``: the commit that was searched."""
+    """Return an error that lists similar IDs. ``until``: the commit that was searched."""
     name = sanitize(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(

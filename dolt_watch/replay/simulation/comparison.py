@@ -1,5 +1,6 @@
-"""The difference between two simulations, beside the record: dispatches paired bead by bead, in
-their order, and the figures. Pure.
+"""Comparison of two simulations and the record: paired dispatches and reaps, and figures. Pure.
+
+The dispatches and reaps of each bead are paired in order of time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, Att
 from dolt_watch.stats import DurationStats
 
 SAME = timedelta(seconds=30)
-"""Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's
-pod takes a while to start.
+"""Times that differ by less than this, or by less than a tick interval, are equal.
+
+The pod of a CronJob takes several seconds to start.
 """
 
 HOUR = timedelta(hours=1)
@@ -46,11 +48,11 @@ class Difference(NamedTuple):
     simulated: datetime | None
     why: str = ""
     unchanged: datetime | None = None
-    """When it happens in the simulation of the recorded settings."""
+    """Its time in the simulation of the recorded settings."""
 
     @property
     def by(self) -> timedelta | None:
-        """How much later it is than under the recorded settings."""
+        """Return the delay relative to the simulation of the recorded settings."""
         return (
             self.simulated - self.unchanged
             if self.simulated is not None and self.unchanged is not None
@@ -59,23 +61,23 @@ class Difference(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """One telling of the history in numbers."""
+    """The figures of the record or of a simulation."""
 
     dispatched: int
     unsent: Mapping[str, int]
-    """Attempts that came to nothing, by what the ledger says: 'busy', 'failed' …"""
+    """Outcome ('busy', 'failed', …) → number of attempts that started no run."""
     reaped: int
     requeued: int
     waiting: DurationStats
-    """From matching the rule to the claim, of what was dispatched."""
+    """Time from the match of the rule to the claim, for dispatched attempts."""
     running: DurationStats
-    """From the dispatch to how it left, of what left."""
+    """Time from the dispatch to the end of the run, for ended runs."""
     an_hour: float
-    """Dispatches."""
+    """Dispatches per hour."""
 
 
 class Pair(NamedTuple):
-    """A dispatch or a reap: as recorded, and in both simulations."""
+    """A dispatch or a reap in the record and in both simulations."""
 
     kind: EntryKind
     bead: str
@@ -85,11 +87,11 @@ class Pair(NamedTuple):
     assumed: bool
     difference: Difference | None
     unchanged: datetime | None = None
-    """When it happens in the simulation of the recorded settings."""
+    """Its time in the simulation of the recorded settings."""
 
 
 def dispatches(journal: AttemptLog) -> list[Attempt]:
-    """The attempts that came to run, of those claimed within the history."""
+    """Return the attempts that started a run and were claimed within the history."""
     return [
         attempt for attempt in journal.attempts if attempt.sent is not None and not attempt.earlier
     ]
@@ -124,7 +126,7 @@ def run_duration(attempt: Attempt) -> timedelta:
 
 
 def median_run_time(journal: AttemptLog) -> timedelta | None:
-    """How long a run takes: the median of those that were left by whoever ran them."""
+    """Return the median duration of the runs that their agents ended, or None."""
     others = {*EntryKind, AWAY, DELETED}
     ended = [
         one
@@ -142,13 +144,13 @@ def compare(
     rule: str = "",
     unchanged: AttemptLog | None = None,
 ) -> list[Pair]:
-    """Return the dispatches and reaps in the order of time, each with its difference.
+    """Return the dispatches and reaps in order of time, each with its difference.
 
     Args:
-        every: the interval of the ticks. Times closer than that are the same.
-        why_not: returns why a bead was not dispatched by the end.
-        rule: only beads of this rule; '' for all.
-        unchanged: the simulation of the recorded settings; None: the record itself.
+        every: The interval of the ticks. Times that differ by less are equal.
+        why_not: Returns the reason why a bead was not dispatched.
+        rule: The rule whose beads to compare; '' for all rules.
+        unchanged: The simulation of the recorded settings; None: the record itself.
     """
     base = recorded if unchanged is None else unchanged
     same = min(SAME, every)
@@ -190,7 +192,7 @@ def _pair(
     why: str,
     assumed: bool = False,
 ) -> Pair:
-    """``times``: as recorded, under the recorded settings, under the changed ones."""
+    """Return a pair. ``times``: recorded, and simulated under the recorded and changed settings."""
     recorded, unchanged, simulated = times
     difference = (
         Difference(
@@ -247,7 +249,7 @@ def _which(
 def _tripled(
     recorded: Iterable[_T], unchanged: Iterable[_T], simulated: Iterable[_T]
 ) -> Iterable[tuple[_T | None, _T | None, _T | None]]:
-    """The first of a bead with the first, the second with the second."""
+    """Yield the items of each bead, matched by their position."""
     each = [_by_bead(one) for one in (recorded, unchanged, simulated)]
     for bead in {**each[0], **each[1], **each[2]}:
         yield from zip_longest(*(found.get(bead, []) for found in each))
@@ -261,7 +263,7 @@ def _by_bead(all_: Iterable[_T]) -> dict[str, list[_T]]:
 
 
 def _instead(bead: str, attempts: Iterable[Attempt]) -> str:
-    """How the run ended that was not reaped."""
+    """Return the end of a run that was spared by the reaper."""
     last = [attempt for attempt in attempts if attempt.bead == bead and attempt.sent is not None]
     if not last:
         return "never dispatched"

@@ -1,4 +1,4 @@
-"""The answer, for people and for programs."""
+"""The output of a what-if, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import DurationStats
 
 SCHEMA = 2
-"""Version of the JSON, which docs/reference/json.md describes. It rises if a key changes its
-meaning. 2: differences are those between the two simulations.
+"""Version of the JSON format in docs/reference/json.md. Increased if a key changes its meaning.
+
+Version 2: ``differences`` compares the two simulations.
 """
 NAMED = 5
-"""Beads that a group names."""
+"""Maximum number of bead IDs in a group."""
 
 WORDS = {
     DifferenceKind.EARLIER: "earlier by {by}",
@@ -39,31 +40,31 @@ WORDS = {
 
 
 class FigureLine(NamedTuple):
-    """One figure, in words."""
+    """One figure as text."""
 
     name: str
     recorded: str
     what_if: str
     sizes: tuple[float, float]
-    """Recorded and what-if as numbers; 0 for none."""
+    """The recorded and the what-if value as numbers. 0 if a value is missing."""
     unchanged: str = ""
-    """In the simulation of the recorded settings."""
+    """The value in the simulation of the recorded settings."""
     change: str = ""
-    """From unchanged to what-if, absolute and in percent. '' if there is none."""
+    """The change from ``unchanged`` to ``what_if``, absolute and in percent, or ''."""
 
 
 def assumptions(study: WhatIfResult) -> list[str]:
-    """What the simulation took for granted, where it made use of it."""
+    """Return the assumptions that affect the simulation."""
     return [*_runs(study), *_answers(study), *_readiness(study), *ALWAYS]
 
 
 ALWAYS = (
-    "a target takes as many as max_in_flight allows, unless it was recorded to be busy",
+    "a target accepts up to max_in_flight beads, unless a busy answer was recorded",
     (
-        "what people did stays where it was, also what they did in answer to a decision of ours"
-        " that is not made here"
+        "actions of users happen at their recorded times, even if the decision that caused them is"
+        " missing in the simulation"
     ),
-    "what stood uncommitted is not in history, so it could not be seen",
+    "uncommitted changes are not in history, so the simulation ignores them",
 )
 
 
@@ -71,11 +72,14 @@ def _runs(study: WhatIfResult) -> Iterator[str]:
     if study.assumed:
         count, lasting = len(study.assumed), duration_text(_whole(study.run_time))
         source = (
-            "--run-time" if study.question.run_time is not None else "the median of those recorded"
+            "--run-time" if study.question.run_time is not None else "the median of recorded runs"
         )
         runs = "1 dispatch has" if count == 1 else f"{count} dispatches have"
         beads = ", ".join(sorted(set(study.assumed)))
-        yield f"{runs} no recorded run, and took {lasting} ({source}), alive all along: {beads}"
+        yield (
+            f"{runs} no recorded run. Assumed: {lasting} ({source}) with signs of life throughout:"
+            f" {beads}"
+        )
 
 
 def _answers(study: WhatIfResult) -> Iterator[str]:
@@ -83,7 +87,7 @@ def _answers(study: WhatIfResult) -> Iterator[str]:
     if beads:
         named = ", ".join(sorted(beads))
         yield (
-            "a recorded failure, refusal or busy answer comes with its dispatch, whenever that is:"
+            "recorded failures, refusals, and busy answers follow their dispatch when it moves:"
             f" {named}"
         )
 
@@ -91,8 +95,8 @@ def _answers(study: WhatIfResult) -> Iterator[str]:
 def _readiness(study: WhatIfResult) -> Iterator[str]:
     if any(rule.ready for rule in study.question.policy.rules):
         yield (
-            "a bead is ready as the recorded history has it, also where what blocks it would have"
-            " been closed at another time"
+            "readiness follows the recorded history, even if the simulation would close a blocking"
+            " bead at another time"
         )
 
 
@@ -189,7 +193,7 @@ def _of_seconds(seconds: float) -> str:
 
 
 def waiting_groups(study: WhatIfResult) -> Iterator[str]:
-    """Yield the beads that wait at the end, by reason, the most frequent reason first."""
+    """Yield one line for each reason why beads wait at the end, most frequent first."""
     reasons: dict[str, list[str]] = {}
     for bead, why in sorted(study.waiting.items()):
         reasons.setdefault(why, []).append(bead)

@@ -1,10 +1,10 @@
-"""The simulation: ticks over the script.
+"""The simulation of ticks over a recorded timeline.
 
-What a tick does is the planner's and the projection's, as in the loop; here are the clock, the
-ledger and the target.
+The planner and the projection are those of the loop. The simulator replaces the clock, the ledger,
+and the target.
 
-From event to event: a tick is skipped where neither an event nor a moment that
-``Candidates.due`` names lies between it and the one before.
+A tick is skipped if the interval since the previous tick contains no event and no due time of
+``Candidates.due``.
 """
 
 from __future__ import annotations
@@ -62,20 +62,18 @@ NONE = timedelta()
 
 
 class SimulatedRow(NamedTuple):
-    """A bead's row in the simulation: a recorded one, with the status that it has here."""
+    """A bead's row in the simulation: a recorded row with a simulated status."""
 
     view: RowView
     status: str
     touched: datetime | None = None
-    """When it was last written, where that is not as recorded."""
+    """Time of the last write; None if it is the recorded time."""
     place: int = 0
-    """Which of the recorded changes is in it."""
+    """Position of its last recorded change."""
 
 
 class Simulator:
-    """``beads``: how they stand when the script begins, with the views of their rows;
-    ``run_time``: how long a run lasts that was not recorded, None: not known.
-    """
+    """Simulates ticks over a recorded timeline."""
 
     def __init__(
         self,
@@ -89,6 +87,13 @@ class Simulator:
         run_time: timedelta | None,
         depths: QueueDepthRecorder,
     ) -> None:
+        """Begin at the start of the timeline, and schedule the runs that are in progress.
+
+        Args:
+            state: The state at the start.
+            rows: Bead → its row at the start.
+            run_time: Assumed duration of runs that were not recorded; None if it is not known.
+        """
         self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule
         self.runs = RunAllocator(script.runs, run_time)
@@ -97,17 +102,17 @@ class Simulator:
         self.depths = depths
         self.ticks = 0
         self.plan = Plan()
-        """Of the last tick."""
+        """The plan of the last tick."""
         self._rows = {bead: SimulatedRow(view, view.status) for bead, view in rows.items()}
         self._active_runs: dict[str, AgentRun] = {}
         self._answers: set[str] = set()
-        """Targets whose last outage is over, as it was recorded."""
+        """Targets whose recorded outage ended."""
         self._people = iter(script.people)
         self._next = next(self._people, None)
-        """What people do next."""
+        """The next recorded action of a user; None after the last."""
         self._order = count()
         self._planned: list[tuple[datetime, int, str, ExternalAction | Decision]] = []
-        """What comes of runs: when, in which order, by which claim."""
+        """Heap of scheduled results of runs: time, order, token of the claim, action or report."""
         for run in script.under_way:
             self._active_runs[run.bead] = run
             self._resume_run(run)
@@ -119,19 +124,20 @@ class Simulator:
         begins: datetime,
         ends: datetime,
         attempted: Collection[str] | None = None,
-        told: Callable[[str, int, int], None] = lambda phase, done, total: None,
+        report_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
     ) -> None:
         """Run all ticks.
 
         Args:
-            attempted: if the history begins in the middle of a tick, the beads that this tick has
-                attempted already.
-            told: reports the progress: phase, seconds simulated, seconds of the history.
+            attempted: If the history begins during a tick, the beads that this tick already
+                attempted. None: the history begins between ticks.
+            report_progress: Progress callback. Its arguments are the phase, the simulated seconds,
+                and the seconds of the history.
         """
         at = begins if attempted is not None else self.schedule.at_or_after(begins)
         total = int((ends - begins).total_seconds())
         while at <= ends:
-            told("simulating", int((at - begins).total_seconds()), total)
+            report_progress("simulating", int((at - begins).total_seconds()), total)
             self._advance(at)
             now, wakes = self._tick(at, attempted or ())
             attempted = None
@@ -146,7 +152,7 @@ class Simulator:
         return min((*moments, *(planned[0] for planned in self._planned[:1])), default=None)
 
     def _advance(self, until: datetime) -> None:
-        """What happens up to and at this moment; people first."""
+        """Apply all actions up to and including a time. Actions of users come first."""
         while (at := self._coming()) is not None and at <= until:
             if (act := self._next) is not None and act.at == at:
                 self._next = next(self._people, None)
@@ -161,7 +167,7 @@ class Simulator:
     # -- a tick --------------------
 
     def _tick(self, now: datetime, attempted: Collection[str]) -> tuple[datetime, datetime | None]:
-        """As ``ControlLoop.tick``. When it ended, and when time alone makes the next difference."""
+        """Run a tick like ``ControlLoop.tick``. Return its end, and the next due time or None."""
         self.ticks += 1
         patient, skip = True, set(attempted)
         while True:
@@ -184,8 +190,9 @@ class Simulator:
         return select_candidates(self.projection.state(), self.policy, now, BOTH, skip)
 
     def _postpone(self, asked: Candidates, now: datetime) -> None:
-        """Targets that were tried in vain, or could not be: as the loop, whose tries history
-        does not hold.
+        """Postpone the next try of each target with an outage, as the loop does.
+
+        History contains no failed tries.
         """
         outages = self.projection.targets.outages
         tried = Observations({target: Capacity(None) for target in outages})
@@ -196,12 +203,11 @@ class Simulator:
     def _wakes(self, state: State, asked: Candidates, plan: Plan, now: datetime) -> datetime | None:
         gates = plan.gates
         if gates & {ATTEMPTED, "verdict"}:
-            return now  # the next tick, whenever that is
+            return now  # Run the next tick.
         held = [bead.id for queue in asked.queues.values() for bead in queue]
         due = asked.due
-        if (
-            held or "stopped" in gates
-        ):  # due at once, which hides what is due later: of the others, then
+        # Held beads are due now, which hides later due times. Read those without the held beads.
+        if held or "stopped" in gates:
             rest = state._replace(
                 beads={id: bead for id, bead in state.beads.items() if id not in held}
             )
@@ -220,8 +226,10 @@ class Simulator:
         return min((at for at in moments if at > now), default=None)
 
     def _outside(self, asked: Candidates, now: datetime) -> Observations:
-        """The world as recorded: readiness as history had it, capacity as ``max_in_flight``
-        allows, verdicts that decisions rested on.
+        """Return the recorded observations.
+
+        Readiness follows history, capacity is limited by ``max_in_flight``, and verdicts are those
+        that decisions recorded.
         """
         holds: dict[str, HoldReason] = {}
         capacity: dict[str, Capacity] = {}
@@ -253,7 +261,7 @@ class Simulator:
         return Observations(capacity, holds, verdicts)
 
     def _tries(self, target: str, asked: Candidates) -> bool:
-        """Was the target tried by a dispatch, as it was recorded, of a bead that may try it now?"""
+        """Return whether a candidate's recorded dispatch tried the target."""
         rules = [rule.name for rule in self.policy.rules if rule.target == target]
         queued = [bead for name in rules for bead in asked.queues.get(name, ())]
         unknown = [bead for bead in asked.unknown if bead.rule in rules]
@@ -262,7 +270,7 @@ class Simulator:
         )
 
     def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
-        """When its target says that its job failed, as it was recorded."""
+        """Return the time and report of the bead's recorded job failure, or None."""
         run = self._active_runs.get(bead.id)
         if run is None or bead.sent_at is None:
             return None
@@ -274,7 +282,7 @@ class Simulator:
     # -- the target --------------------
 
     def _handle(self, decision: Decision, now: datetime) -> datetime:
-        """Write it; of a claim also what came of it. When that was over."""
+        """Write a decision, and for a claim also its outcome. Return the time of the last write."""
         if decision.kind is not EntryKind.CLAIM:
             self._write(decision, now)
             return now
@@ -302,12 +310,12 @@ class Simulator:
         return at
 
     def _play(self, run: AgentRun, shift: timedelta, now: datetime) -> None:
-        """What belongs to the run comes as much later as its claim did."""
+        """Schedule the actions of a run, shifted like its claim."""
         for act in run.acts:
             self._schedule(max(now, act.at + shift), run.token, act)
 
     def _resume_run(self, run: AgentRun) -> None:
-        """A run that was under way when the history begins: nothing of it moves."""
+        """Schedule a run that was in progress at the start, at its recorded times."""
         self._play(run, NONE, run.begun)
         bead = self.projection.beads[run.bead]
         rule = self.policy.rule(bead.rule)
@@ -319,10 +327,9 @@ class Simulator:
     # -- the ledger --------------------
 
     def _write(self, decision: Decision, at: datetime, assumed: bool = False) -> None:
-        """The decision or report as it comes back through the feed."""
-        if (
-            decision.bead == GLOBAL
-        ):  # an outage begins or ends: beside the recorded stream, whose versions others have
+        """Apply a decision or report as an entry that returns through the feed."""
+        # An outage begins or ends. Recorded entries already use the versions of this stream.
+        if decision.bead == GLOBAL:
             entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
             self.projection.apply_global(Event(EventKind.LEDGER, GLOBAL, "", at, entry=entry))
             return
@@ -341,7 +348,7 @@ class Simulator:
             assumed=assumed,
         )
 
-    # -- others --------------------
+    # -- other writers --------------------
 
     def _others(self, act: ExternalAction, at: datetime) -> None:
         event = act.event
@@ -369,8 +376,9 @@ class Simulator:
             self.runs.entered[event.bead] = act.place
 
     def _dispatches_tell(self, event: Event) -> bool:
-        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with
-        that run, whenever that comes.
+        """Return whether the event is an outage change that followed from a dispatch.
+
+        The simulation derives such a change from the run of that dispatch.
         """
         entry = event.entry
         if entry is None or entry.kind not in (EntryKind.OUTAGE, EntryKind.RECOVERED):
@@ -384,7 +392,7 @@ class Simulator:
         return outage.part != "capacity"
 
     def _renamed(self, event: Event, act: ExternalAction, at: datetime) -> None:
-        """The row has another id; its status stays as it is here, and so does what plays."""
+        """Rename a bead. Its simulated status and its run are kept."""
         assert act.view is not None
         row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
         status = row.status if row is not None else act.view.status
@@ -399,10 +407,9 @@ class Simulator:
             self.depths.record(at, bead, self.projection.beads.get(bead))
 
     def _changed(self, act: ExternalAction, view: RowView, at: datetime) -> SimulatedRow:
-        """The row after it.
+        """Return the row after an action.
 
-        What a run writes that came earlier than recorded must not bring what people changed
-        later.
+        A run that writes earlier than recorded must not apply later changes of users.
         """
         row = self._rows.get(act.event.bead)
         if row is None:

@@ -1,7 +1,7 @@
 """What-if: two simulations of one history, under the recorded settings and under changed ones.
 
-Both run at the recorded cadence, so a difference between them follows from the change. Writes and
-sends nothing.
+Both simulations use the same recorded actions, so each difference follows from the changed
+settings or interval. A what-if writes and sends nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dolt_watch.replay.simulation.schedule import Cadence, TickSchedule, cadence
 from dolt_watch.replay.simulation.simulator import Simulator
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called with the phase, the steps done, and all steps of the phase."""
+"""Progress callback. Its arguments are the phase, the completed steps, and all steps."""
 
 
 def no_progress(phase: str, done: int, total: int) -> None:
@@ -43,22 +43,22 @@ def no_progress(phase: str, done: int, total: int) -> None:
 
 
 class WhatIfRequest(NamedTuple):
-    """What is to be simulated."""
+    """The parameters of a what-if."""
 
     policy: Policy
     every: timedelta
     begins: Commit
     ends: Commit
     run_time: timedelta | None = None
-    """How long a run takes that was not recorded; None: the median of those recorded."""
+    """Assumed duration of runs that were not recorded. None: the median of recorded runs."""
     rule: str = ""
-    """Show only beads of this rule; '' for all."""
+    """Rule whose beads to show; '' for all rules."""
     unchanged: Policy | None = None
-    """The settings to compare with if the history has no decision."""
+    """Settings to compare with if history contains no decision."""
 
 
 class WhatIfResult(NamedTuple):
-    """The answer."""
+    """The result of a what-if."""
 
     question: WhatIfRequest
     commits: int
@@ -68,36 +68,36 @@ class WhatIfResult(NamedTuple):
     before: Figures
     after: Figures
     waiting: dict[str, str]
-    """Bead → why it still waits at the end of the simulation."""
+    """Bead → reason why it waits at the end of the simulation."""
     assumed: tuple[str, ...]
-    """Beads that were dispatched here and have no recorded run."""
+    """Beads that the simulation dispatched and that have no recorded run."""
     run_time: timedelta | None
-    """How long those were taken to run."""
+    """Assumed duration of the runs of ``assumed``."""
     ticks: int
     last_policy: Policy | None
-    """The settings of the last recorded decision; None where there is none, or history does not
-    hold them.
+    """Settings of the last recorded decision; None if history contains no decision or lacks its
+    settings.
     """
     depths: tuple[QueueDepthRecorder, QueueDepthRecorder]
-    """Recorded, and under the changed settings."""
+    """Queue depths as recorded, and as simulated under the changed settings."""
     unchanged: AttemptLog | None = None
     """The simulation of the recorded settings."""
     base: Figures | None = None
     """The figures of that simulation."""
     cadence: Cadence | None = None
-    """How often the recorded ticks ran."""
+    """Interval of the recorded ticks."""
 
 
 def begins(past: HistoryReplayer) -> Commit:
-    """The first commit from which this history can be folded.
+    """Return the first commit from which decisions can be replayed.
 
-    Raises SettingsError where none can.
+    Without a recorded decision, return the first commit that contains the beads tables.
     """
     known = past.first_replayable_commit()
     commit = past.engine.commit_of(known) if known is not None else None
     if commit is not None:
         return commit
-    # nobody decided anything yet: from when beads' tables are there
+    # History contains no decision. Find the first commit that contains the beads tables.
     line = list(past.engine.commits(None, past.until))[::-1]
     low, high = 0, len(line) - 1
     while low < high:
@@ -115,30 +115,34 @@ def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
 
 
 def run_what_if(
-    past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = no_progress
+    past: HistoryReplayer, question: WhatIfRequest, report_progress: ProgressCallback = no_progress
 ) -> WhatIfResult:
     """Read the history, simulate it twice, and compare.
 
     Args:
-        past: the history up to ``question.ends``.
-        told: reports the progress.
+        past: The history up to ``question.ends``.
+        report_progress: Progress callback.
 
     Raises:
-        SettingsError: the question can't be answered.
-        DatabaseError: the history can't be read.
+        SettingsError: The history can't be simulated from ``question.begins``.
+        DatabaseError: The history can't be read.
     """
     cadence = cadence_of(past.entries)
     asked, base = past.current, _unchanged(past, question)
-    read = _read(past, asked, question, told)
-    now = _simulate(past, asked.policy, read, question, question.every, told)
+    read = _read(past, asked, question, report_progress)
+    now = _simulate(past, asked.policy, read, question, question.every, report_progress)
     then = now
     if base.policy.rules != asked.policy.rules or (base.policy.settle, cadence.every) != (
         asked.policy.settle,
         question.every,
     ):
-        # Rows are matched by the rules: other rules need another reading.
-        again = read if base.compiled == asked.compiled else _read(past, base, question, told)
-        then = _simulate(past, base.policy, again, question, cadence.every, told)
+        # Each reading evaluates the rules. Other rules require a second reading.
+        again = (
+            read
+            if base.compiled == asked.compiled
+            else _read(past, base, question, report_progress)
+        )
+        then = _simulate(past, base.policy, again, question, cadence.every, report_progress)
     waiting = _waiting(now, question.ends.date)
 
     def why_not(bead: str) -> str:
@@ -177,7 +181,7 @@ def run_what_if(
 def _unchanged(past: HistoryReplayer, question: WhatIfRequest) -> SettingsVersion:
     """Return the settings of the last recorded decision, or those that the request names."""
     recorded = _stood(past) or question.unchanged or question.policy
-    # What a target can do is not recorded: it is as it is now.
+    # The features of targets are not recorded. Use the current ones.
     return past.compiled_under(
         recorded._replace(
             job_reporting_targets=question.policy.job_reporting_targets,
@@ -192,9 +196,9 @@ def _simulate(
     read: _Read,
     question: WhatIfRequest,
     every: timedelta,
-    told: ProgressCallback,
+    report_progress: ProgressCallback,
 ) -> Simulator:
-    """Run one simulation over a history that was read."""
+    """Run one simulation over the history in ``read``."""
     begins_, ends, script = read.begins, question.ends, read.script
     run_time = question.run_time or median_run_time(read.recorded)
     ready = HistoricalReadiness(past.engine, past.schema, begins_.hash, script.marks)
@@ -211,36 +215,36 @@ def _simulate(
         run_time,
         depths,
     )
-    simulation.run(begins_.date, ends.date, read.attempted, told)
+    simulation.run(begins_.date, ends.date, read.attempted, report_progress)
     return simulation
 
 
 class _Read(NamedTuple):
-    """History as it was read."""
+    """The result of reading history."""
 
     begins: Commit
-    """On the line that the watcher followed."""
+    """First commit of the simulation, on the line of commits that dolt_watch followed."""
     views: RowViewFactory
-    """The rows as the rules see them."""
+    """Rows with the answers of the rules."""
     start: Projection
-    """The state there, under these rules."""
+    """The state at ``begins`` under the simulated rules."""
     recorded: AttemptLog
     script: RecordedTimeline
     commits: int
     depths: QueueDepthRecorder
     attempted: frozenset[str] | None
-    """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
+    """Beads attempted before ``begins`` by the tick that contains it. None: between two ticks."""
 
 
 def _read(
     past: HistoryReplayer,
     under: SettingsVersion,
     question: WhatIfRequest,
-    told: ProgressCallback,
+    report_progress: ProgressCallback,
 ) -> _Read:
     """Read the history once, from the last rebuild before ``--from``.
 
-    What happened before ``--from`` is in the state with which the simulation begins.
+    The initial state of the simulation contains the changes before ``--from``.
     """
     asked = question.begins
     views = RowViewFactory(past.engine, under.policy.rules, under.compiled, past.columns)
@@ -248,9 +252,9 @@ def _read(
     line = past.line(first)
     if line is None:
         raise SettingsError(
-            f"{asked.hash[:10]} is no ancestor of {past.until[:10]}",
+            f"{asked.hash[:10]} is not an ancestor of {past.until[:10]}.",
             where="--from",
-            fix="see `dolt log` for its ancestors",
+            fix="Run `dolt log` to list the ancestors.",
         )
     commits = [commit for commit in line if commit.date <= asked.date]
     begins_ = next(
@@ -263,7 +267,7 @@ def _read(
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
     for number, step in enumerate(past.steps(first, also=views.compiled), 1):
-        told("reading history", number, len(line))
+        report_progress("reading history", number, len(line))
         if not begun:
             start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
             decided = [
@@ -340,9 +344,9 @@ def _state(past: HistoryReplayer, commit: str, under: SettingsVersion) -> Projec
         return past.projection_at(commit, under)
     except DatabaseError as error:
         raise SettingsError(
-            f"history cannot be folded from {commit[:10]}: {error.message}",
+            f"Could not build the state at {commit[:10]}: {error.message}",
             where="--from",
-            fix="begin at a later commit, when beads' tables had the columns that the rules use",
+            fix="Set --from to a later commit, whose beads tables have the columns of the rules.",
         ) from error
 
 
@@ -358,7 +362,7 @@ def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
     asked = select_candidates(state, simulation.policy, now, BOTH)
     why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
     return {
-        bead.id: why.get(bead.id, "its tick would come later")
+        bead.id: why.get(bead.id, "the next tick is after the end")
         for bead in state.beads.values()
         if bead.matches
     }
@@ -369,7 +373,7 @@ def _why(bead: Bead | None) -> str:
 
 
 def _only(journal: AttemptLog, rule: str) -> AttemptLog:
-    """Of one rule's beads."""
+    """Return the journal of one rule's beads, or of all beads if ``rule`` is ''."""
     if not rule:
         return journal
     return journal.of_rule(rule)

@@ -427,7 +427,7 @@ def test_live_reports_that_the_database_is_away(live: Live) -> None:
     live.path = FileAddress("/nowhere/x.db")
     for path in ("/", "/data.json", "/why.json"):
         answer = live.get(path)
-        assert (answer.status, answer.body) == (503, b"there is no DoltLite file\n")
+        assert (answer.status, answer.body) == (503, b"There is no DoltLite file.\n")
 
 
 def test_a_viewer_causes_no_request_to_a_target() -> None:
