@@ -2,7 +2,6 @@
 
 ``python -m tools.prose [FILE …]`` prints one line for each finding and exits 1 if there is one. It
 reads Markdown pages, and the docstrings, comments and messages of Python, SQL and HTML files.
-``--prune`` removes the clean files from the list of files with known findings.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from tools.docs.site import pages
 
 ROOT = Path(__file__).parents[1]
 CODE = ("dolt_watch", "migrations", "tools", "bench")
-PENDING = ROOT / "tests/docs/prose_pending.txt"
-"""Files with findings that are known. Each of them must still have one."""
 
 RULES: dict[str, str] = {
     r"\bmend(s|ed|ing)?\b": "fix, repair",
@@ -136,26 +133,8 @@ def files() -> list[Path]:
     return sorted({*pages(), *code})
 
 
-def pending() -> list[str]:
-    """Return the files whose findings are known."""
-    lines = PENDING.read_text("utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def prune() -> None:
-    """Remove the files without findings from the list."""
-    head, *_ = PENDING.read_text("utf-8").splitlines()
-    left = [name for name in pending() if (ROOT / name).exists() and any(findings(ROOT / name))]
-    PENDING.write_text("\n".join([head, *left]) + "\n", "utf-8")
-
-
 def main(names: Iterable[str]) -> int:
-    if list(names) == ["--prune"]:
-        prune()
-        return 0
-    known = set(pending())
-    given = [Path(name).resolve() for name in names]
-    chosen = given or [each for each in files() if each.relative_to(ROOT).as_posix() not in known]
+    chosen = [Path(name).resolve() for name in names] or files()
     found = [finding for path in chosen for finding in findings(path)]
     sys.stdout.write("".join(f"{each}\n" for each in found))
     return 1 if found else 0

@@ -58,7 +58,11 @@ def test_rollback_then_nothing_more(engine):
 
 
 def test_transactions_do_not_nest(engine):
-    with engine.transaction(), pytest.raises(RuntimeError, match="already open"), engine.transaction():
+    with (
+        engine.transaction(),
+        pytest.raises(RuntimeError, match="already open"),
+        engine.transaction(),
+    ):
         pass
 
 

@@ -1,7 +1,4 @@
-"""The texts of the repository follow the style guide as far as a program can check it.
-
-``prose_pending.txt`` lists the files that don't yet. A file leaves the list when it is clean.
-"""
+"""The texts of the repository follow the style guide as far as a program can check it."""
 
 from __future__ import annotations
 
@@ -17,19 +14,8 @@ def names(paths: list[Path]) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in paths]
 
 
-def test_the_rest_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_texts_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert prose.main([]) == 0, capsys.readouterr().out
-
-
-def test_files_on_the_list_are_not_clean_yet() -> None:
-    clean = [name for name in prose.pending() if not any(prose.findings(ROOT / name))]
-    assert clean == [], "python -m tools.prose --prune"
-
-
-def test_the_list_names_files_of_the_guide_once() -> None:
-    listed = prose.pending()
-    assert listed == sorted(set(listed))
-    assert set(listed) <= set(names(prose.files()))
 
 
 def test_the_guide_covers_pages_code_and_schema() -> None:
@@ -111,16 +97,6 @@ def test_a_schema_is_read_by_its_comments(tmp_path: Path) -> None:
     file = tmp_path / "table.sql"
     file.write_text("CREATE TABLE ours (  -- told\n  anew int\n);\n", "utf-8")
     assert [(each.line, each.words) for each in prose.findings(file)] == [(1, "told")]
-
-
-def test_a_clean_file_leaves_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in (("a.md", "It stands.\n"), ("b.md", "It exists.\n")):
-        (tmp_path / name).write_text(text, "utf-8")
-    (tmp_path / "list.txt").write_text("# Files\na.md\nb.md\ngone.md\n", "utf-8")
-    monkeypatch.setattr(prose, "ROOT", tmp_path)
-    monkeypatch.setattr(prose, "PENDING", tmp_path / "list.txt")
-    assert prose.main(["--prune"]) == 0
-    assert (tmp_path / "list.txt").read_text("utf-8") == "# Files\na.md\n"
 
 
 def test_a_finding_says_where_and_what_to_write(
