@@ -360,6 +360,10 @@ def _chain(error: BaseException) -> list[BaseException]:
     return links
 
 
+_IMPORT = threading.Lock()
+"""Held while httpx is imported without its command line."""
+
+
 def _httpx() -> Any:
     """Return httpx, imported late and without its command line.
 
@@ -367,14 +371,15 @@ def _httpx() -> Any:
     and pygments if they are installed, which takes 100 ms more. httpx works without it if that
     import fails.
     """
-    if "httpx" not in sys.modules:
-        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    # Two threads of ``run`` can send their first requests at the same time.
+    with _IMPORT:
+        hides = "httpx" not in sys.modules
+        if hides:
+            sys.modules["httpx._main"] = None  # type: ignore[assignment]
         try:
             # Late: httpx is slow to import, and an idle tick sends nothing.
             import httpx
         finally:
-            del sys.modules["httpx._main"]
-    # Late: httpx is slow to import, and an idle tick sends nothing.
-    import httpx
-
+            if hides:
+                del sys.modules["httpx._main"]
     return httpx

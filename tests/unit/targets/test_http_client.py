@@ -5,6 +5,8 @@ whether anything was sent.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,3 +173,31 @@ def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
             assert dispatch(secure.url, SHORT) == Unknown(
                 f"no answer within 0.3 s (127.0.0.1:{secure.port})", unreachable="target"
             )
+
+
+TWO_FIRST_REQUESTS = """
+import sys, threading
+from dolt_watch.targets.http_client import _httpx
+
+found, second = [], threading.Thread(target=lambda: found.append(_httpx().__name__))
+
+class Meanwhile:
+    def find_spec(self, name, *_):
+        if name == "httpx" and second.ident is None:
+            second.start()
+            second.join(0.2)  # It waits for this import.
+
+sys.meta_path.insert(0, Meanwhile())
+found.append(_httpx().__name__)
+second.join()
+assert found == ["httpx", "httpx"], found
+assert "httpx._main" not in sys.modules
+"""
+
+
+def test_two_threads_send_their_first_requests() -> None:
+    """Both import httpx, and one import must not undo the preparation of the other."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_FIRST_REQUESTS], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
