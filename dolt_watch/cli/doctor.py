@@ -11,7 +11,11 @@ import click
 import orjson
 
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.options import (
+    format_option,
+    load_settings,
+    settings_options,
+)
 from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import rule_hash
@@ -33,13 +37,7 @@ if TYPE_CHECKING:
 @click.command()
 @settings_options
 @click.option("--quiet", is_flag=True, help="Print problems only.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the output.",
-)
+@format_option()
 def command(quiet: bool, form: str, **kwargs: Any) -> int:
     """Check the setup and suggest fixes: problems first, then the checks that passed.
 

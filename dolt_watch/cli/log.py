@@ -12,6 +12,7 @@ import orjson
 
 from dolt_watch.cli.options import (
     bead_option,
+    format_option,
     load_settings,
     rule_option,
     settings_options,
@@ -97,13 +98,7 @@ class _Selection(NamedTuple):
 @click.option(
     "--follow", is_flag=True, help="Print new entries as they are committed, until Ctrl-C."
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the output.",
-)
+@format_option()
 def command(
     bead: str | None,
     rule: str | None,

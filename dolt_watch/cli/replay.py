@@ -11,7 +11,13 @@ import orjson
 from click.core import ParameterSource
 
 from dolt_watch.cli import composition, replay_verify
-from dolt_watch.cli.options import check_rule, load_settings, rule_option, settings_options
+from dolt_watch.cli.options import (
+    check_rule,
+    format_option,
+    load_settings,
+    rule_option,
+    settings_options,
+)
 from dolt_watch.cli.output import show
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
@@ -112,13 +118,7 @@ NOT_WITH = {
     "--dry-run", is_flag=True, help="With --apply: print the decisions, but write and send nothing."
 )
 @click.option("--yes", is_flag=True, help="With --apply: don't ask for confirmation.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the output.",
-)
+@format_option()
 @click.option(
     "--report",
     "output",

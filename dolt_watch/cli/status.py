@@ -15,6 +15,7 @@ from dolt_watch.cli.composition import TargetPool, build_reader
 from dolt_watch.cli.options import (
     beads_argument,
     check_rule,
+    format_option,
     load_settings,
     rule_option,
     settings_options,
@@ -59,13 +60,7 @@ EVERY = 2.0
         f" {GROUP_LIMIT}; all if the output is not a terminal."
     ),
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the output.",
-)
+@format_option()
 @click.option(
     "--watch", is_flag=True, help="Refresh in place every 2 s until Ctrl-C. Needs a terminal."
 )

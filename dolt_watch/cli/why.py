@@ -9,7 +9,12 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import complete_bead, load_settings, settings_options
+from dolt_watch.cli.options import (
+    complete_bead,
+    format_option,
+    load_settings,
+    settings_options,
+)
 from dolt_watch.cli.output import show
 from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
@@ -51,13 +56,7 @@ if TYPE_CHECKING:
         " commit. Default: now."
     ),
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the output.",
-)
+@format_option()
 def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any) -> int:
     """Explain why a bead is dispatched or not: the verdict, what must change, each condition with
     its value, its attempts, and its history.
