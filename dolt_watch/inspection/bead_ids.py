@@ -37,11 +37,9 @@ def resolve_bead_id(engine: Engine, text: str, where: str = "BEAD_ID") -> str:
         raise SettingsError(
             "The bead ID is empty.", where=where, fix="Run `bd list` to list the IDs."
         )
-    if engine.query("SELECT 1 FROM issues WHERE id = ?", (word,)):
+    if _is_known(engine, word):
         return word
     ids = known_ids(engine)
-    if word in ids:
-        return word
     found = [id for id in ids if id.endswith(f"-{word}")] or [
         id for id in ids if word in id.partition("-")[2] or ("-" in word and id.startswith(word))
     ]
@@ -67,15 +65,22 @@ def require_bead(engine: Engine, text: str, where: str = "BEAD_ID") -> str:
         SettingsError: No bead has this ID, or several do.
     """
     bead = resolve_bead_id(engine, text, where)
-    ids = known_ids(engine)
-    if bead not in ids and not _in_history(engine, bead):
-        near = get_close_matches(bead, ids, 3, 0.5)
+    if not _is_known(engine, bead) and not _in_history(engine, bead):
+        near = get_close_matches(bead, known_ids(engine), 3, 0.5)
         raise SettingsError(
             f"There is no bead {sanitize(bead, 80)!r}.",
             where=where,
             fix=f"Did you mean {', '.join(near)}?" if near else "Run `bd list` to list the IDs.",
         )
     return bead
+
+
+def _is_known(engine: Engine, bead: str) -> bool:
+    """Return whether the tracker or the ledger has a bead of exactly this ID."""
+    if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
+        return True
+    sql = "SELECT 1 FROM watch_decision WHERE bead_id = ? LIMIT 1"
+    return bool(engine.columns("watch_decision") and engine.query(sql, (bead,)))
 
 
 def _in_history(engine: Engine, bead: str) -> bool:
