@@ -148,16 +148,6 @@ class Status(NamedTuple):
         return tuple(one for one in self.beads if one.phase in IN_QUEUE)
 
     @property
-    def fixes(self) -> tuple[str, ...]:
-        """The commands for beads that wait for a person, one line a phase."""
-        found = []
-        for phase in NEEDS_A_PERSON:
-            beads = [one.bead for one in self.beads if one.phase == phase]
-            if beads:
-                found.append(f"{phase}: {_command(phase, beads)}")
-        return tuple(found)
-
-    @property
     def held_rules(self) -> tuple[str, ...]:
         """Each rule that is held as a whole, why, and how many of its beads wait."""
         waiting = Counter(one.rule for one in self.beads if one.place and not one.gate)
