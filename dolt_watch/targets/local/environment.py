@@ -7,8 +7,11 @@ password, no token of dolt_watch, and no credential of the shell that started it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from dolt_watch.targets.local.processes import TOKEN_VARIABLE
 
@@ -88,3 +91,13 @@ def build(
     if beads_dir is not None:
         passed["BEADS_DIR"] = str(beads_dir)
     return passed
+
+
+def zone_of(entries: Sequence[str], environ: Mapping[str, str]) -> tzinfo:
+    """Return the time zone in which the agent prints times: its TZ, else the machine's zone."""
+    given = [entry.removeprefix("TZ=") for entry in entries if entry.startswith("TZ=")]
+    name = given[-1] if given else environ.get("TZ", "")
+    with suppress(OSError, ValueError, KeyError):  # No such zone, or no database of zones.
+        if name:
+            return ZoneInfo(name.removeprefix(":"))
+    return datetime.now().astimezone().tzinfo or UTC

@@ -57,10 +57,14 @@ class Local:
         self.root = settings.root or default_root(settings.name, environ)
         self.store = RunStore(self.root, self.timeout)
         self.runner = launching.RUNNER
-        self.zone: tzinfo = datetime.now().astimezone().tzinfo or UTC
         self._template: Template | None = None
         if settings.prompt_template is not None:
             self._prompt_template()  # An invalid template must be an error before any claim.
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of a reset time without a zone: the agent's."""
+        return environment.zone_of(self.settings.env, self._environ)
 
     def _prompt_template(self) -> Template:
         if self._template is None:

@@ -1,4 +1,4 @@
-"""Usage limits of agents, recognized by the last output, with the time of the reset. Pure.
+"""Usage limits of agents, recognized by the last output. Pure.
 
 The patterns follow messages of the agents that users reported. Each agent may change its text with
 any release. ``rest_on`` also takes a user's own patterns.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
 
-LONGEST_REST = timedelta(days=1)
-"""Longest time until a reset. A later one is likely misread."""
+from dolt_watch.targets.local.reset_times import reset_time
+
 LAST_CHARACTERS = 2000
 """Number of characters of the last output that are searched."""
 AT_ONCE = timedelta(minutes=1)
 """An agent that reports success is searched for a limit only if it ended within this time."""
+NEAR_LINES = 2
+"""Number of lines before and after the message of a limit in which its reset time is searched."""
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "claude": (
@@ -24,39 +25,32 @@ PRESETS: dict[str, tuple[str, ...]] = {
         r"\blimit reached\b.{0,40}\bresets?\b",
         r"(?:you've|you have) (?:hit|reached) your .{0,30}\blimit\b",
         r"your (?:account|organization) has (?:hit|reached) .{0,40}\blimit\b",
+        r"\blimit will reset\b",
+        r"\brate_limit_error\b",
+        r"\bcredit balance is too low\b",
     ),
     "codex": (
         r"(?:you've|you have) (?:hit|reached) your usage limit",
         r"rate limit reached for\b",
+        r"\brate limit exceeded\b.{0,60}\b(?:again|retry)\b",
         r"\busage_limit_reached\b",
+        r"exceeded retry limit, last status: 429\b",
+        r"\binsufficient_quota\b",
+        r"exceeded your current quota",
     ),
     "gemini": (
         r"quota exceeded\b",
         r"\bRESOURCE_EXHAUSTED\b",
         r"exhausted your (?:daily|capacity|quota)",
         r"\bquota will reset\b",
+        r"(?:hit|reached|exceeded) your .{0,30}\bquota\b",
     ),
 }
 """Name in ``rest_on`` → regular expressions, ignoring case."""
 
 _EXIT = re.compile(r"exit (\d{1,3})")
-_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_QUANTITY = (
-    r"\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![A-Za-z])"
-)
-_SPAN = re.compile(
-    rf"\b(?:in|after|retry-after:?)\s+({_QUANTITY}(?:[\s,]*(?:and\s+)?{_QUANTITY})*)", re.IGNORECASE
-)
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])", re.IGNORECASE)
-_EPOCH = re.compile(r"(?<!\d)(1[6-9]\d{8}|2\d{9})(\d{3})?(?!\d)")
-_ISO = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
-_CLOCK = re.compile(
-    r"\b(?:resets?|again|until|at|reset)\b(?:\s+at)?\s+(?:[A-Z][a-z]{2,8}\.?\s+\d{1,2}(?:st|nd|rd|th)?,?\s+"
-    r"(?:\d{4},?\s+)?(?:at\s+)?)?"
-    r"(?:(\d{1,2})(?::(\d\d))?\s*([ap])\.?m\b\.?|(\d{1,2}):(\d\d)(?!\d))\s*(?:\(([A-Za-z_]+(?:/[A-Za-z_+-]+)*)\)"
-    r"|(UTC)\b)?",
-    re.IGNORECASE,
-)
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+"""Sequences that color a terminal's text or set its title (ECMA-48)."""
 
 
 class InvalidPattern(ValueError):
@@ -84,9 +78,12 @@ class UsageLimits:
                 raise InvalidPattern("an empty pattern matches every output")
             for text in PRESETS.get(entry, (entry,)):
                 try:
-                    self.patterns.append(re.compile(text, re.IGNORECASE))
+                    pattern = re.compile(text, re.IGNORECASE)
                 except re.error as error:
                     raise InvalidPattern(f"{entry!r} isn't a regular expression: {error}") from None
+                if pattern.search(""):
+                    raise InvalidPattern(f"{entry!r} matches every output")
+                self.patterns.append(pattern)
 
     def match(self, tail: str, code: int | None, lasted: timedelta) -> str:
         """Return the line of the last output that names a limit. Returns '' if it is missing.
@@ -101,7 +98,7 @@ class UsageLimits:
         """
         if code is None:
             return ""
-        lines = [line.strip() for line in tail[-LAST_CHARACTERS:].splitlines() if line.strip()]
+        lines = _lines(tail)
         if code in self.codes:
             return next(
                 (line for line in reversed(lines) if self._matches(line)), f"exit code {code}"
@@ -110,65 +107,35 @@ class UsageLimits:
             return ""
         return next((line for line in reversed(lines) if self._matches(line)), "")
 
+    def match_last(self, tail: str) -> str:
+        """Return the last line of the output if it names a limit. Returns '' if it doesn't.
+
+        An agent may try again and again until its time is over. Its last line is then the limit.
+        """
+        last = _lines(tail)[-1:]
+        return last[0] if last and self._matches(last[0]) else ""
+
     def _matches(self, line: str) -> bool:
         return any(pattern.search(line) for pattern in self.patterns)
 
 
-def reset_time(line: str, now: datetime, local: tzinfo) -> datetime | None:
-    """Return when a limit resets according to a message, at most a day from ``now``.
+def reset_near(tail: str, line: str, now: datetime, local: tzinfo) -> datetime | None:
+    """Return when the limit in a line of the output resets.
 
-    The message may contain an epoch (``|1749924000``), an ISO 8601 time, a duration (``in 3 hours 4
-    minutes``) or a time of day (``6pm``, ``18:00``). The time of day is in the zone in parentheses,
-    else in ``local``. ``now`` is aware.
-
-    Returns:
-        The time. None if the message has none, or one that has passed.
+    The time may be in the lines after or before it. If the line isn't part of the output, the time
+    is searched in the last lines. Other parameters and the result: as for ``reset_time``.
     """
-    found = _absolute(line, local) or _after_span(line, now) or _next_clock(line, now, local)
-    if found is None or found <= now:
-        return None
-    return min(found, now + LONGEST_REST)
-
-
-def _absolute(line: str, local: tzinfo) -> datetime | None:
-    if epoch := _EPOCH.search(line):
-        return datetime.fromtimestamp(int(epoch[1]), local)
-    if iso := _ISO.search(line):
-        try:
-            found = datetime.fromisoformat(iso[1])
-        except ValueError:
-            return None
-        return found if found.tzinfo else found.replace(tzinfo=local)
+    lines = _lines(tail)
+    place = max((number for number, each in enumerate(lines) if each == line), default=len(lines))
+    after = lines[place + 1 : place + 1 + NEAR_LINES]
+    before = reversed(lines[max(place - NEAR_LINES, 0) : place])
+    for each in (line, *after, *before):
+        if found := reset_time(each, now, local):
+            return found
     return None
 
 
-def _after_span(line: str, now: datetime) -> datetime | None:
-    span = _SPAN.search(line)
-    if span is None:
-        return None
-    seconds = sum(float(value) * _UNIT[unit.lower()] for value, unit in _PART.findall(span[1]))
-    return now + timedelta(seconds=min(seconds, LONGEST_REST.total_seconds()))
-
-
-def _next_clock(line: str, now: datetime, local: tzinfo) -> datetime | None:
-    clock = _CLOCK.search(line)
-    if clock is None:
-        return None
-    hour, minute = int(clock[1] or clock[4]), int(clock[2] or clock[5] or 0)
-    if clock[3]:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if clock[3].lower() == "p" else 0)
-    if hour > 23 or minute > 59:
-        return None
-    zone = _zone(clock[6] or clock[7] or "", local)
-    here = now.astimezone(zone)
-    found = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return found if found > here else found + timedelta(days=1)
-
-
-def _zone(name: str, local: tzinfo) -> tzinfo:
-    try:
-        return ZoneInfo(name) if name else local
-    except (OSError, ValueError, KeyError):  # No such zone, or no database of zones.
-        return local
+def _lines(tail: str) -> list[str]:
+    """Return the last lines without colors, with straight apostrophes, and without empty lines."""
+    text = _CONTROL.sub("", tail[-LAST_CHARACTERS:]).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from dolt_watch.targets.local.runs import Run
-from dolt_watch.targets.local.usage_limits import UsageLimits, reset_time
+from dolt_watch.targets.local.usage_limits import UsageLimits, reset_near
 
 QUICK = timedelta(seconds=10)
 """A failure within this time may be caused by the agent's installation and not by its bead."""
@@ -61,18 +61,14 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
     if isinstance(stopped, Mapping):
         said = " ".join(f"{stopped.get('by', '')}: {stopped.get('reason', '')}".split())
         return Ending("stopped", f"by {said}".rstrip(": "), dead, at, lasted)
-    if end.get("timed_out"):
-        return Ending(
-            "timeout",
-            _quote(f"it exceeded run_timeout ({_span(run.record.get('run_timeout'))})", last),
-            dead,
-            at,
-            lasted,
-        )
-    if line := limits.match(tail, code, lasted):
-        return Ending(
-            "usage limit", line, dead, at, lasted, reset_time(line, at.astimezone(local), local)
-        )
+    timed_out = bool(end.get("timed_out"))
+    if line := limits.match_last(tail) if timed_out else limits.match(tail, code, lasted):
+        resets_at = reset_near(tail, line, at.astimezone(local), local)
+        return Ending("usage limit", line, dead, at, lasted, resets_at)
+    if timed_out:
+        limit = _span(run.record.get("run_timeout"))
+        error = _quote(f"it exceeded run_timeout ({limit})", last)
+        return Ending("timeout", error, dead, at, lasted)
     if code == 0:
         return Ending("completed", "", dead, at, lasted)
     if isinstance(code, int):

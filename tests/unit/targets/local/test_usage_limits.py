@@ -1,12 +1,14 @@
-"""Usage limits: which output names one, and when it resets."""
+"""Usage limits: the output that names one. `test_reset_times.py` tests the times."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits, reset_time
+from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits, reset_near
 from dolt_watch.targets.local.verdicts import Ending
 from tests.unit.targets.local.agents import local, run
 
@@ -17,88 +19,57 @@ ALL = ("claude", "codex", "gemini")
 
 
 @pytest.mark.parametrize(
-    ("line", "resets"),
+    "line",
     [
-        (
-            "Claude usage limit reached. Your limit will reset at 6pm (Europe/Berlin).",
-            "2026-04-18T18:00:00+02:00",
-        ),
-        ("Claude AI usage limit reached|1776528000", "2026-04-18T18:00:00+02:00"),
-        ("5-hour limit reached ∙ resets 6pm", "2026-04-18T18:00:00+02:00"),
-        ("You've hit your limit · resets 3am (America/New_York)", "2026-04-19T09:00:00+02:00"),
-        ("You've hit your session limit · resets 11:30am", "2026-04-19T11:30:00+02:00"),
-        ("Weekly limit reached ∙ resets Apr 25 at 5pm", "2026-04-18T17:00:00+02:00"),
-        (
-            "You've hit your usage limit. Try again in 3 days 4 hours 12 minutes.",
-            "2026-04-19T14:30:00+02:00",
-        ),
-        (
-            (
-                "You've hit your usage limit. To get more access now, try again in 2 hours and 5"
-                " minutes."
-            ),
-            "2026-04-18T16:35:00+02:00",
-        ),
-        ("You've hit your usage limit. Try again at 8:05 PM.", "2026-04-18T20:05:00+02:00"),
-        (
-            "Rate limit reached for gpt-5 on tokens per min. Please try again in 11.5s.",
-            "2026-04-18T14:30:11.500000+02:00",
-        ),
-        (
-            (
-                "You have exhausted your capacity on this model. Your quota will reset after"
-                " 18h31m10s."
-            ),
-            "2026-04-19T09:01:10+02:00",
-        ),
-        (
-            "Quota exceeded for quota metric 'Gemini requests'. Please retry in 24s.",
-            "2026-04-18T14:30:24+02:00",
-        ),
-        ("usage limit reached, resets 18:00", "2026-04-18T18:00:00+02:00"),
-        ("usage limit reached, resets at 18:00 UTC", "2026-04-18T20:00:00+02:00"),
-        ("usage limit reached until 2026-04-18T15:00:00Z", "2026-04-18T17:00:00+02:00"),
-        ("usage limit reached until 2026-04-18 15:00", "2026-04-18T15:00:00+02:00"),
-        ("usage limit reached, resets 12am", "2026-04-19T00:00:00+02:00"),
-        ("usage limit reached, resets 12pm", "2026-04-19T12:00:00+02:00"),
-        ("usage limit reached, resets 2:30pm", "2026-04-19T14:30:00+02:00"),
+        "Claude usage limit reached. Your limit will reset at 6pm (Europe/Berlin).",
+        "Your limit will reset at 3:30 pm (Europe/Berlin)",
+        "Claude AI usage limit reached|1776528000",
+        "5-hour limit reached ∙ resets 6pm",
+        "limit reached, resets 6pm",
+        "You've hit your limit · resets 3am (America/New_York)",
+        "Weekly limit reached · resets 10am (Asia/Seoul) · /upgrade to Max",
+        "Credit balance is too low",
+        'API Error: 429 {"type":"error","error":{"type":"rate_limit_error","message":"Later"}}',
+        "You've hit your usage limit. Try again in 3 days 4 hours 12 minutes.",
+        '{"error":{"type":"usage_limit_reached","resets_in_seconds":120}}',
+        "exceeded retry limit, last status: 429 Too Many Requests, request id: 1",
+        "Rate limit exceeded, try again in 20s",
+        "Rate limit reached for gpt-5 on tokens per min. Please try again in 11.5s.",
+        "insufficient_quota: You exceeded your current quota, please check your plan",
+        "You have exhausted your daily quota on this model.",
+        "You have reached your quota for today.",
+        "Quota exceeded for quota metric 'Gemini requests'. Please retry in 24s.",
     ],
 )
-def test_known_messages(line: str, resets: str) -> None:
-    found = UsageLimits(ALL).match(f"Working…\n{line}\n\n", 1, SECOND)
-    assert found == line
-    reset = reset_time(found, NOW, LOCAL)
-    assert reset is not None and reset == datetime.fromisoformat(resets)
+def test_known_messages(line: str) -> None:
+    assert UsageLimits(ALL).match(f"Working…\n{line}\n\n", 1, SECOND) == line
+
+
+def test_colors_and_typographic_apostrophes_are_ignored() -> None:
+    said = "\x1b[31mYou’ve hit your \x1b[1musage\x1b[0m limit\x1b[0m"
+    assert UsageLimits(ALL).match(said, 1, SECOND) == "You've hit your usage limit"
+
+
+def near(tail: str) -> datetime | None:
+    line = UsageLimits((*ALL, "exit 75")).match(tail, 75, SECOND)
+    return reset_near(tail, line, NOW, LOCAL)
 
 
 @pytest.mark.parametrize(
-    "line",
+    "tail",
     [
-        "usage limit reached",
-        "usage limit reached, resets soon",
-        "usage limit reached|1600000000",
-        "resets 25:00",
-        "resets 13pm",
-        "resets 0am",
-        "resets 18:75",
-        "until 2026-13-45T00:00:00Z",
-        "try again in 500ms",
-        "after 0 seconds",
-        "resets 6pmish",
+        "usage limit reached\nYour plan resets at 6pm.\nbye",
+        "Limits: 5h resets at 6pm, week resets in 3 days\nresets 6pm\nusage limit reached",
+        "\x1b[31musage limit reached\x1b[0m\n\n\nTry again at 18:00",
+        "see you\nTry again at 6pm",
     ],
 )
-def test_no_time_that_could_be_meant(line: str) -> None:
-    assert reset_time(line, NOW, LOCAL) is None
+def test_the_time_may_be_on_a_line_beside_the_message(tail: str) -> None:
+    assert near(tail) == datetime(2026, 4, 18, 18, tzinfo=LOCAL)
 
 
-def test_a_zone_that_does_not_exist_is_the_machines() -> None:
-    assert reset_time("resets 6pm (Middle/Earth)", NOW, LOCAL) == datetime(
-        2026, 4, 18, 18, tzinfo=LOCAL
-    )
-
-
-def test_a_date_after_tomorrow_is_tried_after_a_day() -> None:
-    assert reset_time("until 2027-01-01T00:00:00Z", NOW, LOCAL) == NOW + timedelta(days=1)
+def test_a_time_far_from_the_message_is_not_its_time() -> None:
+    assert near("the job runs again at 6pm\n1\n2\nusage limit reached\n3\n4\nretry at 5pm") is None
 
 
 @pytest.mark.parametrize(
@@ -124,19 +95,47 @@ def test_an_exit_code_and_own_patterns() -> None:
     assert limits.match("usage limit reached", 1, LONG) == "", "presets are replaced"
 
 
-@pytest.mark.parametrize("entry", ["", "(", "exit 75|["])
+def test_the_last_line_alone_is_asked_for_a_run_that_took_too_long() -> None:
+    limits = UsageLimits(ALL)
+    assert limits.match_last("1\nusage limit reached\n\n") == "usage limit reached"
+    assert limits.match_last("usage limit reached\nI wrote the test") == ""
+    assert limits.match_last("") == ""
+
+
+@pytest.mark.parametrize("entry", ["", "(", "exit 75|[", ".*", "(limit)?", "^"])
 def test_a_pattern_that_is_none(entry: str) -> None:
     with pytest.raises(InvalidPattern):
         UsageLimits((entry,))
 
 
-def test_a_run_that_meets_a_limit_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_that_meets_a_limit_says_so(tmp_path: Path) -> None:
     report = run(local(tmp_path, "echo 'usage limit reached, try again in 2 hours'; exit 1"))
     assert (report.status_text, report.limited, report.dead) == ("usage limit", True, True)
     assert report.error == "usage limit reached, try again in 2 hours"
     assert report.resets_at is not None
     left = report.resets_at - datetime.now(UTC)
     assert timedelta(minutes=119) < left <= timedelta(hours=2)
+
+
+def test_a_run_that_tries_against_a_limit_until_its_time_is_over_met_it(tmp_path: Path) -> None:
+    script = "while :; do echo 'usage limit reached, resets in 2h. Retrying'; sleep 0.05; done"
+    report = run(local(tmp_path, script, run_timeout=timedelta(seconds=0.4)))
+    assert (report.status_text, report.limited, report.dead) == ("usage limit", True, True)
+    assert report.resets_at is not None
+
+
+def test_a_time_without_a_zone_is_in_the_zone_of_the_agent(tmp_path: Path) -> None:
+    script = "echo 'usage limit reached, resets 6pm'; exit 1"
+    for settings, zone in (
+        ({"env": ("TZ=Asia/Tokyo",)}, ZoneInfo("Asia/Tokyo")),
+        ({"env": ("TZ=Middle/Earth",)}, datetime.now().astimezone().tzinfo),
+    ):
+        target = local(tmp_path, script, **settings)
+        resets = run(target).resets_at
+        assert resets is not None and resets.astimezone(zone).hour == 18
+    target = local(tmp_path, script)
+    target._environ = {**target._environ, "TZ": "America/New_York"}
+    assert str(target.zone) == "America/New_York"
 
 
 def test_quick_failures_are_those_of_the_agent_itself() -> None:
