@@ -28,9 +28,14 @@ class DoltWatchError(Exception):
         self.fix = fix
         super().__init__(self.message)
 
+    @property
+    def clause(self) -> str:
+        """The message without its full stop, to embed in a sentence."""
+        return self.message.removesuffix(".")
+
     def with_detail(self, text: str) -> Self:
-        """Append a text to the message, and return the error."""
-        self.message += text
+        """Append a text to the message's sentence, and return the error."""
+        self.message = f"{self.clause}{text}" + "." * self.message.endswith(".")
         return self
 
     def with_fix(self, fix: str) -> Self:

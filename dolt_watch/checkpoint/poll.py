@@ -185,10 +185,10 @@ def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
 
 def _not_migrated() -> NotMigrated:
     return NotMigrated(
-        "the tables of dolt_watch are not in this database (or not on this branch)",
+        "The tables of dolt_watch are not in this database, or not on this branch.",
         fix=(
-            f"{NotMigrated.FIX}   (as a user who may create tables; `dolt_watch init"
-            " --print-sql` shows what it does)"
+            f"{NotMigrated.FIX} It needs a user who may create tables. `dolt_watch init"
+            " --print-sql` shows the statements."
         ),
     )
 

@@ -107,7 +107,7 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     except NoSuchCommit as error:
         if error.whole:
             first = first_commit(engine, head)
-            error.with_detail(f" (any more): it begins at {first.hash}, {iso(first.date)}")
+            error.with_detail(f" any more. It begins at {first.hash}, {iso(first.date)}")
         raise
     return commit.hash, timestamp_in(text) or commit.date
 

@@ -171,7 +171,7 @@ class ControlLoop:
         try:
             return self._iterate(poll, now, progress)
         except MergeInProgress as error:
-            words = f"{error.message} — skipping tick"
+            words = f"{error.clause} — skipping tick"
             log_condition(logger, logging.INFO, words, LogEvent.MERGING)
             return Iteration(Next.LEAVE)
         except MigrationInProgress as error:

@@ -528,7 +528,7 @@ def _issues(
     except SchemaChanged as error:
         used = sorted({column for rule in lens.rules for column in rule.columns})
         raise SchemaChanged(
-            f"A column of issues that a rule uses is missing ({error.message}). The rules use"
+            f"A column of issues that a rule uses is missing ({error.clause}). The rules use"
             f" {', '.join(used)}.",
             fix="Change `when` or `order_by` in dolt_watch.toml to columns of issues.",
         ) from error

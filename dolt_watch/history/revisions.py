@@ -14,7 +14,7 @@ SHORTEST = 4
 """Minimum number of characters of a shortened hash."""
 
 _HASH = re.compile(r"[0-9a-v]+")  # Dolt counts in base 32, DoltLite in hexadecimal
-_FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 2026-04-18T22:35:46Z"
+_FORMS = "Specify a commit's hash or its beginning, HEAD, or a time such as 2026-04-18T22:35:46Z."
 
 
 def timestamp_in(text: str) -> datetime | None:
@@ -33,13 +33,14 @@ def head_commit(engine: Engine) -> str:
 def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     """Return the commit that ``text`` names in the history of ``head``.
 
-    A time names the last commit up to then.
-
-    ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the
+    A time means the last commit up to then. A full hash is one lookup; everything else reads the
     list of commits.
 
+    Args:
+        where: The option, for the error.
+
     Raises:
-        SettingsError: no such commit, more than one, or a time before the first.
+        SettingsError: There is no such commit, more than one, or the time is before the first.
     """
     word = text.strip()
     moment = timestamp_in(word)
@@ -48,11 +49,13 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
     word = head if word == "HEAD" else word.lower()
     if not _HASH.fullmatch(word):
         raise SettingsError(
-            f"neither a commit nor a time: {sanitize(text, 80)!r}", where=where or None, fix=_FORMS
+            f"{sanitize(text, 80)!r} is neither a commit nor a time.",
+            where=where or None,
+            fix=_FORMS,
         )
     if len(word) < SHORTEST:
-        fix = f"write at least {SHORTEST} characters of its hash"
-        raise SettingsError(f"too short for a commit: {word!r}", where=where or None, fix=fix)
+        fix = f"Specify at least {SHORTEST} characters of its hash."
+        raise SettingsError(f"{word!r} is too short for a commit.", where=where or None, fix=fix)
     if len(word) == len(head):
         commit = engine.commit_of(word)
         found = [commit] if commit is not None and engine.is_ancestor(word, head) else []
@@ -60,22 +63,24 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
         found = [commit for commit in engine.commits(None, head) if commit.hash.startswith(word)]
     if not found:
         raise NoSuchCommit(
-            f"history holds no commit {sanitize(word, 80)}{_shallow(engine, head)}",
+            f"History contains no commit {sanitize(word, 80)}{_shallow(engine, head)}.",
             where=where or None,
             fix=_FORMS,
             whole=len(word) == len(head),
         )
     if len(found) > 1:
         some = ", ".join(commit.hash[: len(word) + 6] for commit in found[:3])
-        fix = f"write more of its hash: {some}{', …' if len(found) > 3 else ''}"
-        raise SettingsError(f"{len(found)} commits begin with {word}", where=where or None, fix=fix)
+        fix = f"Specify more of its hash: {some}{', …' if len(found) > 3 else ''}"
+        raise SettingsError(
+            f"{len(found)} commits begin with {word}.", where=where or None, fix=fix
+        )
     return found[0]
 
 
 def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
-    """Back from ``head`` past everything that was made later.
+    """Return the newest commit up to a time, on the lines that lead back from ``head``.
 
-    Where that ends on several lines, the newest: clocks of several machines write one history.
+    Clocks of several machines write one history, so dates alone don't order commits.
     """
     known = {commit.hash: commit for commit in engine.commits(None, head)}
     found: list[Commit] = []
@@ -91,18 +96,16 @@ def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str)
     if not found:
         first = min(known.values(), key=lambda commit: commit.date)
         raise SettingsError(
-            f"history holds nothing as old as {iso(moment)}: it begins at"
-            f" {iso(first.date)}{_cut(engine, first)}",
+            f"History contains no commit before {iso(moment)}. It begins at"
+            f" {iso(first.date)}{_cut(engine, first)}.",
             where=where or None,
-            fix=f"write {iso(first.date + timedelta(seconds=1))} or later",
+            fix=f"Specify {iso(first.date + timedelta(seconds=1))} or later.",
         )
     return max(found, key=lambda commit: commit.date)
 
 
 def _cut(engine: Engine, first: Commit) -> str:
-    """Return words for a history that a shallow clone cuts off below ``first``; '' for a whole
-    one.
-    """
+    """Return text for a history that a shallow clone cuts off below ``first``, otherwise ''."""
     commit = engine.commit_of(first.hash)
     return " with a shallow clone" if commit is not None and commit.parents else ""
 

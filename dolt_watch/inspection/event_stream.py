@@ -76,7 +76,7 @@ class Follower:
                 at, self._away = head, False
             except Unreachable as error:
                 if not self._away:
-                    self.warn(f"{error.message}; retrying every {POLL:g} s")
+                    self.warn(f"{error.clause}; retrying every {POLL:g} s")
                 self._away = True
             yield None
             self.clock.sleep(POLL)

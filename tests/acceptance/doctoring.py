@@ -50,7 +50,7 @@ def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) 
 def mend(watch: Watch, told: Told) -> None:
     """Run the SQL of a fix, as the administrator."""
     assert told.fix is not None
-    statements = re.sub(r"^as an administrator: |   \(.*\)$", "", told.fix)
+    statements = re.sub(r"^As an administrator: |   \(.*\)$", "", told.fix)
     watch.server.sql(
         *(each for each in statements.split(";") if each.strip()), database=watch.bd.database
     )

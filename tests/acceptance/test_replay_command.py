@@ -263,14 +263,14 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says", "mends"),
     [
-        (("--from", "ffffffff"), "history holds no commit ffffffff", "write a commit's hash"),
+        (("--from", "ffffffff"), "History contains no commit ffffffff", "Specify a commit's hash"),
         (("--to", "tomorrow?"), "is not a valid time", "2026-04-18T22:35:46Z"),
         (
             ("--from", "2026-04-18T10:30:00Z", "--to", "2026-04-18T10:10:00Z"),
             "is later than --to 2026-04-18T10:10:00Z",
             "ancestor of --to",
         ),
-        (("--from", "1999-01-01"), "nothing as old as 1999-01-01", "or later"),
+        (("--from", "1999-01-01"), "no commit before 1999-01-01", "or later"),
         (
             ("--set", "rules.agent.stale_aftr=15m"),
             "There is no [rules.agent] key",

@@ -53,22 +53,22 @@ def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None
     early = dated[2].hash
     assert message(engine, resolve_revision(engine, "2199-01-01", early).hash) == "n2"
     for text in (dated[4].hash, dated[4].hash[:14]):
-        with pytest.raises(SettingsError, match="holds no commit"):
+        with pytest.raises(SettingsError, match="contains no commit"):
             resolve_revision(engine, text, early)
 
 
 @pytest.mark.parametrize(
     ("text", "message", "fix"),
     [
-        ("yesterday!", "neither a commit nor a time", "2026-04-18T22:35:46Z"),
-        ("2026-13-99", "neither a commit nor a time", "2026-04-18T22:35:46Z"),
-        ("", "neither a commit nor a time", "hash"),
+        ("yesterday!", "is neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        ("2026-13-99", "is neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        ("", "is neither a commit nor a time", "hash"),
         ("ab", "too short", "at least 4"),
-        ("0123456789abcdef", "holds no commit", "hash"),
-        ("0" * 40, "holds no commit", "hash"),
-        ("0" * 32, "holds no commit", "hash"),
-        ("x'; DROP TABLE t; --", "neither a commit nor a time", "hash"),
-        ("1999-12-31", "nothing as old as 1999-12-31T00:00:00Z: it begins at ", "or later"),
+        ("0123456789abcdef", "contains no commit", "hash"),
+        ("0" * 40, "contains no commit", "hash"),
+        ("0" * 32, "contains no commit", "hash"),
+        ("x'; DROP TABLE t; --", "is neither a commit nor a time", "hash"),
+        ("1999-12-31", "no commit before 1999-12-31T00:00:00Z. It begins at ", "or later"),
     ],
 )
 def test_what_it_cannot_be(
@@ -90,4 +90,4 @@ def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.Monke
         firsts.append(head[0])
     with pytest.raises(SettingsError, match=f"commits begin with {firsts[-1]}") as told:
         resolve_revision(engine, firsts[-1], head)
-    assert f"write more of its hash: {head[:7]}" in str(told.value.fix)
+    assert f"Specify more of its hash: {head[:7]}" in str(told.value.fix)

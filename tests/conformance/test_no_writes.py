@@ -72,7 +72,7 @@ def reader(tmp_path: Path) -> Iterator[tuple[Server, ServerAddress]]:
 
 def fix_in(text: str) -> str:
     line = next(line for line in text.splitlines() if "REPLACE INTO dolt_branch_control" in line)
-    return line.partition("as an administrator: ")[2]
+    return line.partition("As an administrator: ")[2]
 
 
 def test_a_branch_that_may_only_be_read(
@@ -127,7 +127,7 @@ def test_the_class(reader: tuple[Server, ServerAddress]) -> None:
         tx.dolt_commit(["issues"], "m", AUTHOR)
     assert (
         caught.value.fix
-        == "as an administrator: REPLACE INTO dolt_branch_control VALUES ('b', 'main', 'bob', '%',"
+        == "As an administrator: REPLACE INTO dolt_branch_control VALUES ('b', 'main', 'bob', '%',"
         " 'write')"
     )
     assert engine.query("SELECT title FROM issues") == [("t",)]
@@ -145,13 +145,13 @@ def test_a_server_that_is_read_only(tmp_path: Path) -> None:
             engine.transaction() as tx,
         ):
             tx.execute("UPDATE issues SET title = 'x' WHERE id = 'bd-1'")
-        assert "name the primary server" in (caught.value.fix or "")
+        assert "Specify the primary server" in (caught.value.fix or "")
         engine.close()
         found = run(address, tmp_path, "doctor").stdout
         line = next(line for line in found.splitlines() if line.split()[1:2] == ["privileges"])
         assert line.startswith("failure") and "read-only" in line
         done = run(address, tmp_path, "tick")
-        assert done.returncode == 3 and "name the primary server" in done.stderr, (
+        assert done.returncode == 3 and "Specify the primary server" in done.stderr, (
             done.stdout + done.stderr
         )
         assert not (tmp_path / "sent").exists()

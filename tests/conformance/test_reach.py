@@ -60,24 +60,24 @@ def unreached(address: ServerAddress) -> Unreachable:
 @pytest.mark.parametrize(
     ("greets", "says", "fix"),
     [
-        (lambda to: None, "accepted a connection and said nothing for 0.3 s", "max_connections"),
-        (lambda to: to.close(), "closed the connection at once", "check the port"),
+        (lambda to: None, "accepted the connection, but sent nothing for 0.3 s", "max_connections"),
+        (lambda to: to.close(), "closed the connection at once", "Check the port"),
         (
             lambda to: to.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
-            "does not speak MySQL's protocol",
-            "check the port",
+            "doesn't speak the MySQL protocol",
+            "Specify the port",
         ),
-        (lambda to: to.sendall(HTTP), "does not speak MySQL's protocol", "check the port"),
+        (lambda to: to.sendall(HTTP), "doesn't speak the MySQL protocol", "Specify the port"),
         (
             lambda to: to.sendall(b"\x01\x00\x00\x00\x0a"),
-            "does not speak MySQL's protocol",
-            "check the port",
+            "doesn't speak the MySQL protocol",
+            "Specify the port",
         ),
-        (lambda to: to.sendall(b"\x05\x00\x00\x00abc"), "said nothing", "check the port"),
+        (lambda to: to.sendall(b"\x05\x00\x00\x00abc"), "sent nothing", "Check the port"),
         (
             lambda to: to.sendall(b"\x00\x00\x00\x00"),
-            "does not speak MySQL's protocol",
-            "check the port",
+            "doesn't speak the MySQL protocol",
+            "Specify the port",
         ),
     ],
     ids=["silent", "closes", "ssh", "http", "short", "half", "empty"],
@@ -100,43 +100,43 @@ def test_how_long_it_takes() -> None:
 def test_nothing_listens(tmp_path: Path) -> None:
     port = free_port()
     error = unreached(ServerAddress(port=port, database="b"))
-    assert f"nothing listens at 127.0.0.1:{port}" in error.message
+    assert f"No server listens at 127.0.0.1:{port}" in error.message
     assert f"dolt sql-server --host 127.0.0.1 --port {port}" in (error.fix or "")
     error = unreached(ServerAddress(port=port, database="b", managed=True))
     assert "bd dolt start" in (error.fix or "")
     error = unreached(ServerAddress(socket=str(tmp_path / "none.sock"), database="b"))
-    assert f"there is no socket {tmp_path}/none.sock" in error.message
+    assert f"The socket {tmp_path}/none.sock doesn't exist." in error.message
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "dead.sock"))
     error = unreached(ServerAddress(socket=str(tmp_path / "dead.sock"), database="b"))
-    assert "nothing listens at" in error.message
+    assert "No server listens at" in error.message
 
 
 def test_a_name_that_is_none() -> None:
     error = unreached(ServerAddress(host="nope.invalid", database="b", tls=False))
-    assert "the host name nope.invalid is not known" in error.message
+    assert "The host name nope.invalid is not known" in error.message
 
 
 @pytest.mark.parametrize(
     ("cause", "says"),
     [
-        (TimeoutError("timed out"), "h:1 did not accept a connection in 10 s"),
-        (OSError(errno.EHOSTUNREACH, "No route to host"), "there is no route to h:1"),
+        (TimeoutError("timed out"), "h:1 did not accept a connection within 10 s"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "There is no route to h:1"),
         (ConnectionResetError(errno.ECONNRESET, "reset"), "h:1 closed the connection at once"),
-        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "h:1 and this machine agreed on no TLS"),
-        (OSError(errno.EMFILE, "Too many open files"), "h:1 cannot be reached"),
+        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "TLS with h:1 failed"),
+        (OSError(errno.EMFILE, "Too many open files"), "h:1 can't be reached"),
     ],
 )
 def test_what_no_test_can_provoke_at_once(cause: OSError, says: str) -> None:
     assert (
-        says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).says
+        says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).message
     )
 
 
 def test_a_host_that_is_not_allowed() -> None:
     assert (
         "from this machine"
-        in reason(1130, "Host is not allowed", None, ServerAddress("h", 1), 10).says
+        in reason(1130, "Host is not allowed", None, ServerAddress("h", 1), 10).message
     )
 
 

@@ -110,7 +110,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             raise RuleError(
                 'The table issues has no column status, so "running" can\'t be derived.',
                 where=f"{where}.running",
-                fix=f"set `running` in [{where}]",
+                fix=f"Set `running` in [{where}].",
             )
         keys = sql.Expression(f"{where}.order_by", rule.order_by, columns).parse_order_by()
         ranks = [key for key, _ in keys]

@@ -281,7 +281,7 @@ class Expression:
                 self.fail(
                     "IS must be followed by NULL, TRUE or FALSE.",
                     _offset(node.expression),
-                    "write = or <=>",
+                    "Write = or <=>.",
                 )
             if isinstance(node, exp.In) and not node.expressions:
                 self.fail("IN requires a list of values.", at, "Write IN ('a', 'b').")

@@ -282,7 +282,7 @@ class DoltConnection:
         cause = getattr(error, "original_exception", None)
         why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
         raise Unreachable(
-            f"The database server cannot be reached: {why.says}",
+            f"Can't reach the database server. {why.message}",
             where=self.address.display_name,
             fix=why.fix,
         ) from error

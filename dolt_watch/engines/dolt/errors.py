@@ -1,4 +1,4 @@
-"""The meaning of a Dolt server's errors, in one table.
+"""The errors of a Dolt server, as errors of dolt_watch.
 
 Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts
 are those of Dolt 1.86.4 and 2.3.1, each provoked on a real server by ``tests/conformance``.
@@ -108,14 +108,14 @@ def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
         return Unreachable(wrong[0], where=address.display_name, fix=wrong[1])
     if kind is NoSuchTable:
         return NoSuchTable(
-            missing_table(text) or "?", where=address.display_name, fix="dolt_watch doctor"
+            missing_table(text) or "?", where=address.display_name, fix="Run `dolt_watch doctor`."
         )
     said = (text or "the connection is closed").split("\n")[0][
         :300
     ]  # Dolt may add a stack of Go routines
     said = f"{code}: {said}" if code else said
     return kind(
-        f"{_summary(kind)} ({said})",
+        f"{_summary(kind)} ({said}).",
         where=address.display_name,
         fix=_fix(kind, code, text, address),
     )
@@ -135,19 +135,19 @@ def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
             )
         )
         return (
-            f"the server does not support TLS{why}",
+            f"The server doesn't support TLS{why}.",
             (
-                "give the server a certificate (tls_cert and tls_key under listener in its"
-                " config.yaml); or allow plain text: BEADS_DOLT_SERVER_TLS=false, or"
-                ' "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL'
+                "Give the server a certificate (tls_cert and tls_key under listener in its"
+                " config.yaml). Or allow plain text: BEADS_DOLT_SERVER_TLS=false, or"
+                ' "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL.'
             ),
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            f"the server's certificate is not trusted ({text.split(chr(10))[0][:300]})",
+            f"The server's certificate isn't trusted ({text.split(chr(10))[0][:300]}).",
             (
-                "name the authority that signed it: ?tls=/path/ca.pem in the URL, or"
-                " SSL_CERT_FILE=/path/ca.pem; the certificate must name the host"
+                "Specify the authority that signed it: ?tls=/path/ca.pem in the URL, or"
+                " SSL_CERT_FILE=/path/ca.pem. The certificate must contain the host's name."
             ),
         )
     return None
@@ -166,43 +166,45 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
     client = f"dolt --host {address.host} --port {address.port} --user {address.user} sql -q"
     if kind is Unreachable:
         if address.socket:
-            return f"dolt sql-server --socket {address.socket}"
+            return f"Start it: dolt sql-server --socket {address.socket}"
         if address.managed:
             return (
-                "`bd dolt start` starts bd's own server and writes its port to"
-                " .beads/dolt-server.port"
+                "Run `bd dolt start`: it starts bd's own server and writes .beads/dolt-server.port."
             )
         return (
-            f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or"
-            " correct host and port"
+            f"In its data folder, run `dolt sql-server --host {address.host} --port"
+            f" {address.port}`, or correct the host and the port."
         )
     if kind is BranchDenied:
         return _branch_fix(text, address)
     if kind is ReadOnly:
         return (
-            "name the primary server: replicas, and servers with read_only in config.yaml, are"
-            " read-only"
+            "Specify the primary server. Replicas, and servers with read_only in config.yaml, are"
+            " read-only."
         )
     if kind is AccessDenied:
         if code in LOGIN:
             return PASSWORD_FIX
         if "to database" in text:
             return (
-                f"as an administrator: GRANT SELECT ON `{address.database_name}`.* TO"
+                f"As an administrator: GRANT SELECT ON `{address.database_name}`.* TO"
                 f" '{address.user}'@'%'"
             )
-        return f"as an administrator, check the grants: SHOW GRANTS FOR '{address.user}'@'%'"
+        return f"As an administrator, check the grants: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
         if "/" in address.database:
-            return f'{client} "SELECT name FROM {address.database_name}.dolt_branches"'
-        return f'{client} "SHOW DATABASES" lists the databases'
+            return (
+                "Specify one of the branches that"
+                f' {client} "SELECT name FROM {address.database_name}.dolt_branches" lists.'
+            )
+        return f'Specify one of the databases that {client} "SHOW DATABASES" lists.'
     if kind is OlderDolt:
         return (
-            "run this server with the release of Dolt that wrote the data, or a newer one; there is"
-            " no way back to Dolt 1"
+            "Run the server with the release of Dolt that wrote the data, or a newer one."
+            " Dolt 1 can't read data that Dolt 2 wrote."
         )
     if kind is SchemaChanged:
-        return "use a column of issues: bd's schema may have changed"
+        return "Use a column of issues. bd's schema may have changed."
     return None
 
 
@@ -214,4 +216,4 @@ def _branch_fix(text: str, address: ServerAddress) -> str:
         "'" + each.replace("'", "''") + "'"
         for each in (address.database_name, branch, user, "%", "write")
     )
-    return f"as an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"
+    return f"As an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"

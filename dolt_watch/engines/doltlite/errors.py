@@ -1,5 +1,6 @@
-"""What DoltLite's errors mean, in one table: by SQLite's error name where that decides, else by
-the text.
+"""The errors of DoltLite, as errors of dolt_watch.
+
+SQLite's error name decides. If it is too general, the text does.
 """
 
 from __future__ import annotations
@@ -46,15 +47,18 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
 
 _TABLE = re.compile(r"(?:no such table|table not found): (?:main\.)?(\w+)")
 _FIXES: dict[type[DoltWatchError], str] = {
-    NoSuchDatabase: "name an existing file, or make one: dolt_watch demo",
-    AccessDenied: "let this user write the file and its folder",
-    SchemaChanged: "name a column that issues has: bd's schema may have changed",
-    NoSuchTable: "dolt_watch doctor",
+    NoSuchDatabase: "Specify an existing file. `dolt_watch demo --keep FOLDER` creates one.",
+    AccessDenied: "Give this user write access to the file and its folder.",
+    SchemaChanged: "Use a column of issues. bd's schema may have changed.",
+    NoSuchTable: "Run `dolt_watch doctor`.",
 }
 
 
 def translate(name: str, text: str, path: str) -> DoltWatchError:
-    """``name``: SQLite's error name ('SQLITE_BUSY_SNAPSHOT'), '' where Python gives none."""
+    """Return an error of SQLite as a DoltWatchError with its fix.
+
+    ``name`` is SQLite's error name, for example 'SQLITE_BUSY_SNAPSHOT', or ''.
+    """
     found = _TABLE.search(text)
     if found:
         table = found[1].removeprefix("dolt_diff_").removeprefix("dolt_at_")
@@ -66,9 +70,9 @@ def translate(name: str, text: str, path: str) -> DoltWatchError:
         kind = next((kind for rule, kind in _TEXTS if re.search(rule, text)), DatabaseError)
     damaged = name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"} or "stock SQLite databases" in text
     fix = (
-        "take another copy of the file: this one is damaged, or not DoltLite's"
+        "Use another copy of the file. This file is damaged, or it isn't a DoltLite database."
         if damaged
         else _FIXES.get(kind)
     )
     meaning = (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
-    return kind(f"{meaning} ({text})", where=path, fix=fix)
+    return kind(f"{meaning} ({text}).", where=path, fix=fix)

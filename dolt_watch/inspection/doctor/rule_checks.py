@@ -31,7 +31,7 @@ def rules(case: DoctorContext) -> Iterator[Finding]:
         else:
             column = min(asked, default="")
             fix = (
-                f"as an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
+                f"As an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
                 if column
                 else ""
             )

@@ -71,10 +71,10 @@ def local(case: DoctorContext) -> Iterator[Finding]:
     missing = [table for table in LOCAL if not engine.columns(table)]
     if missing:
         raise NotMigrated(
-            f"not in this database (or not on this branch): {', '.join(missing)}", fix=INIT
+            f"Not in this database, or not on this branch: {', '.join(missing)}.", fix=INIT
         )
     if not engine.query("SELECT 1 FROM watch_cursor WHERE id = 1"):
-        raise NotMigrated("watch_cursor has no row", fix=INIT)
+        raise NotMigrated("watch_cursor has no row.", fix=INIT)
     tracked = [table for table in LOCAL if _tracked(case, table)]
     loose = sorted({*LOCAL} & engine.dirty() - {*tracked})
     if not tracked and not loose:
@@ -91,7 +91,7 @@ def local(case: DoctorContext) -> Iterator[Finding]:
                 f"not ignored: {', '.join(loose)}, so the next commit of all tables includes them"
             )
         ),
-        f"as an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL"
+        f"As an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL"
         " DOLT_ADD('dolt_ignore'); "
         + (f"CALL DOLT_RM('--cached', {names}); " if tracked else "")
         + "CALL DOLT_COMMIT('-m', 'dolt-watch: keep local tables out of history');",

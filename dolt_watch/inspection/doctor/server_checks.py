@@ -119,7 +119,7 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
         yield failure(
             "privileges",
             f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
-            "as an administrator: "
+            "As an administrator: "
             + " ".join(grant_statements(address.database_name, user, missing)),
         )
     elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:

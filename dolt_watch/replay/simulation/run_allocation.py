@@ -62,14 +62,14 @@ class RunAllocator:
         """Return an assumed run: never silent, and closed after ``run_time``.
 
         Raises:
-            SettingsError: the duration is not known.
+            SettingsError: The duration is not known.
         """
         if self.run_time is None:
             raise SettingsError(
-                f"{bead} would have been dispatched and was not, and no recorded run says how long"
-                " one takes",
+                f"{bead} is dispatched in the simulation only, and no recorded run shows how"
+                " long a run takes.",
                 where="replay",
-                fix="say how long: --run-time 20m",
+                fix="Specify a duration: --run-time 20m",
             )
         self.assumed.append(bead)
         run = AgentRun(bead=bead, token="", begun=now, claim=None, last=0, assumed=True)

@@ -178,7 +178,7 @@ def unfilled(what: str) -> tuple[str, str]:
         ("priority = 1 IN (2)", 11, TWO),
         ("title = title LIKE 'x'", 8, TWO),
         ("title IN ()", 0, ("IN requires a list of values.", "Write IN ('a', 'b').")),
-        ("title IS id", 9, ("IS must be followed by NULL, TRUE or FALSE.", "write = or <=>")),
+        ("title IS id", 9, ("IS must be followed by NULL, TRUE or FALSE.", "Write = or <=>.")),
         ("title LIKE 'x' ESCAPE 'ab'", 22, ("ESCAPE requires one character.", "Write ESCAPE '|'.")),
         ("COALESCE(pinned, title)", 0, VALUE),
         ("title LIKE 'x' ESCAPE NULL", 0, ("ESCAPE requires one character.", "Write ESCAPE '|'.")),

@@ -264,7 +264,7 @@ def test_a_table_without_status() -> None:
         compile_rule(Rule("r", when="a = 1", order_by="a"), {"a": "int"}, "mysql")
     error = caught.value
     assert error.message == 'The table issues has no column status, so "running" can\'t be derived.'
-    assert (error.where, error.fix) == ("rules.r.running", "set `running` in [rules.r]")
+    assert (error.where, error.fix) == ("rules.r.running", "Set `running` in [rules.r].")
     said = compile_rule(
         Rule("r", when="a = 1", running="a = 2", order_by="a"), {"a": "int"}, "mysql"
     )

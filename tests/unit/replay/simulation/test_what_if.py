@@ -213,7 +213,7 @@ def test_nothing_says_how_long_a_run_takes(history: History) -> None:
         "10:10",
         {"10:01": new("a", assignee="x"), "10:03": new("b"), "10:05": put("b", assignee="")},
     )
-    with pytest.raises(SettingsError, match="a would have been dispatched and was not") as told:
+    with pytest.raises(SettingsError, match="a is dispatched in the simulation only") as told:
         history.what_if(when="status = 'open' AND assignee <> ''")
     assert "--run-time" in str(told.value.fix)
 
