@@ -5,8 +5,10 @@ Pure. Raises nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
@@ -16,10 +18,15 @@ from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.api import describe, status_field
 from dolt_watch.targets.responses import default_answer, parse_json, retry_after
+from dolt_watch.targets.start_failures import QUICK
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
 """Values of the column Status of Jobs that don't run."""
 _QUOTA = "exceeded quota"
+_NOT_STARTED = ("StartError", "ContainerCannotRun")
+"""Reasons of a container whose program could not be started."""
+_AGE_UNITS = {"y": 31536000.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_AGE_PART = re.compile(r"(\d+)([ydhms])")
 
 
 def interpret_create(exchange: HttpResult, name: str) -> Answer:
@@ -93,6 +100,28 @@ def is_tombstone(job: Mapping[str, Any]) -> bool:
     return bool((job["metadata"].get("labels") or {}).get(names.TOMBSTONE))
 
 
+class JobRow(NamedTuple):
+    """One Job of a Table."""
+
+    name: str
+    status: str
+    age: str
+    """Time since its creation as Kubernetes shows it, for example '3m20s'. '' if it is missing."""
+
+    @property
+    def runs(self) -> bool:
+        return self.status not in _ENDED
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The least and the greatest age in seconds: '3h' means less than four hours."""
+        parts = _AGE_PART.findall(self.age)
+        if not parts or "".join(f"{number}{unit}" for number, unit in parts) != self.age:
+            return 0.0, inf
+        least = sum(float(number) * _AGE_UNITS[unit] for number, unit in parts)
+        return least, least + _AGE_UNITS[parts[-1][1]]
+
+
 def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
     """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus the running ones.
 
@@ -101,10 +130,10 @@ def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
     """
     if exchange.failure is not None or exchange.status != 200:
         return Capacity(0, describe(exchange), down=True)
-    names_running = _running(exchange)
-    if names_running is None:
+    rows = rows_in(exchange)
+    if rows is None:
         return Capacity(0, "the list of Jobs has no column Status (Kubernetes 1.31)", down=True)
-    running = len(names_running)
+    running = sum(row.runs for row in rows)
     free = max(0, max_jobs - running)
     return Capacity(free, f"{running} of {max_jobs} Jobs are running", proof="both")
 
@@ -114,17 +143,23 @@ def running_tokens(exchange: HttpResult) -> list[str]:
 
     A token that can't be part of a name is left out, since dolt_watch makes none.
     """
-    found = _running(exchange) if exchange.failure is None and exchange.status == 200 else None
-    return [token for name in found or () if (token := names.token_in(name))]
+    found = (names.token_in(row.name) for row in rows_in(exchange) or () if row.runs)
+    return [token for token in found if token]
 
 
-def _running(exchange: HttpResult) -> list[str] | None:
+def rows_in(exchange: HttpResult) -> list[JobRow] | None:
+    """Return the Jobs of a Table. None if the answer isn't a Table of Jobs."""
+    if exchange.failure is not None or exchange.status != 200:
+        return None
     table = parse_json(exchange)
     try:
         columns = [column["name"] for column in table["columnDefinitions"]]
         name, status = columns.index("Name"), columns.index("Status")
-        cells = [row["cells"] for row in table["rows"] or ()]
-        return [str(each[name]) for each in cells if each[status] not in _ENDED]
+        age = columns.index("Age") if "Age" in columns else -1
+        return [
+            JobRow(str(cells[name]), str(cells[status]), str(cells[age]) if age >= 0 else "")
+            for cells in (row["cells"] for row in table["rows"] or ())
+        ]
     except (TypeError, KeyError, IndexError, ValueError):
         return None
 
@@ -140,11 +175,16 @@ class PodState(NamedTuple):
     """The reason why it does not start."""
     ended: str = ""
     """Its end: exit code, reason, last output."""
+    bead: str = ""
+    """The bead of the pod that ended."""
+    failed_at_start: bool = False
+    """A container failed within seconds of its start."""
+    ended_at: float = 0.0
+    """When that container ended, in seconds since the epoch. 0 if it is not known."""
 
 
 def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
-    alive = started = False
-    waits_for = ended = ""
+    found = PodState(alive=False)
     for pod in pods:
         status = pod.get("status") or {}
         containers = [
@@ -152,26 +192,50 @@ def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
             *(status.get("containerStatuses") or ()),
         ]
         if status.get("phase") in ("Succeeded", "Failed"):
-            ended = ended or _pod_end(status, containers)
+            found = found if found.ended else _with_end(found, pod, status, containers)
             continue
-        alive = True
-        started = started or any("running" in (each.get("state") or {}) for each in containers)
-        waits_for = waits_for or _waiting(status, containers)
-    return PodState(alive, started, waits_for, ended)
+        runs = any("running" in (each.get("state") or {}) for each in containers)
+        found = found._replace(
+            alive=True,
+            started=found.started or runs,
+            waits_for=found.waits_for or _waiting(status, containers),
+        )
+    return found
 
 
-def _pod_end(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
-    for each in containers:
-        end = (each.get("state") or {}).get("terminated")
-        if end and end.get("exitCode"):
-            reason = end.get("reason", "")
-            told = f"exit code {end['exitCode']}" + (
-                f" ({reason})" if reason not in ("", "Error") else ""
-            )
-            message = sanitize(str(end.get("message", "")).strip())
-            return f"{told}: {message}" if message else told
-    parts = (status.get("reason", ""), status.get("message", ""))
-    return sanitize(": ".join(part for part in parts if part))
+def _with_end(
+    state: PodState,
+    pod: Mapping[str, Any],
+    status: Mapping[str, Any],
+    containers: Sequence[Mapping[str, Any]],
+) -> PodState:
+    """Return the state with the end of a pod: of the container that failed first in its list."""
+    ends = ((each.get("state") or {}).get("terminated") or {} for each in containers)
+    failed = next((end for end in ends if end.get("exitCode")), None)
+    if failed is None:
+        parts = (status.get("reason", ""), status.get("message", ""))
+        return state._replace(ended=sanitize(": ".join(part for part in parts if part)))
+    reason, message = failed.get("reason", ""), sanitize(str(failed.get("message", "")).strip())
+    word = f"exit code {failed['exitCode']}"
+    word += f" ({reason})" if reason not in ("", "Error") else ""
+    began, ended_at = _seconds(failed.get("startedAt")), _seconds(failed.get("finishedAt"))
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    return state._replace(
+        ended=f"{word}: {message}" if message else word,
+        bead=str(annotations.get(names.BEAD, "")),
+        # The kubelet reports a start in 1970 for a program that could not be started.
+        failed_at_start=reason in _NOT_STARTED
+        or (began > 0 and 0 <= ended_at - began <= QUICK.total_seconds()),
+        ended_at=ended_at,
+    )
+
+
+def _seconds(text: Any) -> float:
+    """Return a timestamp of Kubernetes in seconds since the epoch. 0 if it is missing."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _waiting(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
@@ -202,7 +266,9 @@ def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
         else f"{reason}: {condition.get('message', '')}".strip(": ")
     )
     error = "; ".join(part for part in (sanitize(words), pods.ended) if part)
-    return JobReport(Verdict.FINISHED, "failed", error, dead=True)
+    # After its deadline the Job itself failed, and not its program.
+    at_start = pods.failed_at_start and reason != "DeadlineExceeded"
+    return JobReport(Verdict.FINISHED, "failed", error, dead=True, failed_at_start=at_start)
 
 
 def report_not_started(

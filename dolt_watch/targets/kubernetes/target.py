@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,11 +21,13 @@ from dolt_watch.targets.kubernetes.api import (
     find_connection,
     is_missing,
 )
+from dolt_watch.targets.kubernetes.health import StartHealth
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible, complete_job, tombstone
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import STATUS_TIMEOUT
+from dolt_watch.targets.start_failures import Failing, slots_to_try
 from dolt_watch.targets.templates import TemplateRenderError
 
 MAX_LIST = 32 * 1024 * 1024
@@ -63,9 +65,12 @@ class KubernetesTarget:
     """A token runs at most once, and ``settle`` reports its run."""
 
     def __init__(
-        self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ
+        self,
+        settings: KubernetesSettings,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """Check the settings.
+        """Check the settings. ``now`` returns seconds since the epoch.
 
         Raises:
             SettingsError: The settings can't work, or a template is invalid.
@@ -73,12 +78,23 @@ class KubernetesTarget:
         self.timeout = check_settings(settings)
         self.name = settings.name
         self.api = ApiClient(find_connection(settings, environ))
-        self._settings = settings
+        self._settings, self._now, self._health = settings, now, StartHealth()
         self._manifest, self._prompt = load_templates(settings)
 
     def capacity(self) -> Capacity:
-        """Return ``max_jobs`` minus the running Jobs of this installation."""
-        return answers.interpret_table(self._list_jobs(), self._settings.max_jobs)
+        """Return ``max_jobs`` minus the running Jobs of this installation.
+
+        Down: the API server can't be asked, or the last Jobs failed within seconds.
+        """
+        jobs = self._list_jobs()
+        found = answers.interpret_table(jobs, self._settings.max_jobs)
+        failing = None if found.down else self._failing(jobs)
+        if failing is None or found.slots is None:
+            return found
+        if failing.retry_at > self._now():
+            return Capacity(0, sanitize(failing.why), down=True)
+        live = len(answers.running_tokens(jobs))
+        return found._replace(slots=slots_to_try(found.slots, live, failing))
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Create the Job. If the answer is lost, find out whether the Job exists."""
@@ -145,7 +161,11 @@ class KubernetesTarget:
         if isinstance(pods, str):
             return JobReport(Verdict.UNKNOWN, error=pods)
         if "Failed" in conditions and not pods.alive:
-            return answers.report_ended(conditions["Failed"], pods)
+            report = answers.report_ended(conditions["Failed"], pods)
+            if report.failed_at_start:
+                failing = self._failing(self._list_jobs())
+                report = report._replace(target_failed=failing is not None)
+            return report
         if conditions.keys() & {"Failed", "FailureTarget"} or found["metadata"].get(
             "deletionTimestamp"
         ):
@@ -265,16 +285,25 @@ class KubernetesTarget:
     def _look(self) -> float:
         return min(self.timeout, STATUS_TIMEOUT)
 
-    def _list_jobs(self) -> HttpResult:
+    def _failing(self, jobs: HttpResult) -> Failing | None:
+        """Return whether the last Jobs failed at their start. ``jobs``: as ``_list_jobs``."""
+        deadline = _Deadline.after(self._look())
+        return self._health.failing(
+            jobs,
+            lambda: self._list_jobs(successful=True),
+            lambda job: self._pods(job, deadline),
+        )
+
+    def _list_jobs(self, successful: bool = False) -> HttpResult:
         """List the Jobs of this installation that have not succeeded, as a Table without objects.
 
         Finished Jobs are kept for ``keep_jobs``. The list is read for each dispatch, so the API
-        server leaves them out.
+        server leaves them out. ``successful``: list those instead.
         """
         selector = f"{names.INSTALLATION}={self._settings.installation}"
         query = {
             "labelSelector": selector,
-            "fieldSelector": "status.successful=0",
+            "fieldSelector": f"status.successful{'!=' if successful else '='}0",
             "includeObject": "None",
         }
         path, timeout = self.api.jobs_path(), self._look()

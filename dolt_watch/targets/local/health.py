@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import tzinfo
 
 from dolt_watch.targets.local import run_files, worktrees
@@ -13,23 +13,7 @@ from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.usage_limits import UsageLimits
 from dolt_watch.targets.local.verdicts import ending
-
-QUICK_FAILURES = 3
-"""Number of failures within seconds, on different beads, for which the agent is at fault and not
-the beads.
-"""
-LOOK_BACK = 12
-"""Number of last runs that are read."""
-FIRST_PAUSE, LAST_PAUSE = 60.0, 1800.0
-"""Seconds until the agent is tried again. Doubled with each further quick failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """The last runs failed within seconds. ``retry_at``: seconds since the epoch."""
-
-    why: str
-    retry_at: float
+from dolt_watch.targets.start_failures import LOOK_BACK, EndedRun, Failing, find_failing
 
 
 def program_missing(settings: LocalSettings, path: str) -> str:
@@ -65,22 +49,17 @@ def failing(store: RunStore, target: str, limits: UsageLimits, local: tzinfo) ->
 
     Runs that a user stopped, that met a usage limit or that were lost are ignored.
     """
-    count, beads, last, why = 0, set(), 0.0, ""
+    return find_failing(_ended_runs(store, target, limits, local))
+
+
+def _ended_runs(
+    store: RunStore, target: str, limits: UsageLimits, local: tzinfo
+) -> Iterator[EndedRun]:
     for run in _latest(store, target):
         end = ending(run, limits, local)
-        if end.word in ("stopped", "usage limit", "lost", "not started"):
-            continue
-        if not end.failed_quickly:
-            break
-        count += 1
-        beads.add(str(run.record.get("bead", "")))
-        if count == 1:
-            last, why = end.at.timestamp(), end.error
-    if len(beads) < QUICK_FAILURES:
-        return None
-    pause = min(FIRST_PAUSE * 2 ** (count - QUICK_FAILURES), LAST_PAUSE)
-    text = f"the last {count} runs, on {len(beads)} beads, failed within seconds: {why}"
-    return Failing(text, last + pause)
+        if end.word not in ("stopped", "usage limit", "lost", "not started"):
+            bead = str(run.record.get("bead", ""))
+            yield EndedRun(bead, end.failed_quickly, end.at.timestamp(), end.error)
 
 
 def _latest(store: RunStore, target: str) -> list[Run]:

@@ -26,6 +26,7 @@ from dolt_watch.targets.local.starting import RunStarter, remove_unused
 from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.verdicts import Ending, ending
 from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.start_failures import slots_to_try
 from dolt_watch.targets.validation import checked_timeout
 
 if TYPE_CHECKING:
@@ -91,10 +92,9 @@ class Local:
             return Capacity(0, sanitize(str(error)), down=True)
         self._tidy()
         free = max(self.settings.slots - live, 0)
-        if failing is not None:
-            if failing.retry_at > self._now():
-                return Capacity(0, sanitize(failing.why), down=True)
-            free = min(free, 1 if live == 0 else 0)  # One run shows whether the agent works again.
+        if failing is not None and failing.retry_at > self._now():
+            return Capacity(0, sanitize(failing.why), down=True)
+        free = slots_to_try(free, live, failing)
         why = f"{live} of {self.settings.slots} slots are taken"
         return Capacity(free, why, proof="target")
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.usage_limits import UsageLimits, reset_near
+from dolt_watch.targets.start_failures import QUICK
 
-QUICK = timedelta(seconds=10)
-"""A failure within this time may be caused by the agent's installation and not by its bead."""
 LAST_LINES = 3
 """Number of last lines of output that a reason quotes."""
 

@@ -12,7 +12,7 @@ from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.targets.http_client import HttpResult, TransportFailure
 from dolt_watch.targets.kubernetes import answers
-from dolt_watch.targets.kubernetes.answers import PodState
+from dolt_watch.targets.kubernetes.answers import JobRow, PodState
 
 
 def status(code: int, reason: str, message: str = "", **details: Any) -> HttpResult:
@@ -128,6 +128,61 @@ def ended(code: int, **more: Any) -> list[dict[str, Any]]:
 )
 def test_how_a_pod_ended(pods: list[dict[str, Any]], told: str) -> None:
     assert answers.read_pods(pods).ended == told
+
+
+START = "2026-04-18T22:35:46Z"
+
+
+@pytest.mark.parametrize(
+    ("end", "at_start"),
+    [
+        ({"startedAt": START, "finishedAt": START}, True),
+        ({"startedAt": START, "finishedAt": "2026-04-18T22:35:56Z"}, True),
+        ({"startedAt": START, "finishedAt": "2026-04-18T22:35:57Z"}, False),
+        ({"startedAt": "2026-04-18T22:35:47Z", "finishedAt": START}, False),
+        ({"startedAt": "1970-01-01T00:00:00Z", "finishedAt": START}, False),
+        (
+            {"startedAt": "1970-01-01T00:00:00Z", "finishedAt": START, "reason": "StartError"},
+            True,
+        ),
+        ({"finishedAt": START, "reason": "ContainerCannotRun"}, True),
+        ({"startedAt": None, "finishedAt": None}, False),
+        ({"startedAt": "soon", "finishedAt": START}, False),
+        ({}, False),
+    ],
+)
+def test_a_container_that_failed_within_seconds(end: dict[str, Any], at_start: bool) -> None:
+    found = answers.read_pods([pod("Failed", containerStatuses=ended(1, **end))])
+    assert found.failed_at_start is at_start
+    report = answers.report_ended({"reason": "BackoffLimitExceeded"}, found)
+    assert report.failed_at_start is at_start
+    late = answers.report_ended({"reason": "DeadlineExceeded"}, found)
+    assert not late.failed_at_start, "its deadline ended it"
+
+
+def test_a_pod_that_ended_without_a_failed_container_did_not_fail_at_its_start() -> None:
+    for each in (
+        pod("Failed", reason="Evicted", containerStatuses=[{"state": {"waiting": {}}}]),
+        pod("Succeeded", containerStatuses=ended(0, startedAt=START, finishedAt=START)),
+    ):
+        assert not answers.read_pods([each]).failed_at_start
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"),
+    [
+        ("0s", (0, 1)),
+        ("3m20s", (200, 201)),
+        ("3h", (10800, 14400)),
+        ("5d2h", (439200, 442800)),
+        ("2y10d", (63936000, 64022400)),
+        ("<unknown>", (0, float("inf"))),
+        ("", (0, float("inf"))),
+        ("3 h", (0, float("inf"))),
+    ],
+)
+def test_the_age_of_a_job(age: str, seconds: tuple[float, float]) -> None:
+    assert JobRow("j", "Failed", age).seconds == seconds
 
 
 def test_a_pod_that_waits_says_for_what() -> None:

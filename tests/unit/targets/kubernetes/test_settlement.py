@@ -181,7 +181,7 @@ def test_a_job_that_cannot_start_is_reaped_at_once_and_deleted(
     ("script", "ended"),
     [("echo boom; exit 3", "failed: exit code 3: boom"), ("exit 0", "")],
 )
-def test_a_run_that_failed_is_reaped_at_once_and_one_that_completed_waits(
+def test_a_run_that_failed_at_its_start_is_tried_again_and_one_that_completed_waits(
     tracker: Light, make_target: MakeTarget, script: str, ended: str
 ) -> None:
     target = tracker.target = make_target(command=("sh", "-c", script))
@@ -190,9 +190,24 @@ def test_a_run_that_failed_is_reaped_at_once_and_one_that_completed_waits(
     [[job]] = tracker.engine.query("SELECT job_id FROM watch_decision WHERE kind = 'dispatched'")
     wait_for(lambda: target.verdict(str(job), None).verdict is Verdict.FINISHED)
     tracker.tick(3 * MINUTE)
-    assert tracker.kinds("bd-1")[2:] == (["reap"] if ended else [])
+    assert tracker.kinds("bd-1")[2:] == (["requeue"] if ended else [])
     notes = tracker.row("bd-1", "notes")[0]
-    assert (f"reaper: job {job} ended {ended} — blocking" in notes) is bool(ended)
+    assert (f"reaper: job {job} ended {ended} — requeued" in notes) is bool(ended)
+    assert_verifies(tracker)
+
+
+def test_an_agent_that_does_not_work_blocks_no_bead(
+    tracker: Light, make_target: MakeTarget
+) -> None:
+    target = tracker.target = make_target(command=("no-such-agent",))
+    beads = [f"bd-{number}" for number in range(3)]
+    tracker.assign(*beads)
+    tracker.tick()
+    wait_for(lambda: target.capacity().down)
+    tracker.tick(3 * MINUTE)
+    assert [tracker.kinds(bead)[-1] for bead in beads] == ["requeue"] * 3
+    assert [tracker.row(bead, "status") for bead in beads] == [("open",)] * 3
+    assert "reaper:" not in tracker.row("bd-1", "notes")[0], "no note for each try"
     assert_verifies(tracker)
 
 

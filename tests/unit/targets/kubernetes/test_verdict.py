@@ -46,7 +46,7 @@ def test_another_exit_failed_with_the_last_output(make_target: MakeTarget) -> No
     target = make_target(command=("sh", "-c", "echo limit reached; exit 3"))
     started(target)
     assert final(target) == JobReport(
-        Verdict.FINISHED, "failed", "exit code 3: limit reached", dead=True
+        Verdict.FINISHED, "failed", "exit code 3: limit reached", dead=True, failed_at_start=True
     )
 
 
@@ -57,6 +57,7 @@ def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
     assert (report.verdict, report.status_text) == (Verdict.FINISHED, "failed")
     assert report.error.startswith("DeadlineExceeded: Job was active longer than")
     assert report.has_ended, "its pod is gone: it may be tried again"
+    assert not report.failed_at_start, "its time was over"
 
 
 def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(

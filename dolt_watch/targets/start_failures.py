@@ -1,0 +1,66 @@
+"""Runs that fail within seconds of their start: the agent may not work at all. Pure.
+
+One such run may be its bead's fault. If the last ones failed like that, on different beads, the
+agent is at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+QUICK = timedelta(seconds=10)
+"""A failure within this time may be caused by the agent's installation and not by its bead."""
+QUICK_FAILURES = 3
+"""Number of failures within seconds, on different beads, for which the agent is at fault and not
+the beads.
+"""
+LOOK_BACK = 12
+"""Number of last runs that are read."""
+FIRST_PAUSE, LAST_PAUSE = 60.0, 1800.0
+"""Seconds until the agent is tried again. Doubled with each further quick failure."""
+
+
+class EndedRun(NamedTuple):
+    """The end of a run. ``ended_at``: seconds since the epoch."""
+
+    bead: str
+    failed_at_start: bool
+    ended_at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The last runs failed within seconds. ``retry_at``: seconds since the epoch."""
+
+    why: str
+    retry_at: float
+
+
+def find_failing(latest: Iterable[EndedRun]) -> Failing | None:
+    """Return whether the last runs of a target all failed within seconds, on different beads.
+
+    ``latest``: the ended runs, the latest first. They are read until one that did not fail so.
+    """
+    failed: list[EndedRun] = []
+    for run in latest:
+        if not run.failed_at_start:
+            break
+        failed.append(run)
+    beads = {run.bead for run in failed}
+    if len(beads) < QUICK_FAILURES:
+        return None
+    pause = min(FIRST_PAUSE * 2 ** (len(failed) - QUICK_FAILURES), LAST_PAUSE)
+    why = (
+        f"the last {len(failed)} runs, on {len(beads)} beads, failed within seconds:"
+        f" {failed[0].error}"
+    )
+    return Failing(why, failed[0].ended_at + pause)
+
+
+def slots_to_try(free: int, live: int, failing: Failing | None) -> int:
+    """Return the free slots. While an agent fails, one run at a time shows if it works again."""
+    return free if failing is None else min(free, 1 if live == 0 else 0)
