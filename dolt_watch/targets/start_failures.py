@@ -30,6 +30,8 @@ class EndedRun(NamedTuple):
     failed_at_start: bool
     ended_at: float
     error: str
+    at_fault: bool = False
+    """The target itself is at fault, whatever the bead: the program could not be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Failing:
 def find_failing(latest: Iterable[EndedRun]) -> Failing | None:
     """Return whether the last runs of a target all failed within seconds, on different beads.
 
+    One run is enough if its program could not be started.
+
     ``latest``: the ended runs, the latest first. They are read until one that did not fail so.
     """
     failed: list[EndedRun] = []
@@ -51,14 +55,15 @@ def find_failing(latest: Iterable[EndedRun]) -> Failing | None:
             break
         failed.append(run)
     beads = {run.bead for run in failed}
-    if len(beads) < QUICK_FAILURES:
+    if failed and failed[0].at_fault:
+        tries, why = 1, "the last run could not be started"
+    elif len(beads) >= QUICK_FAILURES:
+        tries = QUICK_FAILURES
+        why = f"the last {len(failed)} runs, on {len(beads)} beads, failed within seconds"
+    else:
         return None
-    pause = min(FIRST_PAUSE * 2 ** (len(failed) - QUICK_FAILURES), LAST_PAUSE)
-    why = (
-        f"the last {len(failed)} runs, on {len(beads)} beads, failed within seconds:"
-        f" {failed[0].error}"
-    )
-    return Failing(why, failed[0].ended_at + pause)
+    pause = min(FIRST_PAUSE * 2 ** (len(failed) - tries), LAST_PAUSE)
+    return Failing(f"{why}: {failed[0].error}", failed[0].ended_at + pause)
 
 
 def slots_to_try(free: int, live: int, failing: Failing | None) -> int:

@@ -129,7 +129,8 @@ def test_a_name_that_is_none() -> None:
 )
 def test_what_no_test_can_provoke_at_once(cause: OSError, says: str) -> None:
     assert (
-        says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).message
+        says
+        in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).message
     )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Refused
-from dolt_watch.targets.local import run_files
+from dolt_watch.targets.local import launching, run_files
 from dolt_watch.testing.target_conformance import make_task
 from tests.support.servers import unprivileged
 from tests.unit.targets.local.agents import flood, local, run
@@ -58,6 +59,37 @@ def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
         assert answer.unreachable == "target", "it counts against no bead"
     assert not (small_disk / "ran").exists()
     assert [each for each in target.store.runs.iterdir() if each.name.startswith(".")] == []
+
+
+def test_a_state_directory_that_is_read_only_is_down(small_disk: Path) -> None:
+    target = local(small_disk, "echo ran > ran", directory=small_disk.parent)
+    run(target)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    capacity = target.capacity()
+    assert capacity.down and "XDG_STATE_HOME" in capacity.why
+    assert "Read-only file system" in capacity.why and str(small_disk) in capacity.why
+    answer = target.dispatch(make_task(), f"{target.token}2")
+    assert isinstance(answer, Refused) and answer.unreachable == "target"
+    assert target.verdict(target.token, None).verdict is Verdict.UNKNOWN, "no lock can be taken"
+    assert list(target.logs(target.token)) == [], "it wrote nothing"
+
+
+LIMITED_RUNNER = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+sys.argv[0] = {runner!r}
+runpy.run_path({runner!r}, run_name="__main__")
+"""
+
+
+def test_a_limit_on_the_size_of_files_loses_output_and_no_verdict(tmp_path: Path) -> None:
+    target = local(tmp_path, f"{flood(300_000)}; echo last words; exit 7")
+    target.runner = tmp_path / "runner.py"
+    target.runner.write_text(LIMITED_RUNNER.format(runner=str(launching.RUNNER)), "utf-8")
+    report = run(target)
+    assert report.error.startswith("exit code 7") and report.error.endswith("last words")
+    record = run_files.read(target.store.folder(target.token) / run_files.END)
+    assert record and record["dropped_bytes"] > 0
 
 
 class suppress_full:

@@ -12,7 +12,7 @@ from pathlib import Path
 class GitFailed(Exception):
     """A git command failed.
 
-    The text is its last line of output, or the reason why it could not run.
+    The text is git's reason, or the reason why it could not run.
     """
 
 
@@ -44,10 +44,19 @@ def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
                 raise
             raise GitFailed(f"git {arguments[0]} didn't end within {timeout:g} s") from None
     if process.returncode != 0:
-        said = errors.decode("utf-8", "replace").strip().splitlines()
-        raise GitFailed(
-            said[-1].removeprefix("fatal: ")
-            if said
-            else f"git {arguments[0]} ended with {process.returncode}"
-        )
+        said = _reason(errors.decode("utf-8", "replace"))
+        raise GitFailed(said or f"git {arguments[0]} ended with {process.returncode}")
     return out.decode("utf-8", "surrogateescape").rstrip("\n")
+
+
+def _reason(errors: str) -> str:
+    """Return git's reason: its line ``fatal:`` or ``error:``, else the last line.
+
+    Hints may follow it. The last of them is the command that helps, if it is one.
+    """
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    marked = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    reason = (marked or lines)[-1].removeprefix("fatal: ").removeprefix("error: ")
+    return f"{reason}; run `{lines[-1]}`" if marked and lines[-1].startswith("git ") else reason

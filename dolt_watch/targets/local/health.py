@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import tzinfo
+from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
@@ -22,20 +23,24 @@ def program_missing(settings: LocalSettings, path: str) -> str:
     A relative path with a slash names a file of the working directory.
     """
     program = settings.argv[0]
-    if "/" in program and not program.startswith("/"):
-        base = settings.repo or settings.directory
-        if base is None:
-            return ""
-        found = shutil.which(str(base / program))
-    else:
+    if "/" not in program:
         found = shutil.which(program, path=path)
+        return "" if found else f"{program}: no such program on PATH ({path})"
+    folder = settings.repo or working_directory(settings)
+    found = shutil.which(str(folder / program)) if folder is not None else program
     return "" if found else f"{program}: no such program, or not executable"
+
+
+def working_directory(settings: LocalSettings) -> Path | None:
+    """Return the agent's working directory without a repository. None if no setting names one."""
+    beads = settings.beads_dir
+    return settings.directory or (beads.parent if beads is not None else None)
 
 
 def repository_missing(settings: LocalSettings) -> str:
     """Return why no worktree can be made. Returns '' if one can, or if none is needed."""
     if settings.repo is None:
-        place = settings.directory
+        place = working_directory(settings)
         return f"{place} isn't a directory" if place is not None and not place.is_dir() else ""
     try:
         worktrees.resolve(worktrees.top_level(settings.repo), settings.base)
@@ -57,8 +62,12 @@ def _ended_runs(
 ) -> Iterator[EndedRun]:
     for run in _latest(store, target):
         end = ending(run, limits, local)
+        bead = str(run.record.get("bead", ""))
+        if run.state == "refused":
+            at_fault = run.end.get("at_fault") is True
+            yield EndedRun(bead, True, end.at.timestamp(), end.error, at_fault)
+            continue
         if end.word not in ("stopped", "usage limit", "lost", "not started"):
-            bead = str(run.record.get("bead", ""))
             yield EndedRun(bead, end.failed_quickly, end.at.timestamp(), end.error)
 
 

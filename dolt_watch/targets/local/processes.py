@@ -98,6 +98,21 @@ def with_token(token: str) -> set[int]:
     return {pid for pid in found if pid != os.getpid() and start_time(pid)}
 
 
+def in_session(session: int) -> set[int]:
+    """Return the living processes of a session whose leader has ended.
+
+    A leader that lives began another session, with a number that was free again.
+    """
+    if start_time(session):
+        return set()
+    found = set()
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in ("Z", "X") and int(fields[3]) == session:
+            found.add(pid)
+    return found
+
+
 def working_in(folder: Path) -> set[int]:
     """Return the processes that work in this folder or below it."""
     inside, found = str(folder.resolve()), set()

@@ -8,6 +8,7 @@ the start on STATUS_FD: ``started``, or ``refused REASON`` if no agent was start
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -81,6 +82,7 @@ class Runner:
         started = {
             "runner": {"pid": pid, "start": processes.start_time(pid)},
             "boot": processes.boot_id(),
+            "session": os.getsid(0),
             "at": time.time(),
         }
         try:
@@ -101,7 +103,10 @@ class Runner:
                     preexec_fn=lambda: _die_with(pid),  # The runner has one thread.
                 )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._refuse(f"{self.run['argv'][0]} could not be started: {error}")
+            # The bead is part of the arguments: their size and characters are its own.
+            own = isinstance(error, ValueError) or getattr(error, "errno", None) == errno.E2BIG
+            why = f"{self.run['argv'][0]} could not be started: {error}"
+            self._refuse(why, at_fault=not own)
             return False
         agent = {"pid": self.agent.pid, "start": processes.start_time(self.agent.pid)}
         with suppress(OSError):
@@ -109,8 +114,9 @@ class Runner:
         self._report("started")
         return True
 
-    def _refuse(self, reason: str) -> None:
-        end = {"refused": reason[:2000], "ended_at": time.time()}
+    def _refuse(self, reason: str, at_fault: bool) -> None:
+        """Record that no agent was started. ``at_fault``: none would be, for any bead."""
+        end = {"refused": reason[:2000], "at_fault": at_fault, "ended_at": time.time()}
         try:
             run_files.write_reserved(self.folder, run_files.END, end)
         # There is no proof that nothing ran, so the run counts as lost.

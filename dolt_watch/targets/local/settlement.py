@@ -26,7 +26,7 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
         return Run(token, "abandoned", record)
     rebooted = bool(started.get("boot")) and started["boot"] != processes.boot_id()
     if not rebooted:
-        left = processes.kill_all(lambda: _left(token, folder), KILL_SECONDS)
+        left = processes.kill_all(lambda: _left(token, folder, started), KILL_SECONDS)
         if left:
             return Run(
                 token, "unclear", record, why=f"its processes can't be ended: {sorted(left)}"
@@ -37,8 +37,14 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
     return Run(token, "lost", record, end)
 
 
-def _left(token: str, folder: Path) -> set[int]:
+def _left(token: str, folder: Path, started: dict[str, Any]) -> set[int]:
+    """Return the living processes of a run: by token, by session, and the agent by its identity.
+
+    A process that replaced its environment and left the session is not found.
+    """
     found = processes.with_token(token)
+    if isinstance(started.get("session"), int):
+        found |= processes.in_session(started["session"])
     agent = run_files.read(folder / run_files.AGENT)
     if agent and agent.get("start") and processes.start_time(int(agent["pid"])) == agent["start"]:
         found.add(int(agent["pid"]))

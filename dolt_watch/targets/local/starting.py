@@ -11,8 +11,9 @@ from typing import Any
 
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import launching, worktrees
+from dolt_watch.targets.local import launching, run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.health import working_directory
 from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavailable
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.store import RunStore
@@ -95,7 +96,9 @@ class RunStarter:
             return Accepted(token, None)
         if report.refused:  # The runner's own report: it started no agent, and ends.
             remove_unused(self.store, Run(token, "refused", {**record}))
-            return Refused(sanitize(report.why))
+            end = run_files.read(folder / run_files.END) or {}
+            away = "target" if end.get("at_fault") else ""
+            return Refused(sanitize(report.why), unreachable=away)
         return self._not_reported(token, report.why)
 
     def _not_reported(self, token: str, why: str) -> Answer:
@@ -125,10 +128,7 @@ class RunStarter:
         return Accepted(token, None)
 
     def _directory(self, environ: Mapping[str, str]) -> Path:
-        if self.settings.directory is not None:
-            return self.settings.directory
-        beads = self.settings.beads_dir
-        return beads.parent if beads is not None else Path(environ.get("HOME", "/"))
+        return working_directory(self.settings) or Path(environ.get("HOME", "/"))
 
 
 def remove_unused(store: RunStore, run: Run) -> None:

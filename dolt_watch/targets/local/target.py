@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template
 
 PROMPT = "{prompt}"
+MAX_ARGUMENT = 128 * 1024
+"""Bytes of one argument of a program on Linux, its end included (MAX_ARG_STRLEN, execve(2))."""
 
 
 class Local:
@@ -89,7 +91,8 @@ class Local:
             self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
-            return Capacity(0, sanitize(str(error)), down=True)
+            why = f"the state directory (XDG_STATE_HOME) can't be used: {error}"
+            return Capacity(0, sanitize(why), down=True)
         self._tidy()
         free = max(self.settings.slots - live, 0)
         if failing is not None and failing.retry_at > self._now():
@@ -141,11 +144,17 @@ class Local:
         }
         if any("\0" in argument for argument in record["argv"]) or "\0" in task.bead:
             return Refused("the bead contains a NUL character, which an argument can't contain")
+        size = max(len(each.encode("utf-8", "surrogatepass")) for each in record["argv"])
+        if size >= MAX_ARGUMENT:
+            why = f"the prompt has {size} bytes, but an argument has at most {MAX_ARGUMENT - 1}"
+            return Refused(f"{why}; without {PROMPT} it is standard input", permanent=True)
         try:
             starter = RunStarter(settings, self.store, self.timeout, self.runner)
             return starter.start(task, token, environ, record, prompt, began)
         except GitFailed as error:
-            return Refused(sanitize(f"worktree: {error}"))
+            # Of several beads in a row, none is at fault.
+            away = "target" if self._is_failing() else ""
+            return Refused(sanitize(f"worktree: {error}"), unreachable=away)
 
     # -- what became of a run --------------------
 

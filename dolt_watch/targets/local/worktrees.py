@@ -108,9 +108,24 @@ def kept_because(repo: Path, folder: Path, branch: str) -> str:
         if any((private / name).exists() for name in _UNDER_WAY):
             return "a git operation is under way in it"
         lost = _only_here(repo, branch, [git(folder, "rev-parse", "HEAD"), *_tip(repo, branch)])
+        inside = _only_in_submodules(folder) if _has_submodules(folder) else 0
     except GitFailed as error:
         return f"git can't tell whether it has changes: {error}"
-    return f"{lost} of its commits are on no other branch" if lost else ""
+    if lost:
+        return f"{lost} of its commits are on no other branch"
+    return f"{inside} commits of its submodules are on no remote branch" if inside else ""
+
+
+def _has_submodules(folder: Path) -> bool:
+    """Return whether a worktree has submodules of its own, whose repositories go with it."""
+    return (Path(git(folder, "rev-parse", "--absolute-git-dir")) / "modules").is_dir()
+
+
+def _only_in_submodules(folder: Path) -> int:
+    """Return how many commits are in a worktree's submodules and on none of their remotes."""
+    count = "git rev-list --count HEAD --branches --not --remotes"
+    found = git(folder, "submodule", "--quiet", "foreach", "--recursive", count)
+    return sum(int(line) for line in found.split())
 
 
 def _tip(repo: Path, branch: str) -> list[str]:
@@ -141,14 +156,15 @@ def remove(repo: Path, folder: Path, branch: str) -> str:
     """Remove a worktree and its branch if nothing is lost. Returns why it must stay, or ''.
 
     git itself checks again: it refuses to remove a worktree with changes, and to delete a branch
-    that moved in the meantime.
+    that moved in the meantime. A worktree with submodules it removes only by force.
     """
     if why := kept_because(repo, folder, branch):
         return why
     try:
         tip = _tip(repo, branch)
         if folder.exists():
-            git(repo, "worktree", "remove", str(folder))
+            force = ["--force"] if _has_submodules(folder) else []
+            git(repo, "worktree", "remove", *force, str(folder))
         if tip:
             git(repo, "update-ref", "-d", f"refs/heads/{branch}", tip[0])
     except GitFailed as error:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -124,14 +126,57 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
         assert capacity.down and str(program) in capacity.why
     answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and "could not be started" in answer.why
+    assert answer.unreachable == "target", "it counts against no bead"
     assert ended(target, target.token).started is False
-    until(lambda: target.capacity().slots is not None and not alive(target.token))
+    until(lambda: not alive(target.token))
+    assert target.capacity().down and str(program) in target.capacity().why
 
 
-def test_a_prompt_that_no_argument_can_hold_is_refused(tmp_path: Path) -> None:
+def test_a_program_that_could_not_be_started_is_tried_after_a_pause(tmp_path: Path) -> None:
+    ahead = 0.0
+    program = tmp_path / "agent"
+    program.write_text("#!/no/such/interpreter\n", "utf-8")
+    program.chmod(0o755)
+    target = local(tmp_path, "", argv=(str(program),), now=lambda: time.time() + ahead)
+    assert isinstance(target.dispatch(make_task(), target.token), Refused)
+    assert target.capacity().why.startswith(f"the last run could not be started: {program}")
+    until(lambda: not alive(target.token))
+    ahead = 61.0
+    assert (target.capacity().down, target.capacity().slots) == (False, 1)
+    assert isinstance(target.dispatch(make_task(), f"{target.token}2"), Refused)
+    ahead = 119.0
+    assert target.capacity().down, "the pause doubles"
+    program.write_text("#!/bin/sh\n", "utf-8")
+    assert run(target, f"{target.token}3").status_text == "completed"
+    assert (target.capacity().down, target.capacity().slots) == (False, 2)
+
+
+@pytest.mark.parametrize("name", ["./agent", "folder"])
+def test_a_relative_program_is_one_of_the_working_directory(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    target = local(tmp_path, "", argv=(name,), directory=None, beads_dir=tmp_path / ".beads")
+    assert target.capacity().down and f"{name}: no such program" in target.capacity().why
+    (tmp_path / "agent").write_text("#!/bin/sh\necho hi\n", "utf-8")
+    (tmp_path / "agent").chmod(0o755)
+    target = local(tmp_path, "", argv=("./agent",), directory=None, beads_dir=tmp_path / ".beads")
+    assert not target.capacity().down
+    assert run(target).status_text == "completed" and output(target) == "hi\n"
+
+
+def test_a_prompt_that_no_argument_can_hold_is_refused_for_good(tmp_path: Path) -> None:
     target = local(tmp_path, "", argv=("/bin/echo", "{prompt}"))
     answer = target.dispatch(make_task(description="x" * 200_000), target.token)
+    assert isinstance(answer, Refused) and answer.permanent
+    assert "an argument has at most 131071; without {prompt} it is standard input" in answer.why
+    assert not target.store.folder(target.token).exists()
+
+
+def test_arguments_that_are_too_long_together_are_the_bead_s_own_fault(tmp_path: Path) -> None:
+    """Each fits by itself. The kernel refuses them together, and the runner reports that."""
+    target = local(tmp_path, "", argv=("/bin/echo", *["{prompt}"] * 80))
+    answer = target.dispatch(make_task(description="x" * 120_000), target.token)
     assert isinstance(answer, Refused) and "Argument list too long" in answer.why
+    assert answer.unreachable == "" and not target.capacity().down
 
 
 def test_a_token_starts_once(tmp_path: Path) -> None:
@@ -217,6 +262,23 @@ def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> No
     assert report.dead and report.failed and report.has_ended
     assert not alive(target.token)
     assert target.verdict(target.token, None) == report, "the verdict is recorded"
+
+
+def test_a_killed_runner_takes_processes_with_another_environment_along(tmp_path: Path) -> None:
+    target = local(tmp_path, "env -i sh -c 'echo $$ > pid; exec sleep 300' & sleep 300")
+    start(target, target.token)
+    pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()))
+    started = run_files.read(target.store.folder(target.token) / run_files.STARTED)
+    assert started
+    os.kill(started["runner"]["pid"], signal.SIGKILL)
+    assert ended(target, target.token).dead
+    assert not processes.start_time(pid)
+
+
+def test_a_session_whose_leader_lives_is_another_one() -> None:
+    with subprocess.Popen(["sleep", "300"], start_new_session=True) as process:
+        assert processes.in_session(process.pid) == set()
+        process.kill()
 
 
 def test_after_a_reboot_it_is_lost(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.targets.local import sweeping, worktrees
-from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.git import GitFailed, git
 from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import ScriptTarget, ended, local, output, run, start, until
 
@@ -235,6 +235,64 @@ def test_a_bare_repository(repo: Path, tmp_path: Path) -> None:
     ).splitlines() == ["work", "one"]
 
 
+# -- submodules --------------------
+
+UPDATE = "git -c protocol.file.allow=always submodule --quiet update --init && "
+"""Clones the submodules of a worktree. Their repositories then belong to the worktree."""
+IN_LIBRARY = f"cd library && {COMMIT} && cd .. && "
+
+
+@pytest.fixture
+def outer(repo: Path) -> Path:
+    """A repository that contains `repo` as a submodule."""
+    folder = repo.parent / "outer"
+    sh(repo.parent, "git", "init", "-q", "-b", "main", str(folder))
+    add = ("submodule", "--quiet", "add", str(repo), "library")
+    sh(folder, "git", "-c", "protocol.file.allow=always", *add)
+    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")
+    return folder
+
+
+def test_a_worktree_with_submodules_goes_if_nothing_is_lost(outer: Path) -> None:
+    target = agent(outer, UPDATE + "ls library/.git")
+    attempt(target)
+    assert output(target) == "library/.git\n"
+    assert not worktree(target).exists() and branches(outer) == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (UPDATE + "touch library/file", "it has uncommitted changes"),
+        (UPDATE + IN_LIBRARY + "true", "it has uncommitted changes"),
+        (
+            UPDATE + IN_LIBRARY + "git -c user.name=a -c user.email=a@b commit -qam 2",
+            "1 commits of its submodules are on no remote branch",
+        ),
+        (
+            UPDATE + "cd library && git checkout -qb side && " + COMMIT + "; git checkout -q -",
+            "1 commits of its submodules are on no remote branch",
+        ),
+    ],
+)
+def test_work_in_a_submodule_is_never_removed(outer: Path, script: str, why: str) -> None:
+    target = agent(outer, script)
+    attempt(target)
+    made = [name for name in branches(outer) if name != "main"]
+    sh(outer, "git", "merge", "-q", *made)
+    sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
+    assert worktree(target).exists()
+    (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
+    assert left.why == why
+
+
+def test_a_submodule_is_a_repository(outer: Path) -> None:
+    target = agent(outer / "library", "git rev-parse --abbrev-ref HEAD")
+    attempt(target)
+    assert output(target) == "dolt-watch/bd-1/1\n"
+    assert not worktree(target).exists() and branches(outer / "library") == ["main"]
+
+
 # -- what cannot be --------------------
 
 
@@ -264,6 +322,46 @@ def test_a_worktree_that_cannot_be_made_is_refused_and_leaves_nothing(repo: Path
     assert not worktree(target).exists() and branches(repo) == ["dolt-watch", "main"]
     assert len(sh(repo, "git", "worktree", "list").splitlines()) == 1
     assert target.capacity().slots == 2
+
+
+def test_worktrees_that_fail_for_several_beads_count_against_none(repo: Path) -> None:
+    hook = repo / ".git/hooks/post-checkout"
+    hook.write_text("#!/bin/sh\necho error: no >&2\nexit 1\n", "utf-8")
+    hook.chmod(0o755)
+    target = agent(repo, "echo x > ran")
+    for number, away in enumerate(("", "", "target")):
+        answer = target.dispatch(make_task(f"bd-{number}"), f"{target.token}{number}")
+        assert isinstance(answer, Refused) and answer.why.startswith("worktree: ")
+        assert answer.unreachable == away
+    assert target.capacity().down
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ("", "git status ended with 128"),
+        ("fatal: not a git repository\n", "not a git repository"),
+        ("Preparing worktree\nfatal: invalid reference: x\n\n", "invalid reference: x"),
+        ("warning: a\nerror: b\nhint: c", "b"),
+        ("something else\nlast", "last"),
+        (
+            "fatal: detected dubious ownership in repository at '/r'\nTo add an exception for this"
+            " directory, call:\n\n\tgit config --global --add safe.directory /r\n",
+            "detected dubious ownership in repository at '/r';"
+            " run `git config --global --add safe.directory /r`",
+        ),
+    ],
+)
+def test_the_reason_of_git(tmp_path: Path, errors: str, reason: str) -> None:
+    (tmp_path / "errors").write_text(errors, "utf-8")
+    program = tmp_path / "git"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/errors >&2\nexit 128\n", "utf-8")
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        with pytest.raises(GitFailed) as found:
+            git(tmp_path, "status")
+    assert str(found.value) == reason
 
 
 def test_a_checkout_that_takes_too_long_is_refused(repo: Path) -> None:
