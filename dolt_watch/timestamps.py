@@ -7,6 +7,7 @@ tests and ``--now`` can set the time.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -62,6 +63,41 @@ def clamp_commit_date(moment: datetime) -> datetime:
 def iso(moment: datetime) -> str:
     """Return a time as 2026-04-18T22:35:46Z: whole seconds, as in the original's notes."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_STAMP = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+"""A time as ``iso`` writes it."""
+
+
+def local_time(moment: datetime, now: datetime | None = None) -> str:
+    """Return a time in the zone of this process, for a terminal.
+
+    Args:
+        moment: The time.
+        now: A time of the same day is '22:35:46', and of the same year '04-18 22:35'. None: always
+            with date and seconds.
+    """
+    local = moment.astimezone()
+    if now is None:
+        return f"{local:%Y-%m-%d %H:%M:%S}"
+    today = now.astimezone()
+    if local.date() == today.date():
+        return f"{local:%H:%M:%S}"
+    return f"{local:%m-%d %H:%M}" if local.year == today.year else f"{local:%Y-%m-%d}"
+
+
+def localize(text: str, now: datetime | None = None) -> str:
+    """Return a sentence with its times as ``local_time`` writes them.
+
+    Sentences contain times as ``iso`` writes them, because files, JSON and the ledger contain the
+    same sentences. Only a terminal and a browser show local times.
+    """
+    return _STAMP.sub(lambda found: _local(found[0], now), text)
+
+
+def _local(text: str, now: datetime | None) -> str:
+    moment = parse_foreign(text)  # the text of another program may only look like a time
+    return text if moment is None else local_time(moment, now)
 
 
 def whole_minutes(span: timedelta) -> int:

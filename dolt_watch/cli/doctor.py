@@ -51,7 +51,7 @@ def command(quiet: bool, form: str, **kwargs: Any) -> int:
     found = list(_findings(kwargs))
     code = max(finding.exit_code for finding in found)
     if form == "text":
-        screen = Screen.of_stdout()
+        screen = Screen.of_stdout().at(_machine())
         show(screen, finding_lines(found, screen, quiet=quiet))
     if form == "json":
         checks = [

@@ -13,6 +13,7 @@ from dolt_watch.cli import COMMANDS
 from dolt_watch.config import Settings, load
 from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import localize
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -128,6 +129,11 @@ def check_rule(settings: Settings, rule: str | None) -> None:
 
 
 def say(line: str) -> None:
+    """Print one line for people on stdout, on a terminal with local times."""
+    print_line(localize(line) if sys.stdout.isatty() else line)
+
+
+def print_line(line: str) -> None:
     """Print one line on stdout.
 
     Control characters are escaped: text of other programs must not start a second line or move

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dolt_watch.cli.options import say
+from dolt_watch.cli.options import print_line
 from dolt_watch.log_events import handling
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Console(logging.Handler):
     def print(self, line: str) -> None:
         """Print a line that isn't from the log."""
         try:
-            say(line)
+            print_line(line)
         except (OSError, ValueError) as error:  # A closed file and UnicodeError are ValueErrors.
             self._trouble = self._trouble or error
 

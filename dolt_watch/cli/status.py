@@ -26,6 +26,7 @@ from dolt_watch.core.model import Phase
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError
 from dolt_watch.inspection.bead_ids import require_bead
+from dolt_watch.inspection.recent import read_recent
 from dolt_watch.inspection.screen import Screen, is_dumb
 from dolt_watch.inspection.status import BeadStatus, collect_status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
@@ -131,6 +132,7 @@ def _read(settings: Settings, chosen: _Filter) -> Status:
     try:
         reader = build_reader(engine, settings, targets, DatabaseClock())
         now = collect_status(reader, engine, lambda name: targets(name).capacity())
+        now = now._replace(recent=read_recent(engine, now.now))
         return chosen.apply(engine, now)
     finally:
         targets.close()

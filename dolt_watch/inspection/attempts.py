@@ -30,6 +30,11 @@ OUTCOMES = {
     EntryKind.MANUAL_RELEASE: "taken over",
 }
 """The outcome of an attempt, by the last entry that says one."""
+FAILURES = ("failed", "quarantined", "requeued", "reaped", "blocked")
+"""Outcomes that count against the success rate. A busy target or a claim that was taken back does
+not."""
+DONE = "done"
+"""The outcome of a job whose bead is closed."""
 ENDED = "ended"
 """A job whose bead left its rule without being closed: a user or its agent changed the row."""
 
@@ -112,7 +117,7 @@ def _attempt(
     status = row.status if row is not None and latest else ""
     if outcome == "running" and status != IN_PROGRESS:
         closed = row.closed_at if row is not None and status == CLOSED else None
-        outcome, end = ("done" if status == CLOSED else ENDED), closed
+        outcome, end = (DONE if status == CLOSED else ENDED), closed
     elif outcome in ("running", "claimed", "unknown"):
         end = now
     job = next((entry.job for entry in reversed(group) if entry.job), "")

@@ -36,13 +36,14 @@ _ENTRIES = (
 
 def attempt_lines(attempts: Sequence[Attempt], now: datetime, screen: Screen) -> list[Text]:
     """Return a table with one line an attempt, in the order given."""
+    screen = screen.at(now)
     rows = [
         (
             Cell(screen.moment(one.claimed_at, now), "dim"),
             screen.state(one.outcome),
             Cell(one.bead or "-"),
             Cell(one.title),
-            Cell(one.reason),
+            Cell(screen.sentence(one.reason)),
             Cell(one.rule or "-"),
             Cell(str(one.attempt or "-"), "dim"),
             Cell(format_span(one.took) if one.took is not None else "-"),
@@ -57,6 +58,7 @@ def entry_lines(
     entries: Iterable[LedgerEntry], now: datetime, screen: Screen, *, heads: bool = True
 ) -> list[Text]:
     """Return a table with one line an entry, in the order given."""
+    screen = screen.at(now)
     rows = [
         (
             Cell(screen.moment(entry.at, now), "dim"),
@@ -66,7 +68,11 @@ def entry_lines(
             Cell(str(entry.attempt or "-"), "dim"),
             Cell(entry.rule or "-", "dim"),
             Cell(
-                " ".join(part for part in (entry.job and f"job {entry.job}", entry.reason) if part)
+                " ".join(
+                    part
+                    for part in (entry.job and f"job {entry.job}", screen.sentence(entry.reason))
+                    if part
+                )
             ),
         )
         for entry in entries

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dolt_watch.sanitize import sanitize
-from dolt_watch.timestamps import iso
+from dolt_watch.timestamps import iso, local_time, localize
 
 LONGEST_CELL = 4000
 """Maximum number of characters of a cell or a sentence."""
@@ -88,6 +89,7 @@ class Screen:
         self.terminal, self.width, self.height = terminal, width, height
         self.color, self.unicode = color, unicode
         self.ellipsis = "…" if unicode else "..."
+        self.now: datetime | None = None
 
     @classmethod
     def of_stdout(cls) -> Screen:
@@ -99,6 +101,16 @@ class Screen:
         color = not os.environ.get("NO_COLOR") and not is_dumb()
         unicode = encoding.replace("-", "").startswith("utf")
         return cls(True, size.columns, size.lines, color=color, unicode=unicode)
+
+    def at(self, now: datetime) -> Screen:
+        """Return this screen, for a view of that moment: times of that day have no date."""
+        screen = copy(self)
+        screen.now = now
+        return screen
+
+    def sentence(self, text: str) -> str:
+        """Return a sentence of dolt_watch with local times on a terminal, else with UTC."""
+        return localize(text, self.now) if self.terminal else text
 
     def state(self, state: str) -> Cell:
         """Return the cell of a state: on a terminal its symbol and its word, else the word."""
@@ -114,12 +126,7 @@ class Screen:
 
     def moment(self, at: datetime, now: datetime) -> str:
         """Return a time: local on a terminal, else UTC. A time of another day has its date."""
-        if not self.terminal:
-            return iso(at)
-        local, today = at.astimezone(), now.astimezone()
-        if local.date() == today.date():
-            return f"{local:%H:%M:%S}"
-        return f"{local:%m-%d %H:%M}" if local.year == today.year else f"{local:%Y-%m-%d}"
+        return local_time(at, now) if self.terminal else iso(at)
 
     # -- layout --------------------
 
@@ -145,7 +152,7 @@ class Screen:
             max((cell_len(row[number].text) for row in table), default=0)
             for number in range(len(columns))
         ]
-        shown = self._shown(columns, widths, indent)
+        shown = self._shown(columns, widths, indent, table)
         if not wrap:
             return [self._row(row, columns, shown, indent) for row in table]
         lines = []
@@ -159,15 +166,23 @@ class Screen:
             lines += [self._fit(Text(" " * left + part, row[last].style)) for part in parts[1:]]
         return lines
 
-    def prose(self, text: str, indent: int = 0, style: str = "", first: str = "") -> list[Text]:
-        """Return a sentence, on a terminal wrapped at blanks.
+    def prose(
+        self,
+        text: str,
+        indent: int = 0,
+        style: str = "",
+        first: str = "",
+        first_style: str = "",
+    ) -> list[Text]:
+        """Return a sentence, on a terminal with local times and wrapped at blanks.
 
         Args:
             indent: cells before each line.
             first: what the first line has in place of that indent.
+            first_style: the style of that.
         """
-        line = Text(sanitize(text, LONGEST_CELL), style)
-        begin = Text(sanitize(first, LONGEST_CELL).ljust(indent))
+        line = Text(sanitize(self.sentence(text), LONGEST_CELL), style)
+        begin = Text().append(sanitize(first, LONGEST_CELL).ljust(indent), first_style or None)
         room = self.width - indent
         if not self.width or room < 8 or cell_len(line.plain) <= room:
             return [self._fit(begin + line)]
@@ -209,7 +224,11 @@ class Screen:
         yield from out.getvalue().splitlines()
 
     def _shown(
-        self, columns: Sequence[Column], widths: Sequence[int], indent: int
+        self,
+        columns: Sequence[Column],
+        widths: Sequence[int],
+        indent: int,
+        table: Sequence[Sequence[Cell]],
     ) -> dict[int, int]:
         """Return the columns that are shown → their width."""
         kept = [number for number, width in enumerate(widths) if width]
@@ -235,9 +254,18 @@ class Screen:
                 cut_by = min(-free, max(0, shown[number] - NARROWEST))
                 shown[number] -= cut_by
                 free += cut_by
-        # Each cell that is left goes to the column that shows the smallest part of its text.
+        # Each cell that is left goes to the column in which it shows one more character of most
+        # rows. One long text doesn't take the room of a column whose texts are all cut.
+        lengths = {number: [cell_len(row[number].text) for row in table] for number in kept}
         while free > 0 and (cut := [number for number in kept if shown[number] < widths[number]]):
-            shown[min(cut, key=lambda number: shown[number] / widths[number])] += 1
+            most = max(
+                cut,
+                key=lambda number: (
+                    sum(length > shown[number] for length in lengths[number]),
+                    -shown[number] / widths[number],
+                ),
+            )
+            shown[most] += 1
             free -= 1
         return shown
 

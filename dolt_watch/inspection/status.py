@@ -30,6 +30,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.causes import without_ids
+from dolt_watch.inspection.recent import Recent
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import iso
@@ -122,6 +123,8 @@ class Status(NamedTuple):
     """Rule → what holds all of its beads."""
     worker: Liveness | None = None
     """None if the workers were not checked."""
+    recent: Recent | None = None
+    """The last day. None if it was not read."""
     migrating: bool = False
     """Whether bd changed the schema and did not commit the change. Until it is committed, nothing
     is adopted and some decisions wait.
@@ -182,6 +185,7 @@ class Status(NamedTuple):
             "worker": self.worker.facts() if self.worker is not None else None,
             "rules": {name: hold._asdict() for name, hold in self.rules.items()},
             "counts": self.counts,
+            "last_24h": self.recent.to_dict() if self.recent is not None else None,
             "needs": [one._asdict() for one in self.needs],
             "beads": [
                 {**bead._asdict(), "state": bead.state(self.now), "fix": bead.fix or None}

@@ -67,6 +67,7 @@ def show_status(
 
 
 def _lines(now: Status, screen: Screen, limit: int, clock: str) -> list[Text]:
+    screen = screen.at(now.now)
     lines = list(_header(now, screen))
     if clock:
         time = f"{screen.moment(now.now, now.now)}  {clock}"
@@ -106,6 +107,8 @@ def _header(now: Status, screen: Screen) -> Iterator[Text]:
     if now.beads:
         counts = (f"{number} {phase}" for phase, number in now.counts.items())
         yield from labelled("beads", ", ".join(counts))
+    if now.recent is not None and now.recent.words:
+        yield from labelled("last 24h", now.recent.words)
     for reason in now.pauses:
         yield from labelled("paused", reason, "yellow")
 
@@ -123,12 +126,13 @@ def _needs(now: Status, screen: Screen, limit: int) -> list[Text]:
     for need in needs:
         named = need.beads[:limit] if limit else need.beads
         rows = [_need_row(need, beads[bead], now, screen) for bead in named if bead in beads]
-        first = "" if rows else screen.state(need.kind).text
+        first = Cell("") if rows else screen.state(need.kind)
         lines += screen.rows(_NEEDS, rows)
         if len(named) < len(need.beads):
             lines += screen.prose(f"{len(need.beads) - len(named)} more", INDENT)
         name = f"{need.target}: " if need.target else ""
-        lines += screen.prose(f"{name}{need.why}", INDENT, first=first)
+        why = f"{name}{need.why}"
+        lines += screen.prose(why, INDENT, first=first.text, first_style=first.style)
         lines += screen.prose(f"fix: {need.fix}", INDENT, "bold")
     return lines
 
@@ -171,8 +175,8 @@ def _under_way(now: Status, screen: Screen, limit: int) -> list[Text]:
 def _work(one: BeadStatus, now: Status, screen: Screen) -> str:
     """Return the job, and when the bead is reaped without a further sign of life."""
     if one.phase == Phase.CLAIMED:
-        return one.why or "the request is being sent"
-    job = f"job {one.job}" if one.job else one.why
+        return screen.sentence(one.why) or "the request is being sent"
+    job = f"job {one.job}" if one.job else screen.sentence(one.why)
     if one.silent_at is None:
         return job
     at = screen.moment(one.silent_at, now.now)
@@ -194,7 +198,7 @@ def _queue(now: Status, screen: Screen, limit: int) -> list[Text]:
             Cell(one.bead),
             Cell(f"P{one.priority}" if one.priority is not None else "", "dim"),
             Cell(one.title),
-            *_wait(one),
+            *_wait(one, screen),
             Cell(one.rule, "dim"),
             Cell(format_span(now.now - one.since), "dim"),
         )
@@ -210,10 +214,10 @@ def _queue(now: Status, screen: Screen, limit: int) -> list[Text]:
     return lines + screen.prose(_next(rest), INDENT)
 
 
-def _wait(one: BeadStatus) -> Sequence[Cell]:
+def _wait(one: BeadStatus, screen: Screen) -> Sequence[Cell]:
     """Return the bead's own reason. A bead without one waits for its turn."""
     if one.gate or not one.place:
-        return (Cell(one.why, "yellow"),)
+        return (Cell(screen.sentence(one.why), "yellow"),)
     return (Cell("next", "green") if one.next else Cell(""),)
 
 

@@ -61,7 +61,7 @@ class Liveness(NamedTuple):
         last = format_span(self.now - self.saved_at) if self.saved_at is not None else ""
         if self.due_since is not None:
             away = f"no worker for {last}" if last else "no worker has run yet"
-            return f"{away} although work is due since {_clock(self.due_since, self.now)}"
+            return f"{away} although work is due since {iso(self.due_since)}"
         said = f"no leader; last change saved {last} ago{host}" if last else "no worker has run yet"
         return f"{said}; {'work is due' if self.due else 'nothing is due'}"
 
@@ -156,8 +156,3 @@ def _reap_since(seen: StateSurvey) -> datetime | None:
     at = seen.look.due.get("reap")
     due = at is not None and IMMEDIATELY < at <= seen.now
     return at if due and seen.asked.stale else None
-
-
-def _clock(at: datetime, now: datetime) -> str:
-    """Return '19:10' for a time within the last day, else date and time. UTC."""
-    return f"{at:%H:%M}" if now - at < timedelta(days=1) else iso(at)

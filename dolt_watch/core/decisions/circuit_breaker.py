@@ -31,6 +31,7 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.timestamps import iso
 
 OUTAGE = "outage"
 """Name of the gate."""
@@ -100,12 +101,13 @@ def busy_pause(busy: int, asked: float | None) -> timedelta:
 # -- deciding --------------------
 
 
-def outage_hold(target: str, outage: Outage, now: datetime) -> HoldReason:
+def outage_hold(target: str, outage: Outage) -> HoldReason:
     """Return the hold of the beads that wait for the end of an outage."""
-    since, again = _clock(outage.since, now), _clock(outage.next_at, now)
     why = short_reason(outage.why)
     return HoldReason(
-        OUTAGE, f"target {target} has been unreachable since {since} ({why}); next try at {again}"
+        OUTAGE,
+        f"target {target} has been unreachable since {iso(outage.since)} ({why}); next try at"
+        f" {iso(outage.next_at)}",
     )
 
 
@@ -121,11 +123,6 @@ def short_reason(why: str) -> str:
         if isinstance(error, str):
             why = f"{head} {error}"
     return why if len(why) <= SHOWN else f"{why[:SHOWN]}…"
-
-
-def _clock(moment: datetime, now: datetime) -> str:
-    """Return the time in UTC, with its date if the date is not today's."""
-    return moment.strftime("%H:%M" if moment.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
 def targets_of(policy: Policy) -> dict[str, None]:

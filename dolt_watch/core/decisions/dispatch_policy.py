@@ -38,7 +38,7 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.timestamps import iso, whole_minutes
+from dolt_watch.timestamps import format_span, iso, whole_minutes
 
 
 def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Iterator[GateResult]:
@@ -71,7 +71,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
     # The target's state comes next.
     outage = state.outages.get(rule.target)
     if outage is not None:
-        why = circuit_breaker.outage_hold(rule.target, outage, now).why
+        why = circuit_breaker.outage_hold(rule.target, outage).why
         yield GateResult(circuit_breaker.OUTAGE, False, why, outage.next_at)
     else:
         yield GateResult(circuit_breaker.OUTAGE, True, "no outage of the target")
@@ -84,10 +84,13 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
     # The rule's own ceilings come last: other beads of the rule fill them.
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
+    # More than the limit run after a user lowered it.
+    used, limit = len(flying), rule.max_in_flight
+    use = f"{used} in flight, limit {limit}" if used > limit else f"{used} of {limit} in flight"
     yield GateResult(
         "max_in_flight",
-        len(flying) < rule.max_in_flight,
-        f"{len(flying)} of {rule.max_in_flight} in flight{names}",
+        used < limit,
+        f"{use}{names}",
     )
     if rule.max_per_hour:
         recent = last_hour(state, rule, now)
@@ -172,7 +175,7 @@ def time_gates(bead: Bead, policy: Policy, now: datetime) -> Iterator[GateResult
         why = f"changed at {iso(since)}; settles at {iso(settled)}"
         yield GateResult("settle", False, why, settled)
     else:
-        yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
+        yield GateResult("settle", True, f"changed {format_span(now - since)} ago")
 
 
 def _changed(bead: Bead) -> datetime:
@@ -242,7 +245,7 @@ def plan_claims(
             continue
         whole: HoldReason | None = None
         if outage is not None and bead.id != only:
-            whole = circuit_breaker.outage_hold(rule.target, outage, now)
+            whole = circuit_breaker.outage_hold(rule.target, outage)
         elif place >= free:
             whole = HoldReason("max_in_flight", f"{free} slots are free")
         elif slots is not None and used + place >= slots:

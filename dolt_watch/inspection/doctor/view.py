@@ -34,7 +34,7 @@ def finding_lines(
         row = (
             Cell(state.text.ljust(state_width), state.style),
             Cell(one.check.ljust(check_width)),
-            Cell(one.says),
+            Cell(screen.sentence(one.says)),
         )
         lines += screen.rows(_COLUMNS, [row], wrap=True)
         if one.fix:

@@ -183,7 +183,7 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
             f"correct the credential, then dolt_watch resume --rule {rule}",
         )
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
-        says = outage_hold(name, found.state.outages[name], found.now).why
+        says = outage_hold(name, found.state.outages[name]).why
         yield warning(
             "switches",
             says,

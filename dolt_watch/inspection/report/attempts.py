@@ -30,9 +30,6 @@ ENDINGS = {
     Phase.WAITING: "returned",
 }
 """Phase after the attempt → its outcome, if no entry of the ledger made the phase."""
-FAILURES = ("failed", "quarantined", "requeued", REAPED, STOPPED)
-"""Outcomes that count against the success rate. A busy target or a claim that was taken back does
-not."""
 
 
 class Attempt(NamedTuple):

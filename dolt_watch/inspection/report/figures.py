@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.model import EMPTY, LedgerEntry, Phase
-from dolt_watch.inspection.report.attempts import FAILURES, Attempt
+from dolt_watch.inspection.attempts import FAILURES
+from dolt_watch.inspection.report.attempts import Attempt
 from dolt_watch.inspection.report.lanes import DONE, SILENT, PhaseInterval
 from dolt_watch.stats import DurationStats, QueueDepth
 

@@ -33,6 +33,7 @@ _HISTORY = (
 
 def explanation_lines(found: Explanation, screen: Screen, *, every: bool = False) -> list[Text]:
     """Return the lines of ``why``. ``every``: show each condition of each rule."""
+    screen = screen.at(found.stands.now)
     lines = [*_verdict(found, screen)]
     for view in found.views:
         lines += [Text(), *_conditions(view, screen, every)]
@@ -76,10 +77,14 @@ def _conditions(view: RuleEvaluation, screen: Screen, every: bool) -> list[Text]
     """The gates of a rule that the bead doesn't match don't matter to it."""
     shown = view.conditions if every or view.matches else view.conditions[: view.parts or None]
     rows = [
-        (screen.mark("met" if one.satisfied else "unmet"), Cell(one.name), Cell(one.value))
+        (
+            screen.mark("met" if one.satisfied else "unmet"),
+            Cell(one.name),
+            Cell(screen.sentence(one.value)),
+        )
         for one in shown
     ]
-    waits = f"waits: {view.reason}" if view.reason else ""
+    waits = f"waits: {screen.sentence(view.reason)}" if view.reason else ""
     head = screen.heading("CONDITIONS", f"rule {view.rule}{'; ' if waits else ''}{waits}")
     return [head, *screen.rows(_CONDITIONS, rows, wrap=True)]
 
@@ -91,7 +96,7 @@ def _attempts(attempts: tuple[Attempt, ...], now: datetime, screen: Screen) -> l
             Cell(screen.moment(one.claimed_at, now), "dim"),
             Cell(format_span(one.took) if one.took is not None else "-"),
             screen.state(one.outcome),
-            Cell(one.reason or "-"),
+            Cell(screen.sentence(one.reason) or "-"),
             Cell(one.job or "-", "dim"),
         )
         for one in attempts
@@ -113,7 +118,12 @@ def _history(found: Explanation, screen: Screen) -> list[Text]:
         ),
     ]
     rows = [
-        (Cell(screen.moment(at, now), "dim"), Cell(commit[:8], "dim"), Cell(who), Cell(what))
+        (
+            Cell(screen.moment(at, now), "dim"),
+            Cell(commit[:8], "dim"),
+            Cell(who),
+            Cell(screen.sentence(what)),
+        )
         for at, commit, who, what in lines
     ]
     return [screen.heading("HISTORY"), *screen.rows(_HISTORY, rows, wrap=True)]

@@ -114,7 +114,7 @@ def test_a_line_that_is_lost_is_told_afterwards(monkeypatch: pytest.MonkeyPatch)
     def say(line: str) -> None:
         raise BrokenPipeError(next(lost))
 
-    monkeypatch.setattr("dolt_watch.cli.output.say", say)
+    monkeypatch.setattr("dolt_watch.cli.output.print_line", say)
     console = Console()
     console.check()
     console.handle(record("a line", LogEvent.IDLE))

@@ -16,12 +16,16 @@ from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.clock import server_time
-from dolt_watch.inspection.attempts import Attempt, attempts_of, read_rows
+from dolt_watch.inspection.attempts import FAILURES, Attempt, attempts_of, read_rows
 from dolt_watch.inspection.log_view import attempt_lines, entry_lines
+from dolt_watch.inspection.recent import read_recent
+from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.screen import Screen
 from dolt_watch.ledger.reader import read_entries
+from tests.support.clocks import ShiftedClock
 from tests.support.commands import Commands, commands
-from tests.support.embedded_tracker import Light
+from tests.support.embedded_tracker import Light, gone_wrong
+from tests.support.lines import build_reader
 from tests.support.servers import as_in_a_terminal
 
 
@@ -171,3 +175,19 @@ def test_follow_prints_what_is_committed(cli: Commands) -> None:
         assert json.loads(follower.stdout.readline())["kind"] == "resume"
         follower.send_signal(signal.SIGINT)
         assert follower.wait(60) == 0
+
+
+def test_the_last_day_of_status_is_that_of_the_page(doltlite: Engine) -> None:
+    here = gone_wrong(doltlite, max_in_flight=9)
+    here.assign("bd-done")
+    here.tick(timedelta(hours=2))
+    here.sql("UPDATE issues SET status = 'closed', closed_at = NOW() WHERE id = 'bd-done'")
+    clock = ShiftedClock(timedelta(hours=3))
+    reader = build_reader(
+        here.engine, here.settings, lambda name: here.target, clock, here.lines.append
+    )
+    report = ReportCollector().report(reader, here.engine, lambda now: now - timedelta(days=7))
+    day = next(one for one in report.ranges if one.name == "24h")
+    recent = read_recent(here.engine, report.now.now)
+    assert recent.done == day.done >= 1
+    assert recent.failed == sum(day.outcomes.get(one, 0) for one in FAILURES) >= 1

@@ -32,3 +32,13 @@ def test_escape_sequences_of_an_output_are_those_of_styles() -> None:
     [text] = screen.as_text([screen.heading(EVIL)])
     assert text.startswith("\x1b[1mbd-\\x1b[2J")
     assert text.count("\x1b") == 2
+
+
+def test_one_long_text_does_not_take_the_room_of_a_column_whose_texts_are_all_cut() -> None:
+    screen = Screen(True, 70, 24, color=False, unicode=True)
+    columns = [Column("TITLE", least=10), Column("REASON", least=10)]
+    rows = [[Cell("a title of thirty characters.."), Cell("")] for _ in range(9)]
+    rows.append([Cell("short"), Cell("a reason " * 30)])
+    lines = screen.rows(columns, rows)
+    assert lines[1].plain == "a title of thirty characters.."
+    assert len(lines[-1].plain) == 70

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.cells import cell_len
 
 from dolt_watch.core.model import Capacity, HoldReason, Pause, State
+from dolt_watch.inspection.recent import Recent
 from dolt_watch.inspection.screen import Screen
 from dolt_watch.inspection.status import BeadStatus, Status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
 from dolt_watch.inspection.worker_liveness import Liveness
+from dolt_watch.stats import DurationStats
+from dolt_watch.timestamps import iso
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
 WIDE = "漢字" * 30
@@ -133,6 +137,34 @@ def test_counts_and_states() -> None:
     assert any(
         "held: rule agent: 4 of 4 in flight (30 beads in its queue)" in line for line in lines
     )
+
+
+def test_reasons_have_the_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    why = f"deferred until {iso(NOW)}"
+    one = status(
+        bead("bd-1", "waiting", why, place=1, gate="ready"),
+        bead("bd-2", "quarantined", why),
+        rules={"agent": HoldReason("outage", f"unreachable since {iso(NOW)}")},
+    )
+    said = "\n".join(text(one, 120))
+    assert said.count("21:00:00") == 3 and "T12:00:00Z" not in said, "as the rest of the screen"
+    assert "\n".join(text(one)).count("2026-04-18T12:00:00Z") == 3
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_last_day_in_one_line() -> None:
+    took = DurationStats.of([timedelta(minutes=20), timedelta(minutes=40)])
+    lines = text(everything()._replace(recent=Recent(12, 4, took)), 120)
+    (line,) = [line for line in lines if line.startswith("last 24h:")]
+    assert line == (
+        "last 24h: 12 done, 4 failed, 75.0% success, 0.5 done per hour, duration median 30m,"
+        " p95 40m"
+    )
+    nothing = text(everything()._replace(recent=Recent(0, 0, DurationStats(0))), 120)
+    assert not any(line.startswith("last 24h") for line in nothing)
 
 
 def test_the_queue_in_its_order_and_the_rest_as_one_line() -> None:

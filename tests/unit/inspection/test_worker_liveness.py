@@ -15,6 +15,7 @@ from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Engine
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
+from dolt_watch.timestamps import iso
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Service, build, build_reader
@@ -66,7 +67,7 @@ def test_work_that_stays_due_for_twice_the_period(
     late = asked(here, settle + late_after + 2 * MINUTE)
     assert (late.late, late.due_since is not None) == (True, True)
     assert late.due_since is not None and late.due_since < late.now - late_after
-    assert late.words.endswith(f" although work is due since {late.due_since:%H:%M}")
+    assert late.words.endswith(f" although work is due since {iso(late.due_since)}")
     assert late.words.startswith("no worker for ")
     tick(here, settle + late_after + 3 * MINUTE, by)
     after = asked(here, settle + late_after + 4 * MINUTE)

@@ -69,6 +69,12 @@ const brief = (length) => {
   if (s < 172800) return `${s < 36000 ? Math.floor(s / 360) / 10 : Math.floor(s / 3600)} h`;
   return `${Math.floor(s / 86400)} d`;
 };
+// A sentence has times as 2026-04-18T22:35:46Z: the reader sees them in the zone of the page.
+const STAMP = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g;
+const inZone = (text, now) => (text ?? "").replace(STAMP, (stamp) => {
+  const at = Date.parse(stamp) / 1000;
+  return Number.isNaN(at) ? stamp : near(at, now);
+});
 const time = (seconds, text) =>
   make("time", { datetime: new Date(seconds * 1000).toISOString(), title: when(seconds) }, text);
 

@@ -86,7 +86,7 @@ LIMITED = Rule("agent", max_per_hour=2)
         (
             "max_in_flight",
             OURS,
-            "4 of 1 in flight: b (running), c (running), d (running)",
+            "4 in flight, limit 1: b (running), c (running), d (running)",
             AGENT,
             {},
         ),
