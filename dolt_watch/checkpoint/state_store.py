@@ -83,17 +83,21 @@ class StateStore:
 
     def has_lost_claim(self, state: State) -> bool:
         """Return whether history lost a claim: neither the state at HEAD nor the ledger has it."""
-        for bead_id, token in self.engine.query("SELECT bead_id, token FROM watch_attempt"):
-            bead = state.beads.get(bead_id)
-            if bead is not None and bead.token == token:
-                continue
+        claims = self.engine.query("SELECT bead_id, token FROM watch_attempt")
+        missing = [
+            (bead_id, token)
+            for bead_id, token in claims
+            if (bead := state.beads.get(bead_id)) is None or bead.token != token
+        ]
+        for batch in chunks(missing, 200):
             # An answer after which a job runs proves nothing about its claim: history can have
             # been reset in between.
-            known = (
-                "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN"
-                " (?, ?)"
+            known = self.engine.query(
+                "SELECT DISTINCT bead_id, token FROM watch_decision WHERE bead_id IN"
+                f" ({', '.join('?' * len(batch))}) AND kind NOT IN (?, ?)",
+                (*(bead_id for bead_id, _ in batch), *sorted(MAY_BE_RUNNING)),
             )
-            if not self.engine.query(known, (bead_id, token, *sorted(MAY_BE_RUNNING))):
+            if not set(batch) <= set(map(tuple, known)):
                 return True
         return False
 

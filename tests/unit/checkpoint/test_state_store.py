@@ -4,15 +4,18 @@ pile up.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
+import pytest
 
 from dolt_watch.checkpoint import state_store
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore, decode_bead, encode_bead
 from dolt_watch.cli.composition import ledger
-from dolt_watch.core.model import GLOBAL, Bead, Decision, EntryKind, Phase
+from dolt_watch.core.model import GLOBAL, Bead, Decision, EntryKind, Phase, State
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import DELETED
 from dolt_watch.engines import Engine
@@ -69,6 +72,50 @@ def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite:
         tx.execute("INSERT INTO labels VALUES ('bd-a', 'later')")
         tx.commit()
     assert here.tick(timedelta(minutes=1, seconds=10)).rounds == 0
+
+
+def test_a_lost_claim_is_found_by_few_queries(
+    doltlite: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During one long tick, hundreds of claims whose beads are closed wait to be saved."""
+    here = Light(doltlite, max_in_flight=500)
+    count = 450
+    here.assign(*(f"bd-{n}" for n in range(count)))
+    with doltlite.transaction() as tx:
+        tx.execute(
+            "INSERT INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
+            " worker) SELECT id, 1, 'agent', CONCAT('t-', id), CURRENT_TIMESTAMP,"
+            " CURRENT_TIMESTAMP, 'w' FROM issues"
+        )
+        for version, kind in enumerate(("claim", "dispatched"), 1):
+            tx.execute(
+                f"INSERT INTO watch_decision SELECT id, {version}, '{kind}', 1, 'agent',"
+                " CONCAT('t-', id), '', '', CURRENT_TIMESTAMP, '', '', '', '', '', '{}' FROM issues"
+            )
+        tx.commit()
+    store, asked = StateStore(doltlite), 0
+    query = doltlite.query
+
+    def counted(sql: str, params: Sequence[Any] = ()) -> Any:
+        nonlocal asked
+        asked += 1
+        return query(sql, params)
+
+    monkeypatch.setattr(doltlite, "query", counted)
+    assert not store.has_lost_claim(State())
+    assert asked <= 4
+    for lost in ("bd-0", f"bd-{count - 1}"):
+        with doltlite.transaction() as tx:
+            tx.execute(f"DELETE FROM watch_decision WHERE bead_id = '{lost}' AND kind = 'claim'")
+            tx.commit()
+        assert store.has_lost_claim(State()), "a report that a job runs proves no claim"
+        known = Bead(
+            lost, Phase.RUNNING, "agent", datetime(2026, 4, 18, tzinfo=UTC), "c", token=f"t-{lost}"
+        )
+        assert not store.has_lost_claim(State(beads={lost: known}))
+        with doltlite.transaction() as tx:
+            tx.execute(f"DELETE FROM watch_attempt WHERE bead_id = '{lost}'")
+            tx.commit()
 
 
 def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: Engine) -> None:
