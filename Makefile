@@ -23,7 +23,7 @@ unexport _DOLTLITE_BOOTSTRAPPED
 # If this variable is set, each process of a test run compiles the program and its tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-quick coverage mutants docs picture faults image check fmt bench release clean
+.PHONY: help demo test test-quick test-full matrix coverage mutants docs picture faults image check fmt bench release clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -40,6 +40,13 @@ test: $(DEV) ## Run all tests. Without dolt, some are skipped (with CI=true they
 test-quick: $(DEV) ## Run the tests that need no Dolt server, in about a minute: unit tests, conformance on DoltLite
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal --quick --junitxml=$(JUNIT) tests/unit tests/conformance $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
+
+test-full: test matrix ## Run all tests, and all cases of each matrix of which `make test` runs a subset
+
+matrix: $(DEV) ## Run the cases that `make test` leaves out of each matrix
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -n auto --dist worksteal -m 'matrix and not slow' --junitxml=$(JUNIT) $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 coverage: $(DEV) ## Check the branch coverage of dolt_watch/core by its own tests (half a minute)

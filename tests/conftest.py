@@ -15,6 +15,7 @@ except DatabaseError as error:
     NO_DOLTLITE = str(error)
 
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.support import beads, servers, templates
 from tests.support.beads import Workspace
+from tests.support.matrix import mark_matrices
 from tests.support.servers import Server
 
 Factory = Callable[[], Engine]
@@ -62,12 +64,14 @@ def _runs_bd(item: pytest.Item) -> bool:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests come first, the others in their order.
 
     A long profile ends by itself, whatever limit its file sets for the others: a file's mark
     beats the command line.
     """
+    mark_matrices(items)  # before pytest applies -m
     kept = items[:]
     if config.getoption("quick"):
         kept = [
@@ -82,6 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0), append=False)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collection made out of garbage collection: half a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 Once = Callable[[str, Callable[[Path], None]], Path]

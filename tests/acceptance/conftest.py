@@ -26,7 +26,7 @@ from dolt_watch.targets.protocol import Target
 from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
-from tests.support.beads import Workspace, workspace
+from tests.support.beads import Workspace, standin, workspace
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
@@ -140,10 +140,17 @@ class Watch:
         return found
 
     def notes(self, bead: str) -> list[str]:
-        return str(self.shown(bead).get("notes", "")).splitlines()
+        return self._cell(bead, "notes").splitlines()
 
     def status(self, bead: str) -> str:
-        return str(self.shown(bead)["status"])
+        return self._cell(bead, "status")
+
+    def _cell(self, bead: str, name: str) -> str:
+        """Return a cell as bd shows it. The stand-in only reads the row: no process needed."""
+        if standin():
+            [(value,)] = self.sql(f"SELECT `{name}` FROM issues WHERE id = %s", bead)
+            return str(value or "")
+        return str(self.shown(bead).get(name, ""))
 
     def kinds(self, bead: str) -> list[str]:
         rows = self.sql("SELECT kind FROM watch_decision WHERE bead_id = %s ORDER BY version", bead)

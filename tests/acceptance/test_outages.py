@@ -29,6 +29,8 @@ from tests.support.embedded_tracker import Light
 from tests.support.engines import on_engines
 from tests.support.lines import build
 
+pytestmark = pytest.mark.covering(engines="module")
+
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 SLOW = [pytest.mark.slow]
 BEADS = ("bd-1", "bd-2", "bd-3", "bd-4")

@@ -23,6 +23,8 @@ from tests.support.history import Deeds, History
 from tests.support.servers import Server
 from tests.support.templates import fill
 
+pytestmark = pytest.mark.covering(engines="module")
+
 DEEDS: Deeds = {
     "10:01:00": lambda h: h.new("a"),
     "10:03:00": lambda h: h.new("b", priority=1),

@@ -25,7 +25,7 @@ max_attempts = 2
 retry_after = "20m"
 unknown_after = "3h"
 """
-TO = ("1.2.2", "1.3")
+MATRIX = pytest.mark.matrix
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def verified(watch: Watch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("to", TO)
+@pytest.mark.parametrize("to", [pytest.param("1.2.2", marks=MATRIX), "1.3"])
 def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
     named = live(old)
     sent, before = old.sent(), old.head()
@@ -210,7 +210,7 @@ def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("to", TO)
+@pytest.mark.parametrize("to", ["1.2.2", pytest.param("1.3", marks=MATRIX)])
 def test_state_made_anew_after_the_upgrade(old: Watch, to: str) -> None:
     """History is flattened: events have other ids than the ledger's entries name, and none is a
     sign of life.

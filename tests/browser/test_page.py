@@ -44,6 +44,7 @@ def press(one: Opened, group: str, text: str) -> None:
     one.page.locator(f"#{group} button", has_text=text).click()
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(
     ("beads", "width", "scheme"), [*((40, *way) for way in WAYS), (0, *WAYS[-1])]
 )

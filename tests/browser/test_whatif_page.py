@@ -25,6 +25,7 @@ def figures(one: Opened) -> list[tuple[str, ...]]:
     ]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(
     ("beads", "width", "scheme"), [*((40, *way) for way in WAYS), (0, *WAYS[-1])]
 )

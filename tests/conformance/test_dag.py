@@ -14,6 +14,8 @@ from dolt_watch.engines.dolt.diff_reader import linear_edges
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
 from tests.support.servers import call
 
+pytestmark = pytest.mark.covering
+
 
 def add(engine, key: str, value: str = "x") -> str:
     return commit(engine, f"INSERT INTO t (id, v) VALUES ('{key}', '{value}')", message=key)

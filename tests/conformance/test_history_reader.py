@@ -20,6 +20,8 @@ from dolt_watch.replay.replayer import HistoryReplayer
 from tests.acceptance.conftest import rows_of
 from tests.support.servers import call
 
+pytestmark = pytest.mark.covering(engines="module")
+
 RULES = [Rule("agent")]
 BEADS = ["bd-1", "bd-2", "bd-3", "bd-4"]
 

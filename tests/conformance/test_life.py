@@ -18,6 +18,8 @@ from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
 from tests.support.servers import call
 
+pytestmark = pytest.mark.covering(engines="module")
+
 RULES = [Rule("agent")]
 
 

@@ -17,6 +17,8 @@ from tests.support import migrating
 from tests.support.history import History
 from tests.support.migrating import REKEY_DEPENDENCIES
 
+pytestmark = pytest.mark.covering(engines="module")
+
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:

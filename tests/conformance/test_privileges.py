@@ -105,6 +105,7 @@ def test_it_can_do_all_that_the_loop_does(limited):
     assert limited.query("SELECT DOLT_HASHOF_TABLE('issues'), fence FROM watch_cursor")[0][1] == "b"
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(
     "sql",
     [

@@ -21,6 +21,8 @@ from tests.conformance.tables import head, write
 from tests.standin import recorded
 from tests.support.beads import create_beads
 
+pytestmark = pytest.mark.covering(engines="module")
+
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}
 """Beads of recordings for which dolt_watch is stricter than bd on purpose, by title; none so

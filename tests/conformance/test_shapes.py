@@ -20,6 +20,8 @@ from dolt_watch.replay.verification import verify
 from tests.support.beads import SHAPES, create_beads
 from tests.support.embedded_tracker import Light
 
+pytestmark = pytest.mark.covering(engines="module")
+
 MINUTE = timedelta(minutes=1)
 
 

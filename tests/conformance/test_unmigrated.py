@@ -17,6 +17,8 @@ from dolt_watch.targets.protocol import BeadTask
 from tests.support import migrating
 from tests.support.history import History
 
+pytestmark = pytest.mark.covering(engines="module")
+
 CHANGES = {
     "a column of issues that may be NULL": ("issues", ["ALTER TABLE issues ADD COLUMN spare INT"]),
     "a column of issues with a default": (

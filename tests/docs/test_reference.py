@@ -80,7 +80,14 @@ def tracker(
     dolt_server.drop(bd.address)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # tests/acceptance/test_demo.py runs the demo too, and it takes ten seconds
+        pytest.param(name, marks=[pytest.mark.matrix] if name == "demo" else [])
+        for name in COMMANDS
+    ],
+)
 def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> None:
     folder, env = tracker
     # no history here is as old as an example

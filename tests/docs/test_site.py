@@ -69,9 +69,20 @@ def test_nothing_is_loaded_from_elsewhere(built: Path, browser: Browser) -> None
     assert not [url for url in requested if not url.startswith(("file:", "data:", "blob:"))]
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-def test_no_page_is_wider_than_the_screen(width: int, built: Path, browser: Browser) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("width", "scripts"),
+    [
+        (390, False),
+        pytest.param(390, True, marks=pytest.mark.matrix),
+        pytest.param(1440, True, marks=pytest.mark.matrix),
+    ],
+)
+def test_no_page_is_wider_than_the_screen(
+    width: int, scripts: bool, built: Path, browser: Browser
+) -> None:
+    """A page that is too wide for a desktop is too wide for a phone."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, java_script_enabled=scripts)
     wide = []
     for each in sorted(built.rglob("*.html")):
         page.goto(each.as_uri())

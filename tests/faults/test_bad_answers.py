@@ -33,6 +33,7 @@ from dolt_watch.targets.service_health import interpret_health
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
 from tests.support.beads import TEXT_BYTES as TEXT_LIMIT
+from tests.support.matrix import few_or_many
 
 ALL = int(os.environ.get("DOLT_WATCH_EXAMPLES", "10000"))
 Profile = Callable[[Any], Any]
@@ -244,9 +245,9 @@ def wire(examples: int) -> None:
         board.close()
 
 
-@pytest.mark.long
-def test_over_the_wire() -> None:
-    wire(250)
+@pytest.mark.parametrize("examples", few_or_many(60, 250))
+def test_over_the_wire(examples: int) -> None:
+    wire(examples)
 
 
 @pytest.mark.slow
@@ -339,8 +340,9 @@ def ledger(examples: int, folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_answers_in_the_ledger(tmp_path: Path) -> None:
-    ledger(30, tmp_path)
+@pytest.mark.parametrize("examples", few_or_many(10, 30))
+def test_answers_in_the_ledger(tmp_path: Path, examples: int) -> None:
+    ledger(examples, tmp_path)
 
 
 @pytest.mark.slow
@@ -514,9 +516,10 @@ def rows(examples: int, folder: Path, entries: bool, size: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("examples", few_or_many(20, 60))
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
-def test_rows(tmp_path: Path, entries: bool) -> None:
-    rows(60, tmp_path, entries, 4)
+def test_rows(tmp_path: Path, entries: bool, examples: int) -> None:
+    rows(examples, tmp_path, entries, 4)
 
 
 @pytest.mark.parametrize("status", ["open", "in_progress"])

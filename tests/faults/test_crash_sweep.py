@@ -129,8 +129,8 @@ def own(world: World) -> Callable[[list[str]], Iterable[int]]:
 
 
 IN_SHORT = {"accepted", "answer lost", "flattened"}
-"""Scenarios that `make test` sweeps on DoltLite too: sent, not known, and a history that was
-rewritten. `make faults`: all.
+"""Scenarios that `make test` sweeps on DoltLite: sent, not known, and a history that was rewritten.
+It sweeps the others on Dolt. `make matrix` sweeps all on Dolt, `make faults` all on both.
 """
 OTHER_ANSWERS = {"accepted", "refused", "busy", "answer lost", "evidence", "quarantined"}
 """Scenarios of which no two have the same first answer of the same target."""

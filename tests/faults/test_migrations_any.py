@@ -5,7 +5,7 @@ history.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.support import migrating
 from tests.support.history import History
+from tests.support.matrix import few_or_many
 from tests.support.servers import Server
 
 TABLES = ("issues", "comments", "events", "labels", "dependencies")
@@ -24,7 +25,7 @@ FOREIGN_KEYS = {"labels": "fk_labels_issue"}
 Step = tuple[str, str, int]
 
 
-def steps(kinds: list[str]) -> st.SearchStrategy[list[Step]]:
+def steps(kinds: Sequence[str]) -> st.SearchStrategy[list[Step]]:
     """(what, table, number): an act of people, a tick, or a change of a table's schema."""
     one = st.tuples(st.sampled_from(kinds), st.sampled_from(TABLES), st.integers(0, 2))
     return st.lists(one, min_size=4, max_size=14)
@@ -110,11 +111,11 @@ class Migrating:
         migrating.held(history, beads=2)
 
 
-ANY = settings(
-    max_examples=5,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+def explore(examples: int, kinds: Sequence[str], live: Callable[[list[Step]], None]) -> None:
+    """Live through so many generated histories of these kinds of steps."""
+    settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])(
+        given(taken=steps(kinds))(live)
+    )()
 
 
 def lived(address: ServerAddress | FileAddress, taken: list[Step]) -> None:
@@ -129,22 +130,25 @@ def lived(address: ServerAddress | FileAddress, taken: list[Step]) -> None:
         tracker.check()
 
 
-@ANY
-@given(taken=steps([*COMMON, "retype", "re-key"]))
-def test_on_dolt(dolt_server: Server, taken: list[Step]) -> None:
-    address = dolt_server.fresh()
-    try:
-        lived(address, taken)
-    finally:
-        dolt_server.drop(address)
+@pytest.mark.long
+@pytest.mark.parametrize("examples", few_or_many(2, 5))
+def test_on_dolt(dolt_server: Server, examples: int) -> None:
+    def on_a_fresh_one(taken: list[Step]) -> None:
+        address = dolt_server.fresh()
+        try:
+            lived(address, taken)
+        finally:
+            dolt_server.drop(address)
+
+    explore(examples, [*COMMON, "retype", "re-key"], on_a_fresh_one)
 
 
-@pytest.fixture
-def folder(doltlite_path: FileAddress) -> Iterator[Path]:
-    yield Path(doltlite_path.path).parent
+@pytest.mark.long
+@pytest.mark.parametrize("examples", few_or_many(2, 5))
+def test_on_doltlite(doltlite_path: FileAddress, examples: int) -> None:
+    folder = Path(doltlite_path.path).parent
 
+    def on_a_fresh_one(taken: list[Step]) -> None:
+        lived(FileAddress(str(folder / f"{secrets.token_hex(6)}.db")), taken)
 
-@ANY
-@given(taken=steps(COMMON))
-def test_on_doltlite(folder: Path, taken: list[Step]) -> None:
-    lived(FileAddress(str(folder / f"{secrets.token_hex(6)}.db")), taken)
+    explore(examples, COMMON, on_a_fresh_one)

@@ -18,6 +18,8 @@ from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, clean_env, tic
 from tests.support import forked
 from tests.support.beads import ROOT
 
+pytestmark = pytest.mark.covering(engines="module")
+
 PATIENT = "targets.beadboard.timeout=300s"
 """The first answers wait until the slowest worker has started."""
 

@@ -25,6 +25,8 @@ from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
+pytestmark = pytest.mark.covering(engines="module")
+
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 

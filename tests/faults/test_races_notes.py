@@ -24,6 +24,7 @@ from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
 from tests.faults.test_races_bd import said
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
+from tests.support.matrix import few_or_many
 
 watch, tally = _watch, racing.tally
 
@@ -119,8 +120,9 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
     assert problems == []
 
 
-def test_notes_survive(watch: Watch, tally: list[str]) -> None:
-    race(watch, tally, 10)
+@pytest.mark.parametrize("rounds", few_or_many(5, 10))
+def test_notes_survive(watch: Watch, tally: list[str], rounds: int) -> None:
+    race(watch, tally, rounds)
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from tests.faults.tally import Tally
 from tests.faults.world import World
 from tests.support.servers import call, message
 
+pytestmark = pytest.mark.covering(engines="module")
+
 
 def state(world: World, bead: str) -> Bead | None:
     with world.open() as engine:

@@ -18,6 +18,8 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.support.beads import ROOT
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.covering(engines="module")
+
 MB = 1_000_000
 
 

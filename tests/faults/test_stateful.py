@@ -30,6 +30,7 @@ from tests.faults.stateful_promises import become_quiet, check, check_resynced
 from tests.faults.stateful_service import Says
 from tests.faults.stateful_world import BOTH, DISPATCH, REAP, Mishap, World, template
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.matrix import few_or_many
 
 BEADS = st.sampled_from(["b0", "b1", "b2"])
 OFFERED = BEADS | st.just("")
@@ -321,16 +322,18 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
 
 
 @pytest.mark.long
-def test_everybody(tmp_path: Path) -> None:
-    run(20, 25, tmp_path)
-    assert counted["ticks"] > 100 and counted["dispatch calls"] > 20 and counted["mishaps"] > 10
+@pytest.mark.parametrize("examples", few_or_many(5, 20))
+def test_everybody(tmp_path: Path, examples: int) -> None:
+    run(examples, 25, tmp_path)
+    assert counted["ticks"] > 5 * examples and counted["dispatch calls"] > examples
+    assert counted["mishaps"] > examples // 2
 
 
-@pytest.mark.long
-def test_everybody_over_http(tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", few_or_many(1, 5))
+def test_everybody_over_http(tmp_path: Path, examples: int) -> None:
     with BeadBoardStub() as Everybody.board:
         try:
-            run(5, 20, tmp_path)
+            run(examples, 20, tmp_path)
         finally:
             Everybody.board = None
 

@@ -315,11 +315,14 @@ class Player:
         self.reader, self.run = reader, run
         self.theirs, self.ours = Names(), Names()
         self.ids: dict[str, str] = {}
+        self.left: Difference | None = None
+        """Rows of the ignored tables after the last command."""
 
     def play(self, step: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         """A difference: its name, the stand-in's result, and the recording's."""
         words = [self.ids.get(word, word) for word in step["args"]]
-        head, before = self.reader.head(), self.reader.ignored()
+        head = self.reader.head()
+        before = self.reader.ignored() if self.left is None else self.left
         start = self.reader.rows("SELECT UTC_TIMESTAMP() AS moment")[0]["moment"].replace(
             microsecond=0
         )
@@ -365,7 +368,8 @@ class Player:
             comparable(self.reader.uncommitted(), ours),
             comparable(step["uncommitted"], theirs),
         )
-        ignored = between(before, self.reader.ignored())
+        self.left = self.reader.ignored()
+        ignored = between(before, self.left)
         yield (
             "ignored",
             rows_gone_and_come(ignored, ours),

@@ -1,5 +1,5 @@
-"""Cases that differ only by the engine: all on Dolt, some on DoltLite, the rest in the long
-profiles.
+"""Cases that differ only by the engine: each on one of them, the rest in `make matrix` and in the
+long profiles.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import pytest
 
 
 def on_engines(cases: Sequence[Any], doltlite: Collection[str]) -> list[Any]:
-    """Parameters (engine, case) for each case on each engine.
+    """Return parameters (engine, case) for each case on each engine.
 
-    Args: doltlite: The cases, as text, that `make test` runs on DoltLite too. `make faults` runs
-        the others.
+    Args:
+        doltlite: The cases, as text, that `make test` runs on DoltLite and `make matrix` on Dolt.
+            `make test` runs the others on Dolt, and `make faults` runs them on DoltLite.
     """
     names = {str(case) for case in cases}
     assert names >= set(doltlite), f"no such case: {set(doltlite) - names}"
@@ -23,8 +24,14 @@ def on_engines(cases: Sequence[Any], doltlite: Collection[str]) -> list[Any]:
             engine,
             case,
             id=f"{engine}-{case}",
-            marks=[pytest.mark.slow] if engine == "doltlite" and str(case) not in doltlite else [],
+            marks=_marks(engine, str(case) in doltlite),
         )
         for engine in ("dolt", "doltlite")
         for case in cases
     ]
+
+
+def _marks(engine: str, on_doltlite: bool) -> list[pytest.MarkDecorator]:
+    if engine == "dolt":
+        return [pytest.mark.matrix] if on_doltlite else []
+    return [] if on_doltlite else [pytest.mark.slow]

@@ -121,6 +121,7 @@ def newer(doltlite: Engine) -> Tracker:
 BD1 = {"bd-1": Issue()}
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(
     ("blocker", "words"),
     [

@@ -23,6 +23,7 @@ class Stderr(io.StringIO):
         return self.terminal
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("arguments", [[], ["--verify"]])
 @pytest.mark.parametrize(("terminal", "seconds"), [(True, 5), (True, 0), (False, 5)])
 def test_a_bar_on_a_terminal_for_what_takes_long(

@@ -82,6 +82,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("name", SENDERS)
 def test_the_answer_is_recorded(world: Commands, name: str, number: int) -> None:
@@ -96,6 +97,7 @@ def test_the_answer_is_recorded(world: Commands, name: str, number: int) -> None
     assert len(world.board.asked("POST", DISPATCH)) == 1
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("name", SENDERS)
 def test_a_second_signal_names_what_is_not_recorded(
