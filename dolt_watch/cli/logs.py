@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_LINE = 1_000_000
-"""Maximum number of characters of a line of output."""
+"""Maximum number of characters of a line of output. A longer line is broken."""
 
 
 @click.command()
@@ -60,8 +60,12 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
         job, rule, host = run
         engine.close()
         named = next((each for each in settings.rules if each.name == rule), None)
-        target = targets(named.target) if named is not None else None
-        read = getattr(target, "logs", None)
+        if named is None:
+            raise _no_output(
+                f"There is no rule {rule!r}, which made this attempt.",
+                f"Add [rules.{rule}] with its target again, or read the target's own logs.",
+            )
+        read = getattr(targets(named.target), "logs", None)
         if read is None:
             raise _no_output(
                 f"The target of rule {rule!r} keeps no output.", "Read the target's own logs."
@@ -133,5 +137,8 @@ def _lines(output: Iterable[bytes]) -> Iterator[str]:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             yield line.decode("utf-8", "replace").rstrip("\r")
+        if len(rest) > LONGEST_LINE:  # Output without line breaks must not fill the memory.
+            yield rest.decode("utf-8", "replace")
+            rest = b""
     if rest:
         yield rest.decode("utf-8", "replace")

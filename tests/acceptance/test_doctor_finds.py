@@ -187,6 +187,20 @@ def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
     assert "BEADBOARD_URL" in (found.worst("target").fix or "")
 
 
+def test_an_api_server_that_is_away_is_one_finding_with_its_own_fix(watch: Watch) -> None:
+    url = dead_url().replace("http://", "https://")
+    text = (
+        f'[rules.agent]\ntarget = "cluster"\n[targets.cluster]\nkind = "kubernetes"\n'
+        f'image = "x"\nnamespace = "agents"\nserver = "{url}"\n'
+    )
+    (watch.bd.path / "dolt_watch.toml").write_text(text, "utf-8")
+    [found] = doctor(watch).of("target")
+    assert found.level == "failure" and found.says.startswith("cluster: connection refused")
+    assert found.fix is not None and found.fix.startswith(
+        f"Check that the API server answers at {url}"
+    )
+
+
 def test_beads_that_wait_for_a_person(watch: Watch) -> None:
     watch.change(
         rules=tuple(replace(rule, max_in_flight=9, max_attempts=1) for rule in watch.settings.rules)

@@ -455,6 +455,18 @@ def test_logs_are_followed_to_the_end(watch: Watch, tmp_path: Path) -> None:
     assert command(watch, tmp_path, "logs", bead, "-f") == (0, "1\n2\n3\n")
 
 
+def test_the_rule_of_an_attempt_that_is_gone_is_named(watch: Watch, tmp_path: Path) -> None:
+    bead = watch.assigned("under another rule")
+    configured(watch, tmp_path, "exit 0")
+    command(watch, tmp_path, "dispatch")
+    settings = watch.bd.path / "dolt_watch.toml"
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("[rules.agent]", "[rules.renamed]"), "utf-8")
+    code, said = command(watch, tmp_path, "logs", bead)
+    assert code == 2 and "There is no rule 'agent', which made this attempt." in said
+    assert "Add [rules.agent] with its target again" in said
+
+
 def test_doctor_names_what_is_missing(watch: Watch, tmp_path: Path) -> None:
     configured(watch, tmp_path, "exit 0")
     (tmp_path / "agent").unlink()

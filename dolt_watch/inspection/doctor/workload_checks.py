@@ -42,7 +42,9 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
         except DoltWatchError as error:
             yield failed("target", error)
             continue
-        if capacity.down:
+        problems = list(_problems(name, targets(name)))
+        # The target's own checks say more about an outage, and have a fix for each cause.
+        if capacity.down and not problems:
             if hasattr(settings.targets[name], "url"):
                 fix = f"start it, or correct [targets.{name}] url (see dolt_watch config)"
             else:
@@ -51,7 +53,7 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
                     " shows it."
                 )
             yield failure("target", f"{name}: {capacity.why}", fix)
-        else:
+        elif not capacity.down:
             takes = "accepts any number" if capacity.slots is None else f"{capacity.slots} free"
             says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
             if getattr(settings.targets[name], "service_url", None) == "":
@@ -67,7 +69,7 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             else:
                 yield ok("target", says)
             yield from _leftovers(name, targets(name))
-        yield from _problems(name, targets(name))
+        yield from problems
     if settings.notify.target:
         yield _hears(settings.notify.target, targets)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.kubernetes import answers, names
-from dolt_watch.targets.kubernetes.api import ApiClient, describe
+from dolt_watch.targets.kubernetes.api import ApiClient, describe, status_field
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import parse_json
@@ -28,7 +29,9 @@ RIGHTS = (
 )
 """Verb, API group, resource, subresource: as cronjobs/components/agents/role.yaml gives them."""
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_FIX_RIGHTS = "Add the component cronjobs/components/agents, or a Role with these verbs."
+_FIX_RIGHTS = (
+    "Add the component cronjobs/components/agents, or a Role with these verbs, in that namespace."
+)
 _WARNING = re.compile(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 _SAMPLE = {
     "title": "check",
@@ -54,9 +57,9 @@ def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator
     """Yield the problems that keep agents from running. Creates nothing."""
     denied = []
     for right in RIGHTS:
-        allowed, why = _is_allowed(api, right, timeout)
+        allowed, problem = _is_allowed(api, right, timeout)
         if allowed is None:
-            yield Problem(why, "See the message.")
+            yield problem
             return
         if not allowed:
             denied.append(_shown(right))
@@ -69,8 +72,8 @@ def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator
 
 def _is_allowed(
     api: ApiClient, right: tuple[str, str, str, str], timeout: float
-) -> tuple[bool | None, str]:
-    """Return whether the right exists. None and the reason if that can't be asked."""
+) -> tuple[bool | None, Problem]:
+    """Return whether the right exists. None and the problem if that can't be asked."""
     verb, group, resource, subresource = right
     attributes = {
         "namespace": api.namespace,
@@ -90,8 +93,36 @@ def _is_allowed(
     )
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
-        return None, describe(exchange)
-    return status["allowed"], ""
+        return None, Problem(describe(exchange), fix_for(exchange, api))
+    return status["allowed"], Problem("", "")
+
+
+def fix_for(exchange: HttpResult, api: ApiClient) -> str:
+    """Return what a user does about a request that failed or was refused."""
+    if exchange.failure is not None:
+        if "can't be read" in exchange.reason:
+            return (
+                "Correct token_file or ca_file of the target, or create that file. In a pod, the"
+                " ServiceAccount's token must be mounted (automountServiceAccountToken)."
+            )
+        if exchange.reason.startswith("TLS failed"):
+            return "Set ca_file of the target to the certificate of the cluster's CA."
+        return f"Check that the API server answers at {api.server}, or correct server."
+    reason = status_field(exchange, "reason")
+    if not reason:
+        return f"Correct server of the target: no Kubernetes API server answers at {api.server}."
+    if exchange.status == 401:
+        source = f" in {api.token_file}" if api.token_file is not None else ": set token_file"
+        return f"Replace the token{source}. The API server doesn't know it, or it has expired."
+    if exchange.status == 404:
+        return f"`kubectl create namespace {api.namespace}`, or correct namespace of the target."
+    if exchange.status == 403 and answers.QUOTA in describe(exchange):
+        return "Raise the ResourceQuota, or wait until Jobs have ended and are deleted."
+    if exchange.status == 403:
+        return f"{_FIX_RIGHTS} If a policy of the cluster refuses the Job, change the Job."
+    if exchange.status in (400, 413, 422):
+        return "Correct the field that the message names: in the target's settings or job_template."
+    return "Check the API server: `kubectl get --raw /readyz?verbose`."
 
 
 def _shown(right: tuple[str, str, str, str]) -> str:
@@ -115,7 +146,8 @@ def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Prob
         timeout=timeout,
     )
     if not isinstance(answers.interpret_create(exchange, names.job_name(token)), Accepted):
-        yield Problem(f"A Job would not be accepted: {describe(exchange)}", "See the message.")
+        says = f"A Job would not be accepted: {describe(exchange)}"
+        yield Problem(says, fix_for(exchange, api))
         return
     for warning in _WARNING.findall(exchange.headers.get("warning", "")):
         text = sanitize(warning.replace('\\"', '"'))

@@ -22,7 +22,8 @@ from dolt_watch.targets.start_failures import QUICK
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
 """Values of the column Status of Jobs that don't run."""
-_QUOTA = "exceeded quota"
+QUOTA = "exceeded quota"
+"""Part of the API server's message if a ResourceQuota has no room."""
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 """Reasons of a container whose program could not be started."""
 _AGE_UNITS = {"y": 31536000.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -52,7 +53,7 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
             # The quota changed in the meantime, or there were too many requests. Neither request
             # was carried out.
             return Busy(why, status, retry_after(exchange))
-        case 403, _ if _QUOTA in why:
+        case 403, _ if QUOTA in why:
             return Busy(why, 403)
         case (401, _) | (404, _):
             return Refused(why, status, halts_rule=True)
@@ -280,7 +281,7 @@ def report_not_started(
     appear. Every other refusal is permanent.
     """
     why = refusal or pods.waits_for
-    hopeless = bool(refusal) and _QUOTA not in refusal
+    hopeless = bool(refusal) and QUOTA not in refusal
     if hopeless or age >= start_timeout:
         # Not 'failed': the Job still exists, and may start its pod until it is deleted.
         shown = why or f"no pod is running after {int(age.total_seconds())} s"

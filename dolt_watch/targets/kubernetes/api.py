@@ -157,6 +157,10 @@ class ApiClient:
         return self._connection.server
 
     @property
+    def token_file(self) -> Path | None:
+        return self._connection.token_file
+
+    @property
     def ca_file(self) -> Path | None:
         return self._connection.ca_file
 

@@ -25,7 +25,7 @@ def program_missing(settings: LocalSettings, path: str) -> str:
     program = settings.argv[0]
     if "/" not in program:
         found = shutil.which(program, path=path)
-        return "" if found else f"{program}: no such program on PATH ({path})"
+        return "" if found else f"{program}: no such program on PATH, or not executable"
     folder = settings.repo or working_directory(settings)
     found = shutil.which(str(folder / program)) if folder is not None else program
     return "" if found else f"{program}: no such program, or not executable"
