@@ -86,8 +86,9 @@ docs: $(DEV) ## Generate the reference pages, and build the site in site/
 	$(PY) -m tools.docs
 	$(PY) -m tools.docs.site
 
-picture: $(DEV) ## docs/images/demo.svg, the recording in README.md
+picture: $(DEV) ## Take the pictures of the documentation, in docs/images/ (minutes; needs chromium or Chrome)
 	$(PY) -m tools.docs.picture
+	$(PY) -m tools.docs.screens
 
 bench: $(DEV) ## Measure performance on real Dolt (needs dolt, bd, jq and curl on PATH)
 	$(PY) -m bench

@@ -22,7 +22,7 @@ def spared_by_children(
 
     Activity counts by the children's own times, as bd writes them. It spares a bead and never
     causes a decision. A time further in the future than a wrong zone explains does not count: it
-    would spare the bead for ever.
+    would spare the bead forever.
 
     Args:
         since: bead → the time from which activity counts.

@@ -9,7 +9,7 @@ from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 
 CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
-"""Columns of issues that the derivation of events needs, beside those of the rules."""
+"""Columns of issues that the derivation of events needs, in addition to those of the rules."""
 
 IDENTITY = ("title", "created_at")
 """Columns that a bead keeps when its id changes."""

@@ -69,8 +69,11 @@ def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]
 def other_matching_rules(
     query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str
 ) -> str:
-    """In words, which rules behind the one that it goes by the bead matches as well, as
-    ``commit`` has its row; '' for none. Nothing is asked where there are none behind.
+    """Return a sentence that names the later rules that the bead matches too, or ''.
+
+    Args:
+        rule: The bead's rule. Only rules after it in the file are checked.
+        commit: The commit whose row is checked.
     """
     behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
     asked = ", ".join(one.when_row for one in behind)
@@ -81,7 +84,8 @@ def other_matching_rules(
         [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
     )
     return (
-        f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file"
+        f"{bead} matches rule {', '.join(names)} too. Rule {rule} applies, because it is the first"
+        " in the file"
         if names
         else ""
     )

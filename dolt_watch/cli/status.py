@@ -27,6 +27,7 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError
 from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.recent import read_recent
+from dolt_watch.inspection.report.place import place_of
 from dolt_watch.inspection.screen import Screen, is_dumb
 from dolt_watch.inspection.status import BeadStatus, collect_status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
@@ -100,7 +101,8 @@ def command(
     if form == "json":
         click.echo(orjson.dumps(now.to_dict()).decode())
         return 0
-    show(screen, show_status(now, screen, 0 if every else limit))
+    tracker = place_of(settings).tracker
+    show(screen, show_status(now, screen, 0 if every else limit, tracker=tracker))
     return 0
 
 
@@ -155,7 +157,11 @@ def _watch(settings: Settings, chosen: _Filter, limit: int | None) -> int:
             screen = Screen.of_stdout()
             try:
                 lines = show_status(
-                    _read(settings, chosen), screen, limit, clock=f"every {EVERY:g}s"
+                    _read(settings, chosen),
+                    screen,
+                    limit,
+                    tracker=place_of(settings).tracker,
+                    refresh=f"every {EVERY:g}s",
                 )
             except DatabaseError as error:
                 lines = [

@@ -9,7 +9,7 @@ from dolt_watch.timestamps import to_utc
 
 
 def server_time(engine: Engine) -> datetime:
-    """The database's clock, for who needs no look."""
+    """Return the time of the database server, without a poll."""
     moment = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     assert moment is not None
     return moment

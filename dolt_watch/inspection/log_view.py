@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from dolt_watch.core.model import LedgerEntry
+from dolt_watch.core.model import EntryKind, LedgerEntry, entry_payloads
 from dolt_watch.inspection.attempts import Attempt
 from dolt_watch.inspection.screen import Cell, Column, Screen
 from dolt_watch.timestamps import format_span
@@ -16,12 +16,12 @@ _ATTEMPTS = (
     Column("TIME"),
     Column("OUTCOME"),
     Column("BEAD"),
-    Column("TITLE", least=16),
-    Column("REASON", least=24, drop=2),
+    Column("TITLE", least=28),
+    Column("REASON", least=20, drop=1),
     Column("RULE", drop=3),
     Column("ATTEMPT", drop=4, right=True),
     Column("TOOK", right=True),
-    Column("JOB", drop=1),
+    Column("JOB", drop=2),
 )
 _ENTRIES = (
     Column("TIME"),
@@ -42,7 +42,7 @@ def attempt_lines(attempts: Sequence[Attempt], now: datetime, screen: Screen) ->
             Cell(screen.moment(one.claimed_at, now), "dim"),
             screen.state(one.outcome),
             Cell(one.bead or "-"),
-            Cell(one.title),
+            Cell(one.title) if one.bead else Cell(_subject(one), "dim"),
             Cell(screen.sentence(one.reason)),
             Cell(one.rule or "-"),
             Cell(str(one.attempt or "-"), "dim"),
@@ -52,6 +52,14 @@ def attempt_lines(attempts: Sequence[Attempt], now: datetime, screen: Screen) ->
         for one in attempts
     ]
     return screen.rows(_ATTEMPTS, rows)
+
+
+def _subject(one: Attempt) -> str:
+    """Return the subject of a decision that is not about a bead."""
+    last = one.entries[-1]
+    if last.kind in (EntryKind.OUTAGE, EntryKind.RECOVERED):
+        return f"target {entry_payloads.OutageChange.decode(last.detail).target}"
+    return f"rule {last.rule}" if last.rule else ""
 
 
 def entry_lines(

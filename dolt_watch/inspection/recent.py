@@ -1,4 +1,4 @@
-"""The last day in one line: how many beads are done, how well attempts end, how long runs take."""
+"""The last day in one line: beads done, success, duration of runs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class Recent(NamedTuple):
         if not ended:
             return ""
         parts = [f"{self.done} done", f"{self.failed} failed", f"{self.done / ended:.1%} success"]
-        parts.append(f"{self.done / 24:.1f} done per hour")
         if self.took.median is not None and self.took.high is not None:
             median, high = format_span(self.took.median), format_span(self.took.high)
-            parts.append(f"duration median {median}, p95 {high}")
+            parts.append(f"median run {median}, p95 {high}")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +50,7 @@ class Recent(NamedTuple):
 
 def read_recent(engine: Engine, now: datetime) -> Recent:
     """Return the figures of the day before ``now``."""
-    entries = read_entries(engine, since=now - DAY - LONGEST_RUN)
+    entries = read_entries(engine, since=now - DAY - LONGEST_RUN, details=False)
     rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
     return recent_of(attempts_of(entries, rows, now), now)
 

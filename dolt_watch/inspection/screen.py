@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from copy import copy
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
@@ -37,6 +39,8 @@ STATES = {
     "target": ("✗", "x", "red"),
     "stopped": ("✗", "x", "red"),
     "merge": ("✗", "x", "red"),
+    "outage": ("✗", "x", "red"),
+    "recovered": ("✓", "+", "green"),
     "migration": ("✗", "x", "red"),
     "overdue": ("!", "!", "yellow"),
     "unknown": ("?", "?", "magenta"),
@@ -54,6 +58,18 @@ STATES = {
     "ok": ("✓", "+", "green"),
 }
 """State → its symbol, the symbol for a terminal without UTF-8, and its color."""
+
+
+_ANSWER = re.compile(r'(HTTP \d{3}): (\{"(?:error|detail)": ?"(?:[^"\\]|\\.)*"\})')
+"""The answer of a service whose JSON is only a message."""
+
+
+def _message(found: re.Match[str]) -> str:
+    try:
+        (message,) = orjson.loads(found[2]).values()
+    except ValueError:
+        return found[0]
+    return f"{found[1]}: {message}"
 
 
 class Column(NamedTuple):
@@ -109,8 +125,10 @@ class Screen:
         return screen
 
     def sentence(self, text: str) -> str:
-        """Return a sentence of dolt_watch with local times on a terminal, else with UTC."""
-        return localize(text, self.now) if self.terminal else text
+        """Return a sentence of dolt_watch, on a terminal with local times, and with the message of
+        a service instead of the JSON around it. Other output has it as it is recorded.
+        """
+        return localize(_ANSWER.sub(_message, text), self.now) if self.terminal else text
 
     def state(self, state: str) -> Cell:
         """Return the cell of a state: on a terminal its symbol and its word, else the word."""
@@ -152,7 +170,7 @@ class Screen:
             max((cell_len(row[number].text) for row in table), default=0)
             for number in range(len(columns))
         ]
-        shown = self._shown(columns, widths, indent, table)
+        shown = self._shown(columns, widths, indent, table, wrap)
         if not wrap:
             return [self._row(row, columns, shown, indent) for row in table]
         lines = []
@@ -229,6 +247,7 @@ class Screen:
         widths: Sequence[int],
         indent: int,
         table: Sequence[Sequence[Cell]],
+        wrap: bool,
     ) -> dict[int, int]:
         """Return the columns that are shown → their width."""
         kept = [number for number, width in enumerate(widths) if width]
@@ -261,8 +280,9 @@ class Screen:
             most = max(
                 cut,
                 key=lambda number: (
+                    not (wrap and number == kept[-1]),  # a column that is wrapped comes last
                     sum(length > shown[number] for length in lengths[number]),
-                    -shown[number] / widths[number],
+                    shown[number] - widths[number],  # what needs the least comes first
                 ),
             )
             shown[most] += 1

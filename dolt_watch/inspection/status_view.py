@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from rich.text import Text
 
@@ -18,7 +19,7 @@ LEAST_ROWS = 3
 NEXT_NAMED = 3
 """Beads that the line 'next: …' names."""
 LABEL = 10
-INDENT = 14
+INDENT = 15
 
 _NEEDS = (
     Column(),
@@ -30,8 +31,8 @@ _NEEDS = (
 _UNDER_WAY = (
     Column(),
     Column(),
-    Column(least=20),
-    Column(least=24, drop=1),
+    Column(least=30),
+    Column(least=32, drop=1),
     Column(drop=2),
     Column(drop=3),
     Column(right=True),
@@ -40,38 +41,44 @@ _QUEUE = (
     Column(right=True),
     Column(),
     Column(drop=2),
-    Column(least=16),
-    Column(least=34),
+    Column(least=24),
+    Column(least=26),
     Column(drop=1),
     Column(right=True),
 )
 
 
 def show_status(
-    now: Status, screen: Screen, limit: int | None = None, clock: str = ""
+    now: Status,
+    screen: Screen,
+    limit: int | None = None,
+    *,
+    tracker: str = "",
+    refresh: str = "",
 ) -> list[Text]:
     """Return the lines of ``status``.
 
     Args:
         limit: beads of each group; 0: all; None: as many as fit on the screen, up to GROUP_LIMIT.
-        clock: what the first line shows after the time, for a view that is refreshed.
+        tracker: its name, which the first line shows before the time.
+        refresh: what the first line shows after the time, for a view that is refreshed.
     """
+    screen = screen.at(now.now)
+    corner = "  ".join(part for part in (tracker, screen.moment(now.now, now.now), refresh) if part)
     if limit is not None or not screen.terminal:
-        return _lines(now, screen, limit or 0, clock)
+        return _lines(now, screen, limit or 0, corner)
     lines: list[Text] = []
     for most in range(GROUP_LIMIT, LEAST_ROWS - 1, -1):
-        lines = _lines(now, screen, most, clock)
+        lines = _lines(now, screen, most, corner)
         if len(lines) < screen.height:
             break
     return lines
 
 
-def _lines(now: Status, screen: Screen, limit: int, clock: str) -> list[Text]:
-    screen = screen.at(now.now)
+def _lines(now: Status, screen: Screen, limit: int, corner: str) -> list[Text]:
     lines = list(_header(now, screen))
-    if clock:
-        time = f"{screen.moment(now.now, now.now)}  {clock}"
-        lines[0] = screen.split(lines[0], time)
+    if lines:
+        lines[0] = screen.split(lines[0], corner)
     for section in (_needs(now, screen, limit), _under_way(now, screen, limit)):
         lines += [Text(), *section] if section else []
     queue = _queue(now, screen, limit)
@@ -90,9 +97,13 @@ def _header(now: Status, screen: Screen) -> Iterator[Text]:
         yield from labelled("worker", worker.words, "red" if worker.late else "")
     for name, capacity in now.targets.items():
         free = "capacity not known" if capacity.slots is None else f"{capacity.slots} free"
-        state = "unreachable" if capacity.down else free
         why = f": {capacity.why}" if capacity.why else ""
-        yield from labelled("target", f"{name}, {state}{why}", "red" if capacity.down else "")
+        if capacity.down:  # NEEDS YOU says why
+            outage = now.state.outages.get(name)
+            since = f" for {format_span(now.now - outage.since)}" if outage is not None else ""
+            yield from labelled("target", f"{name}, unreachable{since}", "red")
+        else:
+            yield from labelled("target", f"{name}, {free}{why}")
     if now.folded_at is None:
         yield from labelled("history", "nothing is applied yet")
     elif now.head != now.folded:
@@ -123,11 +134,16 @@ def _needs(now: Status, screen: Screen, limit: int) -> list[Text]:
     count = sum(max(1, len(need.beads)) for need in needs)
     beads = {one.bead: one for one in now.beads}
     lines = [screen.heading(f"NEEDS YOU ({count})")]
-    for need in needs:
-        named = need.beads[:limit] if limit else need.beads
-        rows = [_need_row(need, beads[bead], now, screen) for bead in named if bead in beads]
-        first = Cell("") if rows else screen.state(need.kind)
-        lines += screen.rows(_NEEDS, rows)
+    shown = [need.beads[:limit] if limit else need.beads for need in needs]
+    rows = [
+        [_need_row(need, beads[bead], now, screen) for bead in named if bead in beads]
+        for need, named in zip(needs, shown, strict=True)
+    ]
+    # One table, so that the columns of all needs are aligned.
+    table = iter(screen.rows(_NEEDS, [row for part in rows for row in part]))
+    for need, named, part in zip(needs, shown, rows, strict=True):
+        first = Cell("") if part else screen.state(need.kind)
+        lines += islice(table, len(part))
         if len(named) < len(need.beads):
             lines += screen.prose(f"{len(need.beads) - len(named)} more", INDENT)
         name = f"{need.target}: " if need.target else ""
@@ -181,7 +197,7 @@ def _work(one: BeadStatus, now: Status, screen: Screen) -> str:
         return job
     at = screen.moment(one.silent_at, now.now)
     silence = f"silent since {at}" if one.silent_at <= now.now else f"reaped at {at} if silent"
-    return f"{job}, {silence}" if job else silence
+    return f"{silence}, {job}" if job else silence
 
 
 # -- the queue --------------------

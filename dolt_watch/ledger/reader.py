@@ -30,6 +30,7 @@ def read_entries(
     rule: str | None = None,
     tokens: Sequence[str] | None = None,
     limit: int | None = None,
+    details: bool = True,
 ) -> list[LedgerEntry]:
     """Return entries of the ledger, the newest first.
 
@@ -38,6 +39,7 @@ def read_entries(
         until: entries decided before this time.
         tokens: entries of these attempts.
         limit: maximum number of entries.
+        details: whether to read ``detail``, which is most of an entry.
 
     Raises:
         NotMigrated: The database has no ledger.
@@ -57,7 +59,8 @@ def read_entries(
         where.append(f"token IN ({', '.join('?' * len(tokens))})" if tokens else "1 = 0")
         params.extend(tokens)
     # Of one moment, the newest version of a bead comes first.
-    sql = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision"
+    columns = ENTRY_COLUMNS if details else (*ENTRY_COLUMNS[:-1], "'{}'")
+    sql = f"SELECT {', '.join(columns)} FROM watch_decision"
     if where:
         sql += f" WHERE {' AND '.join(where)}"
     sql += " ORDER BY decided_at DESC, bead_id, version DESC"

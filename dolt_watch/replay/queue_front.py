@@ -17,7 +17,7 @@ from dolt_watch.core.rules.compiled_rule import queue_sort_key
 from dolt_watch.replay.replayer import ReplayStep
 
 FRONT = 30
-"""Beads at the head of a queue that are kept, beside two for each free slot."""
+"""Beads at the head of a queue that are kept, in addition to two for each free slot."""
 
 
 class QueueFront:

@@ -26,7 +26,7 @@ from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
 
 SLACK = 120.0
-"""Seconds between two signs of the loop, beside one request to a target and one pause: the time of
+"""Seconds between two signs of the loop, plus one request to a target and one pause: the time of
 the database.
 """
 

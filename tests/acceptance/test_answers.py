@@ -79,7 +79,7 @@ class Dying:
 
 
 def test_gone_between_the_look_and_the_dispatch(watch: Watch) -> None:
-    bead = watch.assigned("nobody there")
+    bead = watch.assigned("no service there")
     target = Dying(open_target(watch.settings.targets["beadboard"]))
     outcome, _ = watch.dispatch(targets=lambda _: target)
     target.close()

@@ -89,7 +89,7 @@ def test_the_real_command(watch: Watch) -> None:
 
 def test_what_does_not_match_is_left_alone(watch: Watch) -> None:
     watch.bd.create("no acceptance criteria", "-a", "agent")
-    watch.bd.create("somebody else's", "--acceptance", "x", "-a", "bob")
+    watch.bd.create("of another user", "--acceptance", "x", "-a", "bob")
     watch.bd.create("nobody's", "--acceptance", "x")
     watch.bd.run("update", watch.assigned("blocked"), "-s", "blocked")
     watch.bd.close(watch.assigned("closed"))

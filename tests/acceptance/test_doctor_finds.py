@@ -101,7 +101,7 @@ def test_a_merge_that_stands(watch: Watch) -> None:
 
 
 def test_uncommitted_rows(watch: Watch) -> None:
-    bead = watch.bd.create("somebody else's")
+    bead = watch.bd.create("of another user")
     watch.tick()
     watch.sql("UPDATE issues SET title = 'new' WHERE id = %s", bead)
     assert doctor(watch).worst("uncommitted") == (

@@ -198,7 +198,7 @@ def test_following(watch: Watch) -> None:
 def test_the_database_goes_away_for_a_while(tmp_path: Path) -> None:
     program = shutil.which("dolt")
     if program is None:
-        pytest.skip("no dolt on PATH: a server is to be stopped here, so it must be our own")
+        pytest.skip("no dolt on PATH: this test stops its server, so it starts one")
     said: list[str] = []
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(servers.start_dolt(program, tmp_path))

@@ -16,7 +16,7 @@ def files(watch: Watch) -> dict[str, tuple[int, int]]:
     which it makes by itself in the background.
     """
     if watch.server.data is None:
-        pytest.skip("the server is not ours: its folder cannot be seen")
+        pytest.skip("the folder of an external server can't be seen")
     folder = Path(watch.server.data) / watch.bd.database
     found = {}
     for path in sorted(folder.rglob("*")):

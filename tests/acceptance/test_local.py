@@ -350,7 +350,7 @@ def test_another_machine_settles_nothing(watch: Watch, agents: Agents) -> None:
     watch.run(Scope(dispatch=True, reap=True), 2 * MINUTE, lambda name: other)
     assert watch.kinds(bead)[-1] == "overdue"
     watch.run(Scope(dispatch=True, reap=True), 15 * MINUTE, lambda name: other)
-    assert watch.kinds(bead)[-1] == "give-up", "as its rule says of what stays unknown"
+    assert watch.kinds(bead)[-1] == "give-up", "as the rule's on_unknown says"
 
 
 def test_a_killed_runner_ends_the_attempt(watch: Watch, agents: Agents) -> None:

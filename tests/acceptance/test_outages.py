@@ -137,7 +137,7 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
     played.assign(*BEADS)
     played.down()
     outcome = played.step()
-    assert outcome.exit_code == 1, "beads wait, and nobody takes them"
+    assert outcome.exit_code == 1, "beads wait, and no target takes them"
     began = played.commits()
     held = outcome.holds["bd-1"]
     assert held.gate == "outage"

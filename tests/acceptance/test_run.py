@@ -168,7 +168,7 @@ def test_the_database_goes_away_and_comes_back(watch: Watch) -> None:
 
 
 def test_two_replicas(watch: Watch) -> None:
-    """One works, the other stands by and takes over when the first dies."""
+    """One works. The other is a standby, and takes over when the first dies."""
     with running(watch) as one:
         one.until("leading")
         with running(watch) as two:

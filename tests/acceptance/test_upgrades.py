@@ -163,7 +163,7 @@ def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
     assert old.sent().count(named["unknown"]) == 1
     for commit in ours(old, before):
         assert not old.engine.changed(commit.parents[0], commit.hash).schema, (
-            "part of a migration in a commit of ours"
+            "part of a migration in a commit of dolt_watch"
         )
 
     verified(old)

@@ -327,7 +327,7 @@ def test_in_a_database_that_was_never_initialised(
         watch = Watch(
             beads_workspace, board, dolt_server, env, load({}, env, beads_workspace.path), engine
         )
-        bead = watch.assigned("nobody watches")
+        bead = watch.assigned("not watched")
         found = why(watch, bead)
         assert (found["phase"], failing(found), kinds(found)[0]) == ("waiting", [], "matched")
         assert any("No decision was ever made" in note for note in found["notes"])

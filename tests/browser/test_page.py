@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_problems_come_first_with_reason_and_command(opened: Open) -> None:
     assert items.count() == len(needs) > 2
     for need, text in zip(needs, items.all_inner_texts(), strict=True):
         assert need.kind in text and need.fix.partition("   (")[0] in text
-        assert need.why.lower() in text.lower()
+        assert worded(need.why).lower() in text.lower()
     needed = sum(max(1, len(need.beads)) for need in needs)
     assert one.texts("#condition") == [f"{needed} need you"]
     assert one.page.title() == f"({needed}) storefront: {needed} need you"
@@ -118,7 +119,7 @@ def test_rows_are_the_beads_in_groups(opened: Open) -> None:
     turns = [row for row in report.rows if row.place]
     for row in turns:
         (text,) = (text for text in queue if row.bead in text)
-        assert row.why in text and row.facts.title in text
+        assert worded(row.why) in text and row.facts.title in text
     row = one.page.locator("#table tr.bead").first
     title, id_ = row.locator(".title").bounding_box(), row.locator(".id").bounding_box()
     assert title["y"] < id_["y"] and title["height"] > id_["height"]
@@ -271,7 +272,7 @@ def test_the_view_of_a_bead_by_click_by_link_and_back(opened: Open) -> None:
     one.page.locator(f'#table [data-row="{row.bead}"] .c-why').click()
     assert address(one) == f"#bead={row.bead}"
     text = one.page.locator("#bead").inner_text()
-    assert row.facts.title in text and row.why in text
+    assert row.facts.title in text and worded(row.why) in text
     assert f"dolt_watch retry {row.bead}" in text
     assert one.page.locator("#bead table tbody tr").count() == len(row.attempts)
     assert one.page.locator("#bead .history li").count() >= len(row.lane)
@@ -281,6 +282,22 @@ def test_the_view_of_a_bead_by_click_by_link_and_back(opened: Open) -> None:
     assert address(one) == ""
     one.page.goto(link)
     assert one.texts("#bead .which") == [row.bead]
+
+
+def worded(why: str) -> str:
+    """A reason as the page shows it: of an answer in JSON, only its message."""
+    return re.sub(r'(HTTP \d{3}): \{"error": "([^"]*)"\}', r"\1: \2", why)
+
+
+def test_reasons_have_the_time_of_the_reader_and_the_message_of_a_service(opened: Open) -> None:
+    one = opened(pages.render("report", made.report(3, span=HOURS)), zone="Asia/Tokyo")
+    stamp, body = "2026-04-18T12:00:00Z", '{"error": "no \\"room\\""}'
+    why = f"HTTP 500: {body} at {stamp}; x2026-04-18T12:00:00Z"
+    ask = "why => readable(why, Date.parse('2026-04-18T13:00:00Z') / 1000)"
+    assert one.page.evaluate(ask, why) == 'HTTP 500: no "room" at 21:00:00; x2026-04-18T12:00:00Z'
+    one.page.evaluate("times.zone = 'UTC'")
+    assert one.page.evaluate(ask, f"until {stamp}") == "until 12:00:00"
+    assert one.page.evaluate(ask, 'HTTP 500: {"error": "x", "code": 7}').endswith('"code": 7}')
 
 
 def test_the_view_of_a_bead_has_its_conditions(opened: Open) -> None:

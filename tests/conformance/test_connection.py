@@ -171,7 +171,7 @@ def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
     """
     program = shutil.which("dolt")
     if program is None or dolt_server.data is None:
-        pytest.skip("needs a server of our own")
+        pytest.skip("needs a server that the tests start")
     config = "behavior:\n  autocommit: false\n"
     with start_dolt(program, tmp_path, config=config) as server:
         address = server.fresh()
@@ -197,7 +197,7 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
     """
     program, openssl = shutil.which("dolt"), shutil.which("openssl")
     if program is None or openssl is None or dolt_server.data is None:
-        pytest.skip("needs a server of our own, and openssl to make a certificate")
+        pytest.skip("needs a server that the tests start, and openssl to make a certificate")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     names = "subjectAltName=IP:127.0.0.1,IP:0.0.0.0"
     make_one = (
@@ -229,7 +229,7 @@ def test_tls_that_the_server_does_not_have_is_refused(dolt_server, dolt_address)
     it.
     """
     if dolt_server.data is None:
-        pytest.skip("needs a server of our own")
+        pytest.skip("needs a server that the tests start")
     with pytest.raises(Unreachable, match="The server doesn't support TLS"):
         open_engine(replace(dolt_address, tls=True))
     away = replace(dolt_address, host="0.0.0.0")

@@ -34,7 +34,7 @@ BESIDE = {
     "another table": ["ALTER TABLE comments ADD COLUMN spare INT NOT NULL DEFAULT 1"],
     "a new table": ["CREATE TABLE provenance (id INT PRIMARY KEY)"],
     "a view": ["CREATE VIEW seen AS SELECT id FROM issues"],
-    "a pattern of what is ignored": [
+    "a pattern of ignored tables": [
         "INSERT INTO dolt_ignore (pattern, ignored) VALUES ('leases', 1)"
     ],
     "a mark of a migration": ["REPLACE INTO schema_migrations (version) VALUES (9999)"],

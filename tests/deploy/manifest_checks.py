@@ -205,7 +205,7 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
     volumes = {each["name"]: each for each in spec.get("volumes", [])}
     mounts = [each["name"] for each in one.get("volumeMounts", [])]
     yield from (f"no such volume: {each!r}" for each in mounts if each not in volumes)
-    yield from (f"volume that nobody mounts: {each!r}" for each in volumes if each not in mounts)
+    yield from (f"volume without a mount: {each!r}" for each in volumes if each not in mounts)
     for volume in volumes.values():
         if config := volume.get("configMap"):
             data = at(named(objects, "ConfigMap").get(config.get("name")), "data")

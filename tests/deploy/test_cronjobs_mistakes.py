@@ -124,7 +124,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.env.2.valueFrom.secretKeyRef.optional", ("Job",), True, "required"),
     ("POD.spec.serviceAccountName", ALL, "default", "no such ServiceAccount"),
     ("C.volumeMounts.0.name", ALL, "workplace", "no such volume"),
-    ("C.volumeMounts.0", ALL, GONE, "nobody mounts"),
+    ("C.volumeMounts.0", ALL, GONE, "without a mount"),
     ("metadata.namespace", ("ConfigMap",), "default", "namespace"),
     ("C.livenessProbe.httpGet.port", ("Deployment",), "metric", "there is not"),
     ("C.readinessProbe", ("Deployment",), GONE, "liveness and one of readiness"),

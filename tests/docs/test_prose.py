@@ -22,6 +22,13 @@ def test_the_guide_covers_pages_code_and_schema() -> None:
     covered = set(names(prose.files()))
     assert {"README.md", "docs/concepts.md", "dolt_watch/errors.py", "bench/lines.py"} <= covered
     assert {"migrations/0001_ledger.sql", "dolt_watch/targets/prompt.j2"} <= covered
+    assert "tests/docs/test_site.py" in covered
+
+
+def test_a_quotation_is_not_a_finding(tmp_path: Path) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text('OLD = "nobody said so"  # quoted\nNEW = "nobody said so"\n', "utf-8")
+    assert [each.line for each in prose.findings(file)] == [2]
 
 
 @pytest.mark.parametrize(

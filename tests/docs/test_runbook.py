@@ -102,7 +102,7 @@ def test_chapter(
             give_up(
                 Choice(
                     Source.SKIP,
-                    "the backup's folder must be the server's too: needs a server of our own",
+                    "the server must see the backup's folder: needs a server that the tests start",
                 )
             )
     run, board = shell

@@ -206,9 +206,9 @@ def test_pages_use_the_terms_of_the_glossary(page: Path) -> None:
 
 def test_retired_words_are_recognized() -> None:
     assert RETIRED.findall(
-        prose("Folded anew in a folder, `fold` [here](fold.md).\n```\nanew\n```\n")
+        prose("Folded anew in a folder, `fold` [here](fold.md).\n```\nanew\n```\n")  # quoted
     ) == [
-        "Folded",
+        "Folded",  # quoted
         "anew",
     ]
 

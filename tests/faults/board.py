@@ -90,7 +90,7 @@ class KillingBoard(BeadBoardStub):
         planned = self.answers.get(request.json["taskId"])
         what = planned.popleft() if planned else 200
         if isinstance(what, int) and what != 200:
-            reply = Reply(what, {"error": "the stub was told to say so"})
+            reply = Reply(what, {"error": "scripted answer of the stub"})
         else:
             reply = super().answer(request)
         self._strike(Moment.ACCEPTED)

@@ -129,7 +129,7 @@ def _doubles(
         if not settled:
             yield Wrong(
                 "double",
-                "sent again though nobody knew that nothing ran:"
+                "sent again although an agent may have run:"
                 f" {[entry.kind.value for entry in stream]}",
             )
         elif settled[0].kind is EntryKind.RETRY and not any(

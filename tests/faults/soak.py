@@ -94,7 +94,7 @@ class Soak:
 
     def _connect(self) -> Engine:
         if self.away:
-            raise Unreachable("nobody answers")
+            raise Unreachable("no answer")
         return open_engine(self.address)
 
     def run(self, polls: int) -> dict[str, Any]:

@@ -127,13 +127,13 @@ def check_fold(world: World, look: PollResult, state: State) -> None:
     anew = projection.state()
     if not world.bent:
         assert untried(anew)._replace(made=state.made) == untried(state), (
-            f"folded anew {anew}, saved {state}"
+            f"folded again {anew}, saved {state}"
         )
     elif world.resyncs is None:
         here, there = (
             {bead.id: standing(bead) for bead in one.beads.values()} for one in (anew, state)
         )
-        assert here == there, f"folded anew {here}, saved {there}"
+        assert here == there, f"folded again {here}, saved {there}"
 
 
 def untried(state: State) -> State:

@@ -29,7 +29,7 @@ class Says(StrEnum):
     BUSY = "busy"
     BUSY_REST = "busy, with a rest"
     LOST = "begun, and the answer lost"
-    SILENT = "not begun, and nobody knows"
+    SILENT = "not begun, and not known"
 
 
 NOTHING_RUNS = frozenset({Says.REFUSED, Says.FOR_GOOD, Says.CREDENTIAL, Says.BUSY, Says.BUSY_REST})
@@ -161,7 +161,7 @@ class HttpService(Service):
         accepted = len(self.board.accepted)
         answer = self.real.dispatch(self.task, run.token)
         assert run.alive == (len(self.board.accepted) > accepted), (
-            "the stub did something else than it was told"
+            "the stub did not follow its script"
         )
         assert self.board.dispatches[-1].headers["idempotency-key"] == run.token
         if isinstance(answer, Accepted):

@@ -177,9 +177,7 @@ class World:
             self.head(),
             run.token,
         )
-        assert [claim[0] for claim in claims] == [run.bead], (
-            "no claim with this token stands in history"
-        )
+        assert [claim[0] for claim in claims] == [run.bead], "history has no claim with this token"
         assert run.token not in [earlier.token for earlier in self.service.runs], (
             "one token, sent twice"
         )

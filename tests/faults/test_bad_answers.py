@@ -350,7 +350,7 @@ def test_answers_in_the_ledger_for_long(tmp_path: Path) -> None:
     ledger(ALL // 10, tmp_path)
 
 
-# -- rows that somebody imported --------------------
+# -- imported rows --------------------
 
 DATES = st.sampled_from(
     [

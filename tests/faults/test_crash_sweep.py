@@ -65,7 +65,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> list[str]:
 def sweep_some(
     world: World, grain: Grain, choose: Callable[[list[str]], Iterable[int]]
 ) -> list[str]:
-    """A worker dies at some points of the life of one that nobody kills. Return all of them.
+    """Return the points at which a worker can die, from a run without a kill.
 
     ``choose``: the numbers, from 0, of the points that are struck.
     """
@@ -108,7 +108,7 @@ SENT = {
     # a COMMIT ends the transaction of each dolt_commit
     "doltlite": ("dolt_commit claim", "commit", POST, "dolt_commit dispatched", "commit", "commit"),
 }
-"""What lasts of a worker that sends a bead which is accepted, by engine."""
+"""The points of a worker that sends a bead which is accepted, by engine."""
 
 
 def own(world: World) -> Callable[[list[str]], Iterable[int]]:

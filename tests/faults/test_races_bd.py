@@ -69,7 +69,7 @@ def beside(watch: Watch, tally: list[str], beads: int, rounds: int) -> None:
         ]
     tally.append(
         f"bd     {commands} bd commands on other beads beside {in_time} of {beads} dispatches: none"
-        f" failed, {answer.conflicts} conflicts of ours"
+        f" failed, {answer.conflicts} conflicts of dolt_watch"
     )
 
 
@@ -130,7 +130,7 @@ def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str]
     for bead in ours:
         assert [kind for kind in watch.kinds(bead) if kind != "note"] == ["claim", "dispatched"]
     tally.append(
-        f"bd     same bead, {rounds} rounds: against us {dict(against_us)}, against bd"
+        f"bd     same bead, {rounds} rounds: against dolt_watch {dict(against_us)}, against bd"
         f" {dict(against_bd)} (two a round)"
     )
     return against_us, against_bd

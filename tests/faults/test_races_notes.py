@@ -104,7 +104,7 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
                     who = who_overwrote(watch, since, bead, word)
                     lost_to_bd += who != "dolt-watch"
                     if who == "dolt-watch":
-                        problems.append(f"{bead}: we overwrote {word!r}: {stands}")
+                        problems.append(f"{bead}: dolt_watch overwrote {word!r}: {stands}")
             again = watch.kinds(bead).count("note")
             restored, overwritten, conflicts = (
                 restored + again,
@@ -113,9 +113,9 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
             )
             since = watch.head()
     tally.append(
-        f"notes  {rounds} rounds: bd overwrote ours in {overwritten}, restored by {restored}"
-        f" decisions; bd failed {failed}; bd lost to bd {lost_to_bd}; {conflicts} conflicts of our"
-        " claims"
+        f"notes  {rounds} rounds: bd overwrote dolt_watch's note in {overwritten}, restored by"
+        f" {restored} decisions; bd failed {failed}; bd lost to bd {lost_to_bd}; {conflicts}"
+        " conflicts of claims"
     )
     assert problems == []
 

@@ -137,7 +137,7 @@ def test_the_count_of_attempts_goes_along(clones: Clones) -> None:
     ]
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["folded", "the state made anew"])
+@pytest.mark.parametrize("lost", [False, True], ids=["folded", "the state rebuilt"])
 def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
     """Its worker reports under the old id, whose row is gone: the attempt is the new one's."""
     here = clones.here

@@ -223,7 +223,7 @@ class World:
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
         """The same round as ever: inside, workers die; then one recovers, and everything is
-        checked. What was prepared once, database, board and clock, is put back each time.
+        checked. Database, board and clock are prepared once, and restored each time.
         """
         if self._beginning is None:
             self._prepare()

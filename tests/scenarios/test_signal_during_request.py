@@ -103,7 +103,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 
 
 @pytest.mark.parametrize(
-    "error", [Conflict("somebody's merge"), Unreachable("the server restarts")]
+    "error", [Conflict("an unfinished merge"), Unreachable("the server restarts")]
 )
 def test_an_answer_waits_until_it_can_be_written(
     light: Light, refusing: list[Exception], error: Exception
@@ -118,14 +118,14 @@ def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[E
     """With its job, as an error of the tick: else the next person would set the bead open,
     beside a run.
     """
-    refusing.extend([Conflict("somebody's merge stands")] * 500)
+    refusing.extend([Conflict("a merge is unfinished")] * 500)
     light.assign("bd-a")
     with pytest.raises(OutcomeNotRecorded) as caught:
         light.tick()
     assert caught.value.exit_code == 1
     assert (
         caught.value.message
-        == 'Could not record "dispatched (job job1)" for bd-a within 60 s: somebody\'s merge stands'
+        == 'Could not record "dispatched (job job1)" for bd-a within 60 s: a merge is unfinished'
     )
     assert "Don't reopen the bead while that job is running" in str(caught.value.fix)
 

@@ -30,7 +30,7 @@ def here(doltlite: Engine) -> Light:
     return made
 
 
-TOO = "bd-a matches rule urgent, any too: it goes by agent, the first in the file"
+TOO = "bd-a matches rule urgent, any too. Rule agent applies, because it is the first in the file"
 
 
 def test_why_says_so_while_it_waits(here: Light) -> None:

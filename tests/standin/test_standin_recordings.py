@@ -91,7 +91,7 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
                 yield from schema_differs(folder, "schema.json", reader)
             for what, ours, theirs in player.play(step):
                 yield (
-                    f"{folder.name}, step {number}: bd {' '.join(step['args'])}: {what}\nours:    "
+                    f"{folder.name}, step {number}: bd {' '.join(step['args'])}: {what}\nstand-in:"
                     f" {json.dumps(ours, ensure_ascii=False)}\nrecorded:"
                     f" {json.dumps(theirs, ensure_ascii=False)}"
                 )

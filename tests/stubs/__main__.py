@@ -16,7 +16,7 @@ def main(port: int) -> None:
         print(f"BeadBoard: {bead} runs as job {job}", flush=True)  # noqa: T201
 
     with BeadBoardStub(port=port, on_accept=told) as board:
-        print(f"BeadBoard stands in on {board.url}", flush=True)  # noqa: T201
+        print(f"The stub of BeadBoard listens on {board.url}", flush=True)  # noqa: T201
         threading.Event().wait()
 
 

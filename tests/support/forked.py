@@ -36,7 +36,7 @@ LAZY = (
     "sqlglot.dialects.mysql",
     "sqlglot.dialects.sqlite",
 )
-"""What the programs import when they first need it, beside their own modules. Each fork imports
+"""Modules that the programs import late. Each fork imports
 again what is missing here: httpx takes 45 ms.
 """
 PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
@@ -367,7 +367,7 @@ def _compile_a_rule() -> None:
 
 
 Request = tuple[dict[str, Any], list[int]]
-"""What to run, and the file descriptors that came with it."""
+"""A request to run a program, and its file descriptors."""
 
 
 def _request(stream: socket.socket) -> Request | None:
@@ -384,7 +384,7 @@ def _fork(
     status: socket.socket,
     running: dict[int, socket.socket],
 ) -> int:
-    """The number of a fork that runs the request, which ``status`` is told."""
+    """Return the number of the fork that runs the request, and pass it to ``status``."""
     pid = os.fork()
     if pid == 0:
         _child(request, numbers)

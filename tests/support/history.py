@@ -25,7 +25,7 @@ from tests.support.beads import create_tracker
 from tests.support.lines import build
 
 DAY = datetime(2026, 4, 18, tzinfo=UTC)
-PEOPLE = "somebody <somebody@x>"
+PEOPLE = "planner <planner@x>"
 
 
 def clock(text: str) -> datetime:

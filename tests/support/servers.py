@@ -151,7 +151,7 @@ def own_dolt() -> str:
         return program
     choice = choose(os.environ, shutil.which, docker_answers)
     if choice.source in (Source.GIVEN, Source.CONTAINER):
-        pytest.skip("no dolt on PATH: needs a server of our own")
+        pytest.skip("no dolt on PATH: needs a server that the tests start")
     give_up(choice)
 
 
@@ -214,14 +214,14 @@ class Server:
 
     def save(self, database: str, template: Path) -> None:
         """Copy a database that rests into the new folder ``template``."""
-        assert self.data is not None, "only of a server of our own"
+        assert self.data is not None, "only of a server that the tests start"
         shutil.copytree(self.data / database, template, ignore=shutil.ignore_patterns("stats"))
 
     def restore(self, database: str, template: Path) -> None:
         """Make a database that does not exist from a folder of ``save``: the server takes it in
         as one whose drop is undone.
         """
-        assert self.data is not None, "only of a server of our own"
+        assert self.data is not None, "only of a server that the tests start"
         shutil.copytree(template, self.data / DROPPED / database)
         self.sql(f"CALL DOLT_UNDROP('{database}')")
 

@@ -11,6 +11,7 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -23,14 +24,31 @@ COLUMNS = 100
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
-def record(command: list[str]) -> str:
+def record(
+    command: Sequence[str],
+    columns: int = COLUMNS,
+    lines: int = 60,
+    folder: Path | None = None,
+    exits: Sequence[int] = (0,),
+    **variables: str,
+) -> str:
     """Return what a command prints on a terminal, with its colors.
 
-    Raises CalledProcessError if the command fails.
+    Args:
+        command: The program and its arguments.
+        columns: Width of the terminal.
+        lines: Height of the terminal.
+        folder: Folder in which the command runs.
+        exits: Expected exit codes.
+        variables: Further variables of the environment.
+
+    Raises:
+        CalledProcessError: The command has another exit code.
     """
     ours, its = pty.openpty()
-    env = {**os.environ, "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
-    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env)
+    size = {"COLUMNS": str(columns), "LINES": str(lines), "TERM": "xterm-256color"}
+    env = {**os.environ, **size, **variables}
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env, cwd=folder)
     os.close(its)
     printed = bytearray()
     while True:
@@ -42,16 +60,16 @@ def record(command: list[str]) -> str:
             break
         printed += more
     os.close(ours)
-    if code := process.wait():
+    if (code := process.wait()) not in exits:
         raise subprocess.CalledProcessError(code, command, bytes(printed))
     return printed.decode("utf-8").replace("\r\n", "\n")
 
 
-def draw(text: str, title: str) -> str:
-    """Return the text as an SVG picture of a terminal."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+def draw(text: str, title: str, name: str, columns: int = COLUMNS) -> str:
+    """Return the text as an SVG picture of a terminal. ``name``: unique in a page."""
+    console = Console(record=True, width=columns, file=io.StringIO())
     console.print(Text.from_ansi(text.rstrip()), soft_wrap=False)
-    picture = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id="demo")
+    picture = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id=name)
     # rich names a font on another host. A picture in a page may not load it.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
     return re.sub(r"Fira Code, monospace|arial", FONTS, picture)
@@ -60,7 +78,7 @@ def draw(text: str, title: str) -> str:
 def main() -> None:
     text = record([sys.executable, "-m", "dolt_watch", "demo"])
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(draw(f"$ dolt_watch demo\n{text}", "dolt_watch"), "utf-8")
+    PICTURE.write_text(draw(f"$ dolt_watch demo\n{text}", "dolt_watch", "demo"), "utf-8")
     sys.stdout.write(f"written: {PICTURE.relative_to(ROOT)}\n")
 
 

@@ -24,7 +24,7 @@ RANGES = (
 )
 """Ranges that the page offers: name, and the longest time that the range covers."""
 POINTS = 28
-"""Points of the small curve beside a figure."""
+"""Points of the small curve next to a figure."""
 SHORTEST = timedelta(minutes=1)
 """Throughput isn't computed over less: two beads in ten seconds are no rate of 720 an hour."""
 

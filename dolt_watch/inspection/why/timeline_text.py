@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from dolt_watch.core.model import (
@@ -27,6 +28,9 @@ LONG = 40
 HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
 """Columns whose changes say nothing to a reader."""
 
+SAME_TIME = timedelta(seconds=5)
+"""A decision is committed within this time, so its line shows one time."""
+
 
 def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
     """Yield the lines of one commit: actor and change.
@@ -41,7 +45,7 @@ def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
     )
     for event in deed.events:
         if event.entry is not None:
-            yield event.entry.actor, _describe_decision(event.entry)
+            yield event.entry.actor, _describe_decision(event.entry, deed.commit.date)
         elif event.what is EventKind.OVERWRITTEN:
             yield deed.commit.author, f"overwrote dolt_watch's note '{event.note}'"
         elif event.what is EventKind.RENAMED:
@@ -112,8 +116,8 @@ def _describe_signal(event: Event, sign: ActivitySignal) -> str:
     return f"{sign.what}{': ' + said if said else ''}"
 
 
-def _describe_decision(entry: LedgerEntry) -> str:
-    """Return a decision of dolt_watch, and its inputs."""
+def _describe_decision(entry: LedgerEntry, date: datetime) -> str:
+    """Return a decision of dolt_watch, and its inputs. ``date``: of its commit."""
     detail = entry.detail
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []
@@ -134,10 +138,10 @@ def _describe_decision(entry: LedgerEntry) -> str:
         f"{name}: {'?' if one.slots is None else one.slots} free{', ' + one.why if one.why else ''}"
         for name, one in given.capacity.items()
     ]
-    if entry.kind in REPORTS or given.now is None:
-        on.append(f"reported at {iso(entry.at)}")
-    else:
-        on.append(f"decided at {iso(given.now)}")
+    reported = entry.kind in REPORTS or given.now is None
+    at = entry.at if reported or given.now is None else given.now
+    if abs(at - date) > SAME_TIME:
+        on.append(f"{'reported' if reported else 'decided'} at {iso(at)}")
     return f"{what}: {'; '.join(on)}"
 
 

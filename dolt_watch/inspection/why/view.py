@@ -53,7 +53,8 @@ def _verdict(found: Explanation, screen: Screen) -> Iterator[Text]:
         for line in dict.fromkeys(to_go):
             yield from screen.prose(line, 4, first="  - ")
     for view in _deciding(found):
-        if view.rule_held and view.to_go:
+        said = any(view.rule_held in line for line in view.to_go)
+        if view.rule_held and view.to_go and not said:
             yield from screen.prose(f"Rule {view.rule} is held: {view.rule_held}.")
     for note in found.stands.notes:
         yield from screen.prose(f"note: {note}")

@@ -249,7 +249,7 @@ CASES = {
         },
         {"port": 3001, "origin": "@/main/.beads/metadata.json"},
     ),
-    "a redirect to itself is none": Case(
+    "a redirect to itself is ignored": Case(
         {"project/.beads/redirect": ".beads", M: json.dumps(PORT)},
         {"port": 3001, "origin": ".beads/metadata.json"},
     ),

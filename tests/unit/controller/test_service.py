@@ -105,7 +105,7 @@ def test_an_outage_is_one_line_and_a_growing_pause(doltlite: Engine) -> None:
 
     def connect() -> Engine:
         if away[0]:
-            raise Unreachable("nobody answers")
+            raise Unreachable("no answer")
         return here.engine
 
     one, told = service(here, lines, connect, poll=1.0)

@@ -42,3 +42,28 @@ def test_one_long_text_does_not_take_the_room_of_a_column_whose_texts_are_all_cu
     lines = screen.rows(columns, rows)
     assert lines[1].plain == "a title of thirty characters.."
     assert len(lines[-1].plain) == 70
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        (
+            'failed (HTTP 500: {"error": "no \\"room\\""}); again',
+            'failed (HTTP 500: no "room"); again',
+        ),
+        ('HTTP 409: {"detail":"busy"}', "HTTP 409: busy"),
+        ('HTTP 500: {"error": "x", "code": 7}', 'HTTP 500: {"error": "x", "code": 7}'),
+        ('HTTP 500: {"error": "\\x"}', 'HTTP 500: {"error": "\\x"}'),
+        ("HTTP 502: <html>", "HTTP 502: <html>"),
+    ],
+)
+def test_a_terminal_shows_the_message_of_a_service(recorded: str, shown: str) -> None:
+    assert Screen(True, 80, 24, color=False, unicode=True).sentence(recorded) == shown
+    assert Screen(False, 0, 0, color=False, unicode=False).sentence(recorded) == recorded
+
+
+def test_a_wrapped_column_takes_no_room_from_the_others() -> None:
+    screen = Screen(True, 40, 24, color=False, unicode=True)
+    columns = [Column("WHO", least=8), Column("WHAT", least=10)]
+    rows = [[Cell("beads-dispatcher"), Cell("claims it " * 9)]] * 3
+    assert screen.rows(columns, rows, wrap=True)[1].plain.startswith("beads-dispatcher  claims it")

@@ -89,7 +89,7 @@ def test_a_claim_is_one_commit_with_all_that_it_changed(here: Here) -> None:
 
 def test_its_event_is_as_bd_would_write_it(here: Here) -> None:
     here.set(
-        "notes = 'theirs', created_at = '2026-04-01 10:00:00', updated_at = '2026-04-02 10:00:00',"
+        "notes = 'of bd', created_at = '2026-04-01 10:00:00', updated_at = '2026-04-02 10:00:00',"
         " priority = 0"
     )
     event = here.decide(CLAIM).entry.wrote.events[0]
@@ -101,19 +101,19 @@ def test_its_event_is_as_bd_would_write_it(here: Here) -> None:
         "the-dispatcher",
         "2026-04-18 22:35:46",
     )
-    assert new == {"status": "in_progress", "notes": f"theirs\n{NOTE}"}
+    assert new == {"status": "in_progress", "notes": f"of bd\n{NOTE}"}
     assert {
         name: old[name] for name in ("id", "title", "status", "notes", "priority", "assignee")
     } == {
         "id": "bd-1",
         "title": "t",
         "status": "open",
-        "notes": "theirs",
+        "notes": "of bd",
         "priority": 0,
         "assignee": "agent",
     }
     assert "started_at" not in old and "design" not in old, "what is empty is left out"
-    assert here.row("notes") == f"theirs\n{NOTE}"
+    assert here.row("notes") == f"of bd\n{NOTE}"
 
 
 def test_what_bd_leaves_out_of_a_row_and_how_it_writes_the_rest() -> None:
@@ -281,7 +281,7 @@ def test_a_note_that_stands_again_is_not_appended(here: Here) -> None:
     again = here.decide(Decision(EntryKind.NOTE, "bd-1", "agent", 1, "c", note="a\nc"))
     assert (again.entry.wrote.note, again.entry.wrote.events) == ("", ())
     twice = here.report(SENT._replace(note="x"))
-    assert here.row("notes") == "b\nx\na\nc\nx", "only what is appended once more asks what stands"
+    assert here.row("notes") == "b\nx\na\nc\nx", "only a repeated append reads the notes"
     assert twice.entry.wrote.note == "x"
 
 
@@ -368,7 +368,9 @@ def test_the_hash_of_what_a_bead_asks_for(here: Here) -> None:
         "of no rule: what it is about alone"
     )
     asks = compiled._replace(columns=(*compiled.columns, "notes", "updated_at"))
-    assert bead_hash({**row, **ours}, asks) == hash, "our own cells are ours, whatever a rule asks"
+    assert bead_hash({**row, **ours}, asks) == hash, (
+        "dolt_watch's own cells don't count, whatever a rule asks"
+    )
     assert bead_hash({"title": "t"}, compiled) == bead_hash(
         {"title": "t", "status": "open"}, compiled
     )

@@ -95,7 +95,7 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     assert here.entries() == []
 
 
-# -- reports stand --------------------
+# -- reports are kept --------------------
 
 
 class Overtaken:
@@ -206,7 +206,7 @@ def test_nothing_is_written_into_somebodys_merge(here: Here) -> None:
         here.engine.query(f"SELECT {step}")
     here.issue("bd-9", title="theirs")
     here.engine.query("SELECT dolt_checkout('main')")
-    here.set("title = 'ours'")
+    here.set("title = 'other'")
     here.engine.query("SELECT dolt_merge('--no-commit', 'other')")
     assert here.engine.has_unfinished_merge()
     with pytest.raises(MergeInProgress):

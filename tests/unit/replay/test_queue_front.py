@@ -90,7 +90,7 @@ def test_beads_stay_in_the_order_of_the_state() -> None:
 
 
 def test_the_front_follows_history(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept up to date commit by commit, it is as if sorted anew at each."""
+    """Kept up to date commit by commit, it is as if it was sorted at each."""
     monkeypatch.setattr(queue_front, "FRONT", 1)
     here = Light(doltlite, max_in_flight=2)
     here.target.free = Capacity(2)

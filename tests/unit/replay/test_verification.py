@@ -46,7 +46,7 @@ def test_an_honest_day(day: Light) -> None:
     ("recorded", "computed"),
     [
         ({"sign": {"what": "notes", "who": "somebody", "commit": "c"}}, {"who": UNKNOWN_WRITER}),
-        ({"why": "its row was freed, and nobody said so"}, {"why": "its row was freed"}),
+        ({"why": "its row was freed, and nobody said so"}, {"why": "its row was freed"}),  # quoted
     ],
 )
 def test_words_of_earlier_releases_still_verify(

@@ -24,7 +24,7 @@ def stub() -> Iterator[BeadBoardStub]:
         yield stub
 
 
-# -- dispatch: what runs, what does not, what nobody knows --------------------
+# -- dispatch: running, not running, not known --------------------
 
 
 def test_accepted_with_one_post_that_carries_bead_and_token(stub: BeadBoardStub) -> None:

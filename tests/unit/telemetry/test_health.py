@@ -89,7 +89,7 @@ class Watched:
 
     def _connect(self) -> Engine:
         if self.away:
-            raise Unreachable("nobody answers")
+            raise Unreachable("no answer")
         return self.here.engine
 
     def asked(self, page: str) -> int:

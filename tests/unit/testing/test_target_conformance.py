@@ -46,7 +46,7 @@ class Sound:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         if self.mode == "away":
-            return Refused("nobody there")
+            return Refused("no service there")
         self.begun.append(task.bead)
         return Unknown(self.mode) if self.mode else Accepted(f"job-{len(self.begun)}")
 

@@ -69,9 +69,18 @@ const brief = (length) => {
   if (s < 172800) return `${s < 36000 ? Math.floor(s / 360) / 10 : Math.floor(s / 3600)} h`;
   return `${Math.floor(s / 86400)} d`;
 };
-// A sentence has times as 2026-04-18T22:35:46Z: the reader sees them in the zone of the page.
+// A sentence has times as 2026-04-18T22:35:46Z: the reader sees them in the zone of the page. Of an
+// answer whose JSON is only a message, the reader sees the message.
 const STAMP = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g;
-const inZone = (text, now) => (text ?? "").replace(STAMP, (stamp) => {
+const ANSWER = /(HTTP \d{3}): (\{"(?:error|detail)": ?"(?:[^"\\]|\\.)*"\})/g;
+const message = (whole, status, body) => {
+  try {
+    return `${status}: ${Object.values(JSON.parse(body))[0]}`;
+  } catch {
+    return whole;
+  }
+};
+const readable = (text, now) => (text ?? "").replace(ANSWER, message).replace(STAMP, (stamp) => {
   const at = Date.parse(stamp) / 1000;
   return Number.isNaN(at) ? stamp : near(at, now);
 });
@@ -111,7 +120,9 @@ const copyButton = (text, label, name = `Copy ${text}`) => {
   });
   return button;
 };
-const command = (text) => make("span", { class: "command" }, make("code", {}, text), copyButton(text));
+// A line breaks between words only, never at a hyphen of an option or an ID.
+const command = (text) => make("span", { class: "command" },
+  make("code", {}, ...text.split(" ").flatMap((word, at) => [at ? " " : "", make("span", { class: "word" }, word)])), copyButton(text));
 
 // -- charts ------------------------------------------------------------------------------------
 

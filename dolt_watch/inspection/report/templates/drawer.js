@@ -3,7 +3,7 @@
 
 const conditionRows = (rule) => make("ul", { class: "conditions" }, ...rule.conditions.map(([name, good, value]) =>
   make("li", { class: good ? "good" : "bad" }, icon(good ? "tick" : "cross", good ? "green" : "red"),
-    make("span", { class: "unseen" }, good ? "holds: " : "does not hold: "), make("code", {}, name), make("span", { class: "value" }, inZone(value, now())))));
+    make("span", { class: "unseen" }, good ? "holds: " : "does not hold: "), make("code", {}, name), make("span", { class: "value" }, readable(value, now())))));
 
 const conditionsPart = (view, one) => {
   if (view === undefined) {
@@ -24,10 +24,10 @@ const verdictPart = (view, one) => {
   const changes = known ? [...new Set((deciding.length ? deciding : known.rules).flatMap((rule) => rule.to_go))] : [];
   const said = known?.verdict || reason(one);
   return [
-    said ? make("p", { class: `verdict ${look(one.state).tone}` }, inZone(said, now())) : null,
-    ...(changes.length ? [make("p", { class: "soft" }, "Before it can be dispatched:"), make("ul", { class: "changes" }, ...changes.map((text) => make("li", {}, inZone(text, now()))))] : []),
-    ...deciding.filter((rule) => rule.held && rule.to_go.length).map((rule) => make("p", { class: "soft" }, `Rule ${rule.rule} is held: ${inZone(rule.held, now())}.`)),
-    ...(known?.notes ?? []).map((note) => make("p", { class: "soft" }, `Note: ${inZone(note, now())}`)),
+    said ? make("p", { class: `verdict ${look(one.state).tone}` }, readable(said, now())) : null,
+    ...(changes.length ? [make("p", { class: "soft" }, "Before it can be dispatched:"), make("ul", { class: "changes" }, ...changes.map((text) => make("li", {}, readable(text, now()))))] : []),
+    ...deciding.filter((rule) => rule.held && rule.to_go.length && !rule.to_go.some((text) => text.includes(rule.held))).map((rule) => make("p", { class: "soft" }, `Rule ${rule.rule} is held: ${readable(rule.held, now())}.`)),
+    ...(known?.notes ?? []).map((note) => make("p", { class: "soft" }, `Note: ${readable(note, now())}`)),
   ];
 };
 
@@ -36,7 +36,7 @@ const attemptRows = (one, end) => make("div", { class: "scroll", tabindex: "0", 
   make("tbody", {}, ...[...one.attempts].reverse().map((each) => make("tr", {},
     make("td", {}, String(each.number || "–")), make("td", { class: "tight" }, time(each.begin, near(each.begin, end))),
     make("td", { class: "tight" }, span((each.end ?? end) - each.begin)), make("td", { class: "tight" }, badge(each.outcome)),
-    make("td", { class: "wide" }, inZone(each.why, end)), make("td", { class: "tight" }, jobMark(each.job) ?? "–"))))));
+    make("td", { class: "wide" }, readable(each.why, end)), make("td", { class: "tight" }, jobMark(each.job) ?? "–"))))));
 
 // Phases and other entries of the ledger; on the live page, every commit that changed the bead.
 const historyOf = (one, view) => {
@@ -47,7 +47,7 @@ const historyOf = (one, view) => {
   return told.sort((a, b) => b.at - a.at);
 };
 const historyRows = (one, view, end) => make("ol", { class: "history" }, ...historyOf(one, view).map((each) => make("li", {},
-  time(each.at, near(each.at, end)), make("span", { class: "what" }, each.badge ? badge(each.what) : each.what), make("span", { class: "text" }, inZone(each.text, end)), commitMark(each.commit) ?? make("span"))));
+  time(each.at, near(each.at, end)), make("span", { class: "what" }, each.badge ? badge(each.what) : each.what), make("span", { class: "text" }, readable(each.text, end)), commitMark(each.commit) ?? make("span"))));
 
 const drawer = (() => {
   const box = $("#bead");

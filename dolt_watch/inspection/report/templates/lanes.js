@@ -78,7 +78,7 @@ const paintLane = (svg, one, begin, end, ticks) => {
 const partWords = (part, end) => {
   const until = part.end ?? end;
   const how = part.end === part.begin ? `${part.phase} at ${when(part.begin)}` : `${part.phase} for ${span(until - part.begin)}, from ${when(part.begin)}`;
-  return part.why ? `${how}: ${inZone(part.why, end)}` : how;
+  return part.why ? `${how}: ${readable(part.why, end)}` : how;
 };
 const laneWords = (one, end) => {
   const last = one.lane[one.lane.length - 1];

@@ -141,7 +141,7 @@ const page = (() => {
     return make("li", {},
       make("span", { class: `badge ${tone}` }, icon(name), word),
       make("div", { class: "what" }, make("p", { class: "subject" }, ...subject),
-        make("p", { class: "why" }, sentence(inZone(one.reason, end)), one.since ? make("span", { class: "since" }, " Since ", time(one.since, near(one.since, end)), ` (${brief(end - one.since)}).`) : null)),
+        make("p", { class: "why" }, sentence(readable(one.reason, end)), one.since ? make("span", { class: "since" }, " Since ", time(one.since, near(one.since, end)), ` (${brief(end - one.since)}).`) : null)),
       one.command ? command(one.command) : make("span"));
   };
   let problemsShown = "";
@@ -175,17 +175,17 @@ const page = (() => {
     if (mark === strip) return;
     strip = mark;
     const cells = [];
-    if (worker) cells.push(cell("Worker", "", icon(worker.late ? "warn" : "dot", worker.late ? "red" : worker.leads ? "green" : "grey"), sentence(inZone(worker.words, now())).replace(/\.$/, "")));
+    if (worker) cells.push(cell("Worker", "", icon(worker.late ? "warn" : "dot", worker.late ? "red" : worker.leads ? "green" : "grey"), sentence(readable(worker.words, now())).replace(/\.$/, "")));
     for (const [name, target, slots, used, held] of rules) {
       const [, free, why, down, since] = targets.find(([each]) => each === target) ?? ["", null, "", false, null];
       const boxes = slots <= 12 ? make("span", { class: "slots", "aria-hidden": "true" }, ...Array.from({ length: slots }, (_, at) => make("i", { class: at < used ? "used" : "" }))) : null;
-      const notes = [down ? `${target} is unreachable${since ? ` since ${near(since, now())}` : ""}` : free !== null ? `${target}: ${free} free` : "", !down && held && used < slots ? inZone(held, now()) : ""].filter(Boolean).join("; ");
-      cells.push(cell(`Rule ${name}`, target === name ? "" : `target ${target}`, boxes, make("b", { class: down ? "red" : "" }, used > slots ? `${number(used)} in use, limit ${number(slots)}` : `${number(used)} of ${number(slots)} in use`), notes ? make("span", { class: "soft" }, notes) : null, !down && why && free === 0 ? make("span", { class: "soft" }, inZone(why, now())) : null));
+      const notes = [down ? `${target} is unreachable${since ? ` since ${near(since, now())}` : ""}` : free !== null ? `${target}: ${free} free` : "", !down && held && used < slots ? readable(held, now()) : ""].filter(Boolean).join("; ");
+      cells.push(cell(`Rule ${name}`, target === name ? "" : `target ${target}`, boxes, make("b", { class: down ? "red" : "" }, used > slots ? `${number(used)} in use, limit ${number(slots)}` : `${number(used)} of ${number(slots)} in use`), notes ? make("span", { class: "soft" }, notes) : null, !down && why && free === 0 ? make("span", { class: "soft" }, readable(why, now())) : null));
     }
     $("#workers").replaceChildren(...cells);
     const box = $("#paused");
     box.hidden = !paused.length;
-    $("ul", box).replaceChildren(...paused.map((text) => make("li", {}, icon("pause", "amber"), sentence(`paused: ${inZone(text, now())}`))));
+    $("ul", box).replaceChildren(...paused.map((text) => make("li", {}, icon("pause", "amber"), sentence(`paused: ${readable(text, now())}`))));
   };
 
   // -- figures ---------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ const page = (() => {
       row.anchor.title = one.title;
       row.meta.replaceChildren(make("span", { class: "mono id" }, one.id), one.rule ? ` · ${one.rule}` : "", one.priority !== null ? ` · P${one.priority}` : "");
       row.state.replaceChildren(badge(one.state));
-      put(row.why, inZone(said, end));
+      put(row.why, readable(said, end));
       put(row.attempts, one.attempt ? String(one.attempt) : "–");
       row.attempts.title = one.attempt ? `attempt ${one.attempt}` : "";
     }
@@ -302,7 +302,7 @@ const page = (() => {
   addEventListener("scroll", unhover, { passive: true });
 
   let drawn = null, widest = {};
-  const heldWords = () => store.data.rules.filter(([, , , , held]) => held).map(([name, , , , held]) => `${name}: ${inZone(held, now())}`).join("; ");
+  const heldWords = () => store.data.rules.filter(([, , , , held]) => held).map(([name, , , , held]) => `${name}: ${readable(held, now())}`).join("; ");
   const beads = () => {
     const [from, end] = bounds(), groups = grouped(from), focused = document.activeElement?.closest?.("#beads [data-bead]")?.dataset.bead;
     const visible = GROUPS.filter(([name]) => !view.group || view.group === name);
@@ -451,7 +451,7 @@ const page = (() => {
       make("td", { role: "cell", class: "tight" }, time(each.at, near(each.at, end))),
       make("td", { role: "cell", class: "tight" }, each.outcome ? badge(each.outcome) : make("span", { class: "badge grey" }, icon("dot"), each.kind)),
       make("td", { role: "cell", class: "wide" }, each.one ? beadLink(each.one.id) : make("span", { class: "soft" }, each.rule ? `rule ${each.rule}` : "all rules")),
-      make("td", { role: "cell", class: "wide soft" }, inZone(each.why, end)),
+      make("td", { role: "cell", class: "wide soft" }, readable(each.why, end)),
       make("td", { role: "cell", class: "tight num" }, each.attempt ? String(each.attempt) : "–"),
       make("td", { role: "cell", class: "tight num" }, each.one ? span(each.took ?? end - each.begin) : "–"),
       make("td", { role: "cell", class: "tight" }, commitMark(each.commit) ?? "–")))));

@@ -197,7 +197,7 @@ def test_one_that_a_dispatch_found_gets_its_entry_first_of_all() -> None:
     )
     other = state(outages={"gone": found})
     assert select_candidates(other, policy, NOW, DISPATCH).due["dispatch"] is None, (
-        "of no rule: nobody waits for it"
+        "of no rule: no bead waits for it"
     )
 
 
@@ -255,7 +255,7 @@ def test_while_it_lasts_nobody_goes_and_when_it_is_due_one_tries() -> None:
         "auto-dispatcher claimed at 2026-04-18T22:35:46Z",
     )
     assert claim.detail["given"]["outages"] == {"beadboard": [1, NOW.isoformat()]}
-    assert kinds(planned(*waiting, capacity=None)) == [], "nobody asked it: nobody goes"
+    assert kinds(planned(*waiting, capacity=None)) == [], "it was not asked: no bead goes"
     assert kinds(planned(*waiting, capacity=DOWN)) == []
 
 

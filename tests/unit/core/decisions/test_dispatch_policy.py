@@ -443,7 +443,7 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     asked = select_candidates(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
     gone = make_plan(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Observations())
     assert kinds(gone) == [(EntryKind.GIVE_UP, "b")], (
-        "where a rule is gone from the settings, nobody knows what it wanted"
+        "the order of a rule that is gone from the settings isn't known"
     )
 
 

@@ -183,7 +183,7 @@ def test_what_the_entry_says() -> None:
     blocked = retry(found(None, "blocked", EntryKind.REAP), "tess", "x", False)
     assert isinstance(blocked, Decision)
     assert (blocked.rule, blocked.attempt, blocked.cause) == ("docs", 2, "head")
-    assert sets_status(blocked, "blocked"), "we blocked it, and its row was read"
+    assert sets_status(blocked, "blocked"), "dolt_watch blocked it, and its row was read"
     released = release(found(RUNNING, "in_progress"), "tess", "mine")
     assert isinstance(released, Decision)
     assert is_ours(released.note) and released.job == "j7"

@@ -356,7 +356,7 @@ def test_a_second_run_is_begun_only_where_nobody_is_at_work(
             f"reaper: {said} — {'requeued' if requeued else 'blocking'}",
         )
         assert made.detail.get("ended", "") == report.ended
-        assert is_ours(made.note), "so it is put back where somebody overwrites it"
+        assert is_ours(made.note), "so it is restored if a user overwrites it"
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_who_failed_is_not_waited_for(word: str, at_once: bool) -> None:
         [(EntryKind.REAP, "a")] if at_once else []
     )
     assert kinds(plan(busy, outside=answers, scope=Scope(dispatch=True))) == []
-    assert kinds(plan(busy, outside=Observations(FREE), scope=TO_REAP)) == [], "nobody told"
+    assert kinds(plan(busy, outside=Observations(FREE), scope=TO_REAP)) == [], "no report"
     alive = answers._replace(holds={"a": HoldReason("uncommitted", "a row")})
     assert kinds(plan(busy, outside=alive, scope=TO_REAP)) == []
 

@@ -69,7 +69,7 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("reap", "no progress for 45m (threshold 30m)", {}, ReasonCode.NO_PROGRESS),
     ("requeue", "no progress for 45m (threshold <1m)", {}, ReasonCode.NO_PROGRESS),
     ("reap", "job j7 ended failed: boom", {"ended": "failed"}, ReasonCode.JOB_ENDED),
-    ("note", "a note of ours was overwritten", {}, ReasonCode.NOTE_OVERWRITTEN),
+    ("note", "a note of ours was overwritten", {}, ReasonCode.NOTE_OVERWRITTEN),  # quoted
     (
         "note",
         "a report could not write the bead while bd's migration was not committed",
@@ -83,7 +83,12 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
         ReasonCode.HISTORY_LOST,
     ),
     ("restore", "its row went back to an older state while …", {}, ReasonCode.ROW_REVERTED),
-    ("renamed", "renamed from bd-1: what was begun under that id goes on", {}, ReasonCode.RENAMED),
+    (
+        "renamed",
+        "renamed from bd-1: what was begun under that id goes on",  # quoted
+        {},
+        ReasonCode.RENAMED,
+    ),
     ("pause", "lunch", {}, ReasonCode.REQUESTED),
     ("resume", "back", {}, ReasonCode.REQUESTED),
     ("manual-retry", "try again", {}, ReasonCode.REQUESTED),

@@ -162,7 +162,7 @@ def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Names
         allowed = make_target(**there)
         started(allowed, "b" * 32)
         assert final(allowed, f"dolt-watch-{'b' * 32}").status_text == "completed", (
-            "what we make is allowed"
+            "a Job of dolt_watch is allowed"
         )
 
 
