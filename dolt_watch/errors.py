@@ -142,8 +142,11 @@ class NotABeadsDatabase(DatabaseError):
 class NotMigrated(DatabaseError):
     """The tables of dolt_watch don't exist yet."""
 
-    FIX = "Run `dolt_watch init`. On Kubernetes, run the Job dolt-watch-init."
-    """The fix. The Job is defined in cronjobs/."""
+    FIX = (
+        "Run `dolt_watch init` as a user who may create tables. On Kubernetes, the Secret"
+        " dolt-watch-admin names that user."
+    )
+    """The fix. On Kubernetes, each pod's init container runs `init` (cronjobs/)."""
 
 
 class NewerSchema(DatabaseError):

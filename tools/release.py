@@ -14,12 +14,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = "dolt_watch/__init__.py"
 VERSION = r"(\d+\.\d+\.\d+)"
+LABELLED = rf'(?:newTag|app\.kubernetes\.io/version): "{VERSION}"'
 
 NAMED: Mapping[str, str] = {
     SOURCE: rf'__version__ = "{VERSION}"',
     "Dockerfile": rf"ARG VERSION={VERSION}",
-    "cronjobs/base/kustomization.yaml": rf'newTag: "{VERSION}"',
-    "cronjobs/overlays/service/kustomization.yaml": rf'newTag: "{VERSION}"',
+    "cronjobs/base/kustomization.yaml": LABELLED,
+    "cronjobs/overlays/service/kustomization.yaml": LABELLED,
+    "cronjobs/components/agents/role.yaml": LABELLED,
+    "cronjobs/components/monitoring/podmonitor.yaml": LABELLED,
+    "cronjobs/components/monitoring/rules.yaml": LABELLED,
+    "cronjobs/components/monitoring/service.yaml": LABELLED,
+    "cronjobs/terraform/locals.tf": rf'io/version"\s*= "{VERSION}"',
     "cronjobs/README.md": rf'(?:newTag: "|dolt_watch:){VERSION}',
     "docs/recipes/kubernetes.md": rf'newTag: "{VERSION}"',
     "docs/quickstart.md": rf"(?m)^dolt_watch {VERSION}$",

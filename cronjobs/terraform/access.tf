@@ -2,7 +2,7 @@ resource "kubernetes_config_map_v1" "config" {
   metadata {
     name      = var.name
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name }
+    labels    = local.labels
   }
 
   data = {
@@ -11,28 +11,36 @@ resource "kubernetes_config_map_v1" "config" {
   }
 }
 
-# Who the pods are to Kubernetes: nobody.
+# The identity of the pods. It has no rights and no token.
 resource "kubernetes_service_account_v1" "pods" {
   metadata {
     name      = var.name
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name }
+    labels    = local.labels
   }
 
   automount_service_account_token = false
+
+  dynamic "image_pull_secret" {
+    for_each = var.image_pull_secrets
+    content {
+      name = image_pull_secret.value
+    }
+  }
 }
 
-# Whom they reach: names, Dolt, BeadBoard and its agent service. Nobody reaches them but Prometheus, and that only the service.
+# What the pods may reach: DNS, Dolt, BeadBoard and its agent service. Only Prometheus may reach them, and
+# only the service.
 resource "kubernetes_network_policy_v1" "pods" {
   metadata {
     name      = var.name
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name }
+    labels    = local.labels
   }
 
   spec {
     pod_selector {
-      match_labels = { "app.kubernetes.io/name" = var.name }
+      match_labels = local.selector
     }
     policy_types = ["Ingress", "Egress"]
 
@@ -51,13 +59,28 @@ resource "kubernetes_network_policy_v1" "pods" {
       }
     }
 
+    # DNS: CoreDNS or kube-dns, OpenShift's DNS (port 5353), and a resolver on the node itself.
     egress {
       to {
         namespace_selector {
           match_labels = { "kubernetes.io/metadata.name" = "kube-system" }
         }
         pod_selector {
-          match_labels = { "k8s-app" = "kube-dns" }
+          match_expressions {
+            key      = "k8s-app"
+            operator = "In"
+            values   = ["kube-dns", "coredns", "node-local-dns"]
+          }
+        }
+      }
+      to {
+        namespace_selector {
+          match_labels = { "kubernetes.io/metadata.name" = "openshift-dns" }
+        }
+      }
+      to {
+        ip_block {
+          cidr = "169.254.0.0/16"
         }
       }
       ports {
@@ -66,6 +89,14 @@ resource "kubernetes_network_policy_v1" "pods" {
       }
       ports {
         port     = 53
+        protocol = "TCP"
+      }
+      ports {
+        port     = 5353
+        protocol = "UDP"
+      }
+      ports {
+        port     = 5353
         protocol = "TCP"
       }
     }

@@ -5,7 +5,7 @@ resource "kubernetes_role_v1" "agents" {
   metadata {
     name      = "${var.name}-agents"
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name }
+    labels    = merge(local.labels, { "app.kubernetes.io/component" = "agents" })
   }
 
   # Dispatch, settle a lost answer, count running Jobs, stop a run.
@@ -34,7 +34,7 @@ resource "kubernetes_role_binding_v1" "agents" {
   metadata {
     name      = "${var.name}-agents"
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name }
+    labels    = merge(local.labels, { "app.kubernetes.io/component" = "agents" })
   }
 
   role_ref {

@@ -5,7 +5,7 @@ resource "kubernetes_cron_job_v1" "beads" {
   metadata {
     name      = each.key
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name, "app.kubernetes.io/component" = each.value.component }
+    labels    = merge(local.labels, { "app.kubernetes.io/component" = each.value.component })
   }
 
   spec {
@@ -19,33 +19,75 @@ resource "kubernetes_cron_job_v1" "beads" {
 
     job_template {
       metadata {
-        labels = { "app.kubernetes.io/name" = var.name }
+        labels = local.labels
       }
       spec {
         backoff_limit              = 0
+        active_deadline_seconds    = 600
         ttl_seconds_after_finished = 600
 
         template {
           metadata {
-            labels = { "app" = each.key, "app.kubernetes.io/name" = var.name, "app.kubernetes.io/component" = each.value.component }
+            labels = merge(local.labels, { "app" = each.key, "app.kubernetes.io/component" = each.value.component })
           }
           spec {
             restart_policy                  = "Never"
             service_account_name            = kubernetes_service_account_v1.pods.metadata[0].name
             automount_service_account_token = var.agents_enabled
             enable_service_links            = false
-            dynamic "image_pull_secrets" {
-              for_each = var.image_pull_secrets
-              content {
-                name = image_pull_secrets.value
-              }
-            }
             security_context {
               run_as_non_root = true
               run_as_user     = 10001
               run_as_group    = 10001
               seccomp_profile {
                 type = "RuntimeDefault"
+              }
+            }
+            # Creates or migrates the tables if necessary. One query if they are up to date.
+            dynamic "init_container" {
+              for_each = var.admin_secret == null ? [] : [var.admin_secret]
+              content {
+                name              = "init"
+                image             = var.image
+                image_pull_policy = "IfNotPresent"
+                args              = ["init", "--if-needed"]
+                working_dir       = "/workspace"
+                env {
+                  name  = "HOME"
+                  value = "/tmp"
+                }
+                env_from {
+                  secret_ref {
+                    name     = var.password_secret.name
+                    optional = true
+                  }
+                }
+                env_from {
+                  secret_ref {
+                    name     = init_container.value
+                    optional = true
+                  }
+                }
+                resources {
+                  requests = local.requests
+                  limits   = local.limits
+                }
+                security_context {
+                  allow_privilege_escalation = false
+                  read_only_root_filesystem  = true
+                  capabilities {
+                    drop = ["ALL"]
+                  }
+                }
+                volume_mount {
+                  name       = "workspace"
+                  mount_path = "/workspace"
+                  read_only  = true
+                }
+                volume_mount {
+                  name       = "tmp"
+                  mount_path = "/tmp"
+                }
               }
             }
             container {
@@ -87,8 +129,8 @@ resource "kubernetes_cron_job_v1" "beads" {
                 }
               }
               resources {
-                requests = { cpu = var.resources.cpu, memory = var.resources.memory }
-                limits   = { memory = var.resources.memory_limit }
+                requests = local.requests
+                limits   = local.limits
               }
               security_context {
                 allow_privilege_escalation = false

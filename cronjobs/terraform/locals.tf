@@ -1,4 +1,20 @@
 locals {
+  selector = {
+    "app.kubernetes.io/name"     = "dolt-watch"
+    "app.kubernetes.io/instance" = var.name
+  }
+  labels = merge(local.selector, {
+    "app.kubernetes.io/version"    = "0.1.0"
+    "app.kubernetes.io/part-of"    = "beads"
+    "app.kubernetes.io/managed-by" = "terraform"
+  })
+
+  # A quota may ask for limits of CPU and temporary storage.
+  cpu      = var.resources.cpu_limit == null ? tomap({}) : tomap({ "cpu" = var.resources.cpu_limit })
+  storage  = var.resources.storage == null ? tomap({}) : tomap({ "ephemeral-storage" = var.resources.storage })
+  requests = merge(local.storage, { "cpu" = var.resources.cpu, "memory" = var.resources.memory })
+  limits   = merge(local.cpu, local.storage, { "memory" = var.resources.memory_limit })
+
   metadata = jsonencode({
     database         = "dolt"
     backend          = "dolt"

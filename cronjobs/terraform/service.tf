@@ -1,24 +1,26 @@
-# One pod that stays up, in place of the CronJobs.
+# Pods that stay up, instead of the CronJobs.
 resource "kubernetes_deployment_v1" "service" {
   count = var.mode == "service" ? 1 : 0
 
   metadata {
     name      = var.name
     namespace = var.namespace
-    labels    = { "app.kubernetes.io/name" = var.name, "app.kubernetes.io/component" = "run" }
+    labels    = merge(local.labels, { "app.kubernetes.io/component" = "run" })
   }
 
   spec {
     # The kill switch.
-    replicas = var.beads_dispatcher_enabled ? var.replicas : 0
+    replicas                  = var.beads_dispatcher_enabled ? var.replicas : 0
+    progress_deadline_seconds = 300
+    revision_history_limit    = 5
 
     selector {
-      match_labels = { "app.kubernetes.io/name" = var.name, "app.kubernetes.io/component" = "run" }
+      match_labels = merge(local.selector, { "app.kubernetes.io/component" = "run" })
     }
 
     template {
       metadata {
-        labels = { "app.kubernetes.io/name" = var.name, "app.kubernetes.io/component" = "run" }
+        labels = merge(local.labels, { "app.kubernetes.io/component" = "run" })
         annotations = {
           "prometheus.io/scrape" = "true"
           "prometheus.io/port"   = "9464"
@@ -28,22 +30,74 @@ resource "kubernetes_deployment_v1" "service" {
         }
       }
       spec {
+        dynamic "topology_spread_constraint" {
+          for_each = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+          content {
+            max_skew           = 1
+            topology_key       = topology_spread_constraint.value
+            when_unsatisfiable = "ScheduleAnyway"
+            label_selector {
+              match_labels = merge(local.selector, { "app.kubernetes.io/component" = "run" })
+            }
+          }
+        }
         termination_grace_period_seconds = 30
         service_account_name             = kubernetes_service_account_v1.pods.metadata[0].name
         automount_service_account_token  = var.agents_enabled
         enable_service_links             = false
-        dynamic "image_pull_secrets" {
-          for_each = var.image_pull_secrets
-          content {
-            name = image_pull_secrets.value
-          }
-        }
         security_context {
           run_as_non_root = true
           run_as_user     = 10001
           run_as_group    = 10001
           seccomp_profile {
             type = "RuntimeDefault"
+          }
+        }
+        # Creates or migrates the tables if necessary. One query if they are up to date.
+        dynamic "init_container" {
+          for_each = var.admin_secret == null ? [] : [var.admin_secret]
+          content {
+            name              = "init"
+            image             = var.image
+            image_pull_policy = "IfNotPresent"
+            args              = ["init", "--if-needed"]
+            working_dir       = "/workspace"
+            env {
+              name  = "HOME"
+              value = "/tmp"
+            }
+            env_from {
+              secret_ref {
+                name     = var.password_secret.name
+                optional = true
+              }
+            }
+            env_from {
+              secret_ref {
+                name     = init_container.value
+                optional = true
+              }
+            }
+            resources {
+              requests = local.requests
+              limits   = local.limits
+            }
+            security_context {
+              allow_privilege_escalation = false
+              read_only_root_filesystem  = true
+              capabilities {
+                drop = ["ALL"]
+              }
+            }
+            volume_mount {
+              name       = "workspace"
+              mount_path = "/workspace"
+              read_only  = true
+            }
+            volume_mount {
+              name       = "tmp"
+              mount_path = "/tmp"
+            }
           }
         }
         container {
@@ -116,8 +170,8 @@ resource "kubernetes_deployment_v1" "service" {
             failure_threshold = 3
           }
           resources {
-            requests = { cpu = var.resources.cpu, memory = var.resources.memory }
-            limits   = { memory = var.resources.memory_limit }
+            requests = local.requests
+            limits   = local.limits
           }
           security_context {
             allow_privilege_escalation = false
@@ -162,5 +216,23 @@ resource "kubernetes_deployment_v1" "service" {
 
   lifecycle {
     ignore_changes = [spec[0].template[0].spec[0].dns_config]
+  }
+}
+
+# A drain of nodes leaves one of two pods running.
+resource "kubernetes_pod_disruption_budget_v1" "service" {
+  count = var.mode == "service" ? 1 : 0
+
+  metadata {
+    name      = var.name
+    namespace = var.namespace
+    labels    = merge(local.labels, { "app.kubernetes.io/component" = "run" })
+  }
+
+  spec {
+    max_unavailable = 1
+    selector {
+      match_labels = merge(local.selector, { "app.kubernetes.io/component" = "run" })
+    }
   }
 }

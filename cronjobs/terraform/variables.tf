@@ -31,9 +31,9 @@ variable "mode" {
 }
 
 variable "replicas" {
-  description = "Pods of the service; two are safe, the ledger keeps them apart."
+  description = "Pods of the service. One works, the others stand by."
   type        = number
-  default     = 1
+  default     = 2
   nullable    = false
 
   validation {
@@ -43,21 +43,27 @@ variable "replicas" {
 }
 
 variable "image_pull_secrets" {
-  description = "Names of the Secrets to pull the image with."
+  description = "Names of the Secrets to pull the image with, set in the ServiceAccount."
   type        = list(string)
-  default     = ["registry-credentials"]
+  default     = []
   nullable    = false
 }
 
 variable "resources" {
-  description = "What each pod asks for, and its limit."
-  type        = object({ cpu = string, memory = string, memory_limit = string })
-  default     = { cpu = "50m", memory = "128Mi", memory_limit = "256Mi" }
-  nullable    = false
+  description = "Requests and limits of each container. Set cpu_limit, and storage for request and limit of ephemeral-storage, if a ResourceQuota asks for them."
+  type = object({
+    cpu          = string
+    memory       = string
+    memory_limit = string
+    cpu_limit    = optional(string)
+    storage      = optional(string)
+  })
+  default  = { cpu = "50m", memory = "128Mi", memory_limit = "256Mi", cpu_limit = null, storage = null }
+  nullable = false
 
   validation {
-    condition     = can(regex("^[0-9]+m?$", var.resources.cpu)) && alltrue([for each in [var.resources.memory, var.resources.memory_limit] : can(regex("^[0-9]+[KMG]i$", each))])
-    error_message = "CPU as 50m or 1, memory as 128Mi."
+    condition     = alltrue([for each in [var.resources.cpu, coalesce(var.resources.cpu_limit, "1")] : can(regex("^[0-9]+m?$", each))]) && alltrue([for each in [var.resources.memory, var.resources.memory_limit, coalesce(var.resources.storage, "1Mi")] : can(regex("^[0-9]+[KMG]i$", each))])
+    error_message = "CPU as 50m or 1, memory and storage as 128Mi."
   }
 }
 
@@ -76,7 +82,7 @@ variable "namespace" {
 }
 
 variable "name" {
-  description = "Name of the ConfigMap, the ServiceAccount, the NetworkPolicy and the Deployment; with -init, of the Job."
+  description = "Name of the ConfigMap, the ServiceAccount, the NetworkPolicy and the Deployment, and the label app.kubernetes.io/instance. A second installation in the namespace needs another one."
   type        = string
   default     = "dolt-watch"
   nullable    = false
@@ -228,7 +234,7 @@ variable "agent_service_url" {
 }
 
 variable "password_secret" {
-  description = "Secret and key of the database user's password; may be absent."
+  description = "Secret and key of the database user's password. It may be absent. With another key, the init container can't use it and needs admin_secret."
   type        = object({ name = string, key = string })
   default     = { name = "dolt-watch", key = "BEADS_DOLT_PASSWORD" }
   nullable    = false
@@ -242,9 +248,9 @@ variable "token_secret" {
 }
 
 variable "admin_secret" {
-  description = "Secret and keys of a database user who may create tables, for the Job that runs `dolt_watch init`. null: no such Job."
-  type        = object({ name = string, user_key = string, password_key = string })
-  default     = { name = "dolt-watch-admin", user_key = "BEADS_DOLT_SERVER_USER", password_key = "BEADS_DOLT_PASSWORD" }
+  description = "Secret of a database user who may create tables, with the keys BEADS_DOLT_SERVER_USER and BEADS_DOLT_PASSWORD, for the init container. It may be absent when the tables are up to date. null: no init container."
+  type        = string
+  default     = "dolt-watch-admin"
 }
 
 # The rule

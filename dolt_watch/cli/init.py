@@ -22,8 +22,9 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.ledger.privileges import grant_statements
-from dolt_watch.ledger.schema import check_database, local_sql, migrate, migrations
+from dolt_watch.ledger.schema import check_database, is_up_to_date, local_sql, migrate, migrations
 
+UP_TO_DATE = "migrated: already up to date"
 NEXT = """
 Next:
   Check the setup:           dolt_watch doctor
@@ -42,13 +43,20 @@ Next:
         " overwritten."
     ),
 )
+@click.option(
+    "--if-needed",
+    is_flag=True,
+    help="Do nothing if the tables are up to date: for the start of each pod.",
+)
 @click.option("--print-sql", is_flag=True, help="Print the SQL of `init`, and execute nothing.")
 @click.option(
     "--print-grants",
     metavar="USER",
     help="Print the GRANT statements that USER ('name' or 'name@host') needs at least.",
 )
-def command(write_config: bool, print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
+def command(
+    write_config: bool, if_needed: bool, print_sql: bool, print_grants: str | None, **kwargs: Any
+) -> int:
     """Create dolt_watch's tables in a beads database.
 
     You can run `init` again at any time. Each migration is one Dolt commit. Only `init` needs a
@@ -71,12 +79,24 @@ def command(write_config: bool, print_sql: bool, print_grants: str | None, **kwa
             click.echo(line)
         return 0
     file = _new_file() if write_config else None
-    _init(settings)
+    if if_needed and _is_up_to_date(settings):
+        click.echo(UP_TO_DATE)
+    else:
+        _init(settings)
     if file is not None:
         _write(file, settings)
         click.echo(f"wrote {file}")
-    click.echo(NEXT)
+    if not if_needed:
+        click.echo(NEXT)
     return 0
+
+
+def _is_up_to_date(settings: Settings) -> bool:
+    engine = open_engine(settings.address)
+    try:
+        return is_up_to_date(engine, settings.project_id)
+    finally:
+        engine.close()
 
 
 def _init(settings: Settings) -> None:
@@ -98,7 +118,7 @@ def _init(settings: Settings) -> None:
         bead for bead in state.beads.values() if bead.phase is Phase.RUNNING and bead.rule in rules
     ]
     stale = sum(1 for bead in running if stale_at(bead, rules[bead.rule]) <= now)
-    click.echo(f"migrated: {', '.join(done)}" if done else "migrated: already up to date")
+    click.echo(f"migrated: {', '.join(done)}" if done else UP_TO_DATE)
     click.echo(f"waiting to be dispatched: {waiting}   (dolt_watch dispatch --dry-run shows them)")
     click.echo(f"silent, to be reaped:     {stale}   (dolt_watch reap --dry-run shows them)")
     if settings.adopt:

@@ -253,6 +253,16 @@ class Engine(Protocol):
         """Return the holder of the scheduler lock; None if it is free. Doesn't take the lock."""
         ...
 
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """Return a lock for the migration of the tables, which one process at a time has.
+
+        Pods that start together migrate one after the other.
+
+        Raises:
+            DatabaseError: Another process had the lock for too long.
+        """
+        ...
+
     def open_sibling(self) -> Engine | None:
         """Return another connection to the same database, with which a thread can read history.
 

@@ -31,6 +31,7 @@ LATEST_VERSION = 1
 """Number of the last migration of this program. A constant, so that a tick need not list the
 files.
 """
+VERSIONS = "SELECT version FROM watch_migration"
 LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
 
 
@@ -76,7 +77,9 @@ def installed_version(engine: Engine) -> int:
     """Return the version of the schema in the database. 0 if it has no tables of dolt_watch."""
     if not engine.columns("watch_migration"):
         return 0
-    return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
+    # Not MAX: Dolt 1.86.4 answers an aggregate without a row if the table is empty, as an
+    # interrupted migration leaves it.
+    return max((int(version) for (version,) in engine.query(VERSIONS)), default=0)
 
 
 def _require_known(version: int) -> int:
@@ -109,7 +112,8 @@ def check_database(engine: Engine, project_id: str | None) -> None:
             check_database(engine, None)
             return
         rows = [(None, None)]
-    version, owner = rows[0]
+    # Dolt 1.86.4 answers an aggregate without a row if the table is empty.
+    version, owner = rows[0] if rows else (None, None)
     if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
             f"The tables have version {version or 0}, which is older than this program.",
@@ -152,13 +156,28 @@ def migrate(engine: Engine, author: str) -> Iterator[Migration]:
     The function can be repeated. Raises NotBeads, NewerSchema, AccessDenied.
     """
     check_project(engine, None)
-    have = _require_known(installed_version(engine))
-    for migration in migrations():
-        if migration.version > have:
-            _apply(engine, migration, author)
-            yield migration
-    for statement in split_statements(local_sql()):
-        engine.execute_ddl(statement)
+    with engine.migration_lock():
+        have = _require_known(installed_version(engine))
+        for migration in migrations():
+            if migration.version > have:
+                _apply(engine, migration, author)
+                yield migration
+        for statement in split_statements(local_sql()):
+            engine.execute_ddl(statement)
+
+
+def is_up_to_date(engine: Engine, project_id: str | None) -> bool:
+    """Return whether the tables exist in this program's version, those of this clone too.
+
+    Raises:
+        NewerSchema: The tables have a newer version.
+        SettingsError: The database belongs to another project.
+    """
+    try:
+        check_database(engine, project_id)
+    except NotMigrated:
+        return False
+    return all(engine.columns(table) for table in LOCAL)
 
 
 def _apply(engine: Engine, migration: Migration, author: str) -> None:

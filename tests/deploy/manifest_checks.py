@@ -18,16 +18,28 @@ import kubernetes_validate
 from cronsim import CronSim, CronSimError
 
 from dolt_watch.cli import COMMANDS
-from tests.deploy.manifests import POD, Manifest, at, container, named, pod, template, with_pods
+from tests.deploy.manifests import (
+    POD,
+    Manifest,
+    at,
+    container,
+    containers,
+    named,
+    pod,
+    template,
+    with_pods,
+)
 
 SECRETS = {
     "dolt-watch": {"BEADS_DOLT_PASSWORD"},
     "beadboard-agent-service": {"api_bearer_token"},
     "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER", "BEADS_DOLT_PASSWORD"},
 }
-"""Secrets are made by hand (cronjobs/README.md), so nothing that is rendered names their keys."""
-REQUIRED = {"dolt-watch-admin"}
-"""Without these the pod must not start. All others may be absent."""
+"""Secrets are made by hand (cronjobs/README.md), so nothing that is rendered names their keys. Each
+may be absent.
+"""
+LABELS = {"name", "instance", "version", "part-of", "managed-by"}
+"""Labels ``app.kubernetes.io/…`` of every object and every pod."""
 WORDS = {
     "concurrencyPolicy": {"Allow", "Forbid", "Replace"},
     "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
@@ -93,8 +105,11 @@ def _words(manifest: Manifest) -> Iterator[str]:
         policy = at(manifest, f"{POD[manifest['kind']]}.spec.restartPolicy") or "Always"
         if policy not in policies:
             yield f"restartPolicy is one of {sorted(policies)}, not {policy!r}"
-    if manifest["kind"] == "CronJob" and (why := _cron(at(manifest, "spec.schedule") or "")):
-        yield f"schedule: {why}"
+    if manifest["kind"] == "CronJob":
+        if why := _cron(at(manifest, "spec.schedule") or ""):
+            yield f"schedule: {why}"
+        if not at(manifest, "spec.jobTemplate.spec.activeDeadlineSeconds"):
+            yield "deadline: a pod that can't start would block the schedule for ever"
 
 
 def _cron(schedule: str) -> str:
@@ -118,6 +133,13 @@ def _names(manifest: Manifest) -> Iterator[str]:
         or len(name) > most
     ):
         yield f"no name of at most {most} characters: {name!r}"
+    places = {
+        "metadata.labels",
+        *([f"{POD[kind]}.metadata.labels"] if (kind := manifest["kind"]) in POD else ()),
+    }
+    for place in sorted(places):
+        here = {key.removeprefix("app.kubernetes.io/") for key in at(manifest, place) or ()}
+        yield from (f"labels: {place} lacks {each}" for each in sorted(LABELS - here))
     for key, labels in walk(manifest):
         if key in {"labels", "matchLabels"}:
             yield from (
@@ -128,7 +150,13 @@ def _names(manifest: Manifest) -> Iterator[str]:
 
 
 def _container(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
-    one = container(manifest)
+    for one in containers(manifest):
+        yield from _one_container(one)
+    if len({one.get("image") for one in containers(manifest)}) > 1:
+        yield "image: the init container has another one"
+
+
+def _one_container(one: Manifest) -> Iterator[str]:
     tag = re.fullmatch(
         r"[^:@\s]+(?::\d+/[^:@\s]+)?(?::([\w.-]+)|@sha256:[0-9a-f]{64})", one.get("image") or ""
     )
@@ -196,14 +224,14 @@ def _probes(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
 
 
 def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
-    one, spec = container(manifest), pod(manifest)
+    spec = pod(manifest)
     if spec.get("serviceAccountName") not in named(objects, "ServiceAccount"):
         yield f"no such ServiceAccount: {spec.get('serviceAccountName')!r}"
     spaces = {at(each, "metadata.namespace") for each in objects}
     if len(spaces) != 1:
         yield f"namespace: all in one, not {sorted(map(str, spaces))}"
     volumes = {each["name"]: each for each in spec.get("volumes", [])}
-    mounts = [each["name"] for each in one.get("volumeMounts", [])]
+    mounts = [each["name"] for one in containers(manifest) for each in one.get("volumeMounts", [])]
     yield from (f"no such volume: {each!r}" for each in mounts if each not in volumes)
     yield from (f"volume without a mount: {each!r}" for each in volumes if each not in mounts)
     for volume in volumes.values():
@@ -217,15 +245,8 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
                     for item in config["items"]
                     if item["key"] not in data
                 )
-    for each in one.get("env", []):
-        if ref := at(each, "valueFrom.secretKeyRef"):
-            if ref.get("key") not in SECRETS.get(ref.get("name"), ()):
-                yield f"no such key of a Secret: {ref.get('name')}.{ref.get('key')}"
-            if ref.get("optional", False) == (ref.get("name") in REQUIRED):
-                yield (
-                    f"the Secret {ref.get('name')} is"
-                    f" {'required' if ref.get('name') in REQUIRED else 'optional'}"
-                )
+    for one in containers(manifest):
+        yield from _secrets(one)
     labels = at(template(manifest), "metadata.labels") or {}
     if (
         manifest["kind"] == "Deployment"
@@ -234,15 +255,25 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         yield "selector: it does not match the pods' own labels"
 
 
+def _secrets(one: Manifest) -> Iterator[str]:
+    keys = [ref for each in one.get("env", []) if (ref := at(each, "valueFrom.secretKeyRef"))]
+    for ref in keys:
+        if ref.get("key") not in SECRETS.get(ref.get("name"), ()):
+            yield f"no such key of a Secret: {ref.get('name')}.{ref.get('key')}"
+    whole = [each.get("secretRef") or {} for each in one.get("envFrom", [])]
+    for ref in whole:
+        if ref.get("name") not in SECRETS:
+            yield f"no such Secret: {ref.get('name')}"
+    for ref in (*keys, *whole):
+        if ref.get("optional") is not True:
+            yield f"the Secret {ref.get('name')} is optional"
+
+
 def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
-    spec, of_pod, mine = (
-        pod(manifest),
-        pod(manifest).get("securityContext") or {},
-        container(manifest).get("securityContext") or {},
-    )
+    spec, of_pod = pod(manifest), pod(manifest).get("securityContext") or {}
     account = named(objects, "ServiceAccount").get(spec.get("serviceAccountName"), {})
-    # Only with the component for agents, whose rights are those of its Role; init never needs one.
-    needs_token = bool(named(objects, "Role")) and manifest["kind"] != "Job"
+    # Only with the component for agents, whose rights are those of its Role.
+    needs_token = bool(named(objects, "Role"))
     if (
         spec.get("automountServiceAccountToken") is not needs_token
         or account.get("automountServiceAccountToken") is not False
@@ -256,18 +287,21 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         yield "privileges: it may run as root"
     if at(of_pod, "seccompProfile.type") != "RuntimeDefault":
         yield "privileges: seccomp is not RuntimeDefault"
-    if mine != {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }:
-        yield f"privileges: the container's securityContext: {mine}"
+    for one in containers(manifest):
+        mine = one.get("securityContext") or {}
+        if mine != {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }:
+            yield f"privileges: the container's securityContext: {mine}"
     yield from (
         f"privileges: {each}" for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each)
     )
     writable = {
         each["name"]: each["mountPath"]
-        for each in container(manifest).get("volumeMounts", [])
+        for one in containers(manifest)
+        for each in one.get("volumeMounts", [])
         if not each.get("readOnly")
     }
     if writable != {"tmp": "/tmp"} or any(

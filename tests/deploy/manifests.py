@@ -14,7 +14,6 @@ from tests.support.servers import tool
 CRONJOBS = Path(__file__).parents[2] / "cronjobs"
 POD = {
     "CronJob": "spec.jobTemplate.spec.template",
-    "Job": "spec.template",
     "Deployment": "spec.template",
 }
 """Kind → path of its pod template."""
@@ -28,15 +27,17 @@ def suspended(folder: Path) -> Path:
 
 def with_component(folder: Path, component: str, resource: str = "../../base") -> Path:
     """A user's overlay in ``folder``: the resource with one of the components."""
-    shutil.copytree(CRONJOBS, folder / "cronjobs")
+    return overlay(folder, resources=[resource], components=[f"../../components/{component}"])
+
+
+def overlay(folder: Path, **written: Any) -> Path:
+    """A user's overlay in ``folder``, beside a copy of cronjobs/."""
+    if not (folder / "cronjobs").exists():
+        shutil.copytree(CRONJOBS, folder / "cronjobs")
     mine = folder / "cronjobs/overlays/mine"
-    mine.mkdir()
-    written = {
-        "namespace": "beads-server",
-        "resources": [resource],
-        "components": [f"../../components/{component}"],
-    }
-    (mine / "kustomization.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    mine.mkdir(exist_ok=True)
+    text = yaml.safe_dump({"namespace": "beads-server", **written})
+    (mine / "kustomization.yaml").write_text(text, encoding="utf-8")
     return mine
 
 
@@ -75,6 +76,17 @@ def container(manifest: Manifest) -> Manifest:
     found: Manifest
     (found,) = pod(manifest)["containers"]
     return found
+
+
+def init_container(manifest: Manifest) -> Manifest:
+    found: Manifest
+    (found,) = pod(manifest)["initContainers"]
+    return found
+
+
+def containers(manifest: Manifest) -> list[Manifest]:
+    """The container, and the init container if there is one."""
+    return [*pod(manifest)["containers"], *pod(manifest).get("initContainers", ())]
 
 
 def with_pods(objects: list[Manifest]) -> list[Manifest]:

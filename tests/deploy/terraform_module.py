@@ -29,17 +29,21 @@ KINDS = {
     "kubernetes_role_v1": ("rbac.authorization.k8s.io/v1", "Role"),
     "kubernetes_role_binding_v1": ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     "kubernetes_cron_job_v1": ("batch/v1", "CronJob"),
-    "kubernetes_job_v1": ("batch/v1", "Job"),
     "kubernetes_deployment_v1": ("apps/v1", "Deployment"),
+    "kubernetes_pod_disruption_budget_v1": ("policy/v1", "PodDisruptionBudget"),
 }
 PLURALS = {
     "container": "containers",
+    "init_container": "initContainers",
+    "env_from": "envFrom",
+    "topology_spread_constraint": "topologySpreadConstraints",
+    "match_expressions": "matchExpressions",
+    "image_pull_secret": "imagePullSecrets",
     "env": "env",
     "port": "ports",
     "ports": "ports",
     "volume": "volumes",
     "volume_mount": "volumeMounts",
-    "image_pull_secrets": "imagePullSecrets",
     "items": "items",
     "egress": "egress",
     "rule": "rules",
@@ -51,7 +55,7 @@ PLURALS = {
 """Blocks that may be repeated → the API's list."""
 MAPS = {"labels", "annotations", "match_labels", "data", "requests", "limits"}
 """Attributes whose keys are the user's own, not fields."""
-ONLY_TERRAFORM = {"for_each", "count", "lifecycle", "timeouts", "wait_for_completion"}
+ONLY_TERRAFORM = {"for_each", "count", "lifecycle"}
 
 Block = dict[str, Any]
 
@@ -173,6 +177,13 @@ class Module:
             return self._expression(equal[1], scope) == self._expression(equal[2], scope)
         if text.startswith("!"):
             return not self._expression(text[1:], scope)
+        if text == "null":
+            return None
+        if same := re.fullmatch(r"tomap\((.*)\)", text, re.DOTALL):
+            return self._inner(same[1], scope)
+        if merged := re.fullmatch(r"merge\((.*)\)", text, re.DOTALL):
+            parts = self._inner(f"[{merged[1]}]", scope)
+            return {key: value for part in parts for key, value in part.items()}
         if call := re.fullmatch(r"(jsonencode|sha256)\((.*)\)", text, re.DOTALL):
             value = self._inner(call[2], scope)
             return (

@@ -22,6 +22,8 @@ from tests.deploy.manifests import (
     Manifest,
     at,
     container,
+    containers,
+    init_container,
     named,
     pod,
     render,
@@ -76,14 +78,15 @@ def kinds(objects: list[Manifest]) -> list[tuple[str, str]]:
 def test_what_there_is(base: list[Manifest], service: list[Manifest]) -> None:
     both = [
         ("ConfigMap", "dolt-watch"),
-        ("Job", "dolt-watch-init"),
         ("NetworkPolicy", "dolt-watch"),
         ("ServiceAccount", "dolt-watch"),
     ]
     assert kinds(base) == sorted(
         [*both, ("CronJob", "beads-dispatcher"), ("CronJob", "beads-reaper")]
     )
-    assert kinds(service) == sorted([*both, ("Deployment", "dolt-watch")])
+    assert kinds(service) == sorted(
+        [*both, ("Deployment", "dolt-watch"), ("PodDisruptionBudget", "dolt-watch")]
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -106,10 +109,7 @@ def test_schedule(base: list[Manifest], name: str) -> None:
         ("spec.jobTemplate.spec.backoffLimit", 0),
         ("spec.jobTemplate.spec.ttlSecondsAfterFinished", 600),
         ("spec.jobTemplate.spec.template.spec.restartPolicy", "Never"),
-        (
-            "spec.jobTemplate.spec.template.spec.imagePullSecrets",
-            [{"name": "registry-credentials"}],
-        ),
+        ("spec.jobTemplate.spec.activeDeadlineSeconds", 600),
         (
             "spec.jobTemplate.spec.template.spec.containers.0.resources.requests",
             {"cpu": "50m", "memory": "128Mi"},
@@ -193,8 +193,7 @@ def test_dolt_watch_reads_what_is_mounted(
             metadata[key]
             for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id")
         )
-        admin = manifest["kind"] == "Job"
-        assert settings.address.user == ("from-a-secret" if admin else metadata["dolt_server_user"])
+        assert settings.address.user == metadata["dolt_server_user"]
         assert settings.address.password == "from-a-secret"
         assert [rule.name for rule in settings.rules] == ["agent"]
 
@@ -218,40 +217,58 @@ def test_metadata_json_has_beads_keys(base: list[Manifest]) -> None:
 
 
 def test_only_init_has_the_admins_secret(base: list[Manifest], service: list[Manifest]) -> None:
-    with_admin = {
-        each["kind"]
-        for each in with_pods([*base, *service])
-        if "dolt-watch-admin" in json.dumps(each)
-    }
-    assert with_admin == {"Job"}
+    for each in with_pods([*base, *service]):
+        assert "dolt-watch-admin" in json.dumps(init_container(each))
+        assert "dolt-watch-admin" not in json.dumps(container(each))
+
+
+def test_the_admins_user_and_password_replace_those_of_the_pods(base: list[Manifest]) -> None:
+    """The last source of envFrom has priority, also if its value is empty; env would beat both."""
+    for each in with_pods(base):
+        one = init_container(each)
+        sources = [source["secretRef"]["name"] for source in one["envFrom"]]
+        assert sources == ["dolt-watch", "dolt-watch-admin"]
+        assert [entry["name"] for entry in one["env"]] == ["HOME"]
+
+
+def test_no_pod_names_a_pull_secret(base: list[Manifest], service: list[Manifest]) -> None:
+    """A Secret that does not exist causes a warning event for each pod."""
+    assert "imagePullSecrets" not in json.dumps([*base, *service])
 
 
 def test_all_pods_are_alike_but_for_what_they_run(
     base: list[Manifest], service: list[Manifest]
 ) -> None:
-    own = {"args", "env", "ports", "startupProbe", "livenessProbe", "readinessProbe"}
+    own = {"args", "ports", "startupProbe", "livenessProbe", "readinessProbe"}
     seen = []
     for manifest in with_pods([*base, *service]):
         spec = {
             key: value
             for key, value in pod(manifest).items()
-            if key not in {"restartPolicy", "terminationGracePeriodSeconds"}
+            if key
+            not in {"restartPolicy", "terminationGracePeriodSeconds", "topologySpreadConstraints"}
         }
         spec["containers"] = [
             {key: value for key, value in container(manifest).items() if key not in own}
         ]
         seen.append(spec)
-    assert len(seen) == 5
+    assert len(seen) == 3
     assert all(each == seen[0] for each in seen)
-    environments = [
-        container(each)["env"] for each in with_pods([*base, *service]) if each["kind"] != "Job"
-    ]
-    assert all(each == environments[0] for each in environments)
 
 
 def test_the_service(service: list[Manifest]) -> None:
     (deployment,) = named(service, "Deployment").values()
-    assert at(deployment, "spec.replicas") == 1
+    assert at(deployment, "spec.replicas") == 2
+    spread = pod(deployment)["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    (budget,) = named(service, "PodDisruptionBudget").values()
+    selector = at(deployment, "spec.selector")
+    assert [at(budget, "spec.selector"), *(each["labelSelector"] for each in spread)] == [
+        selector
+    ] * 3
     assert pod(deployment)["terminationGracePeriodSeconds"] == 30
     one = container(deployment)
     assert at(one, "livenessProbe.httpGet") == {"path": "/healthz", "port": "metrics"}
@@ -267,12 +284,14 @@ def test_the_service(service: list[Manifest]) -> None:
     }
 
 
-def test_the_service_has_options_that_run_knows(service: list[Manifest]) -> None:
-    (deployment,) = named(service, "Deployment").values()
-    name, *options = container(deployment)["args"]
-    command = group.get_command(None, name)  # type: ignore[arg-type]
-    assert command is not None
-    command.make_context(name, options)
+def test_the_pods_have_options_that_the_commands_know(
+    base: list[Manifest], service: list[Manifest]
+) -> None:
+    for one in [each for manifest in with_pods([*base, *service]) for each in containers(manifest)]:
+        name, *options = one["args"]
+        command = group.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        command.make_context(name, options)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ GONE = object()
 
 
 def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
-    """Set the value at ``path`` (POD is the pod's template, C its container) in every object of
-    that kind.
+    """Set the value at ``path`` in every object of that kind.
+
+    POD is the pod's template, C its container, INIT its init container.
     """
+    path = path.replace("INIT.", "POD.spec.initContainers.0.")
     path = path.replace("C.", "POD.spec.containers.0.").replace("POD", POD.get(kind, "POD"))
     parent, _, last = path.rpartition(".")
     changed = [each for each in objects if each["kind"] == kind]
@@ -41,7 +43,7 @@ def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
             place[key] = value(place.get(key)) if callable(value) else value
 
 
-ALL = ("CronJob", "Job", "Deployment")
+ALL = ("CronJob", "Deployment")
 # The path, the kinds, the new value, and a word of the message.
 MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     # fields and types, by the schemas
@@ -50,7 +52,8 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("POD.spec.restartPolice", ALL, "Never", "schema"),
     ("C.imagePullSecrets", ALL, [], "schema"),
     ("spec.suspend", ("CronJob",), "yes", "schema"),
-    ("spec.backoffLimit", ("Job",), "none", "schema"),
+    ("spec.jobTemplate.spec.backoffLimit", ("CronJob",), "none", "schema"),
+    ("spec.jobTemplate.spec.activeDeadlineSeconds", ("CronJob",), GONE, "deadline"),
     ("spec.replicas", ("Deployment",), "one", "schema"),
     ("spec.selector", ("Deployment",), GONE, "schema"),
     ("C.livenessProbe.httpGet.url", ("Deployment",), "/healthz", "schema"),
@@ -61,8 +64,8 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("apiVersion", ("CronJob",), "batch/v1beta1", "schema"),
     # Words and cron, by a check of this repository.
     ("spec.concurrencyPolicy", ("CronJob",), "Forbidden", "concurrencyPolicy"),
-    ("POD.spec.restartPolicy", ("CronJob", "Job"), "Always", "restartPolicy"),
-    ("POD.spec.restartPolicy", ("CronJob", "Job"), GONE, "restartPolicy"),
+    ("POD.spec.restartPolicy", ("CronJob",), "Always", "restartPolicy"),
+    ("POD.spec.restartPolicy", ("CronJob",), GONE, "restartPolicy"),
     ("POD.spec.restartPolicy", ("Deployment",), "Never", "restartPolicy"),
     ("C.imagePullPolicy", ALL, "IfMissing", "imagePullPolicy"),
     ("POD.spec.dnsPolicy", ALL, "Cluster", "dnsPolicy"),
@@ -119,12 +122,18 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
         "no such key of a Secret",
     ),
     ("C.env.3.valueFrom.secretKeyRef.optional", ("CronJob", "Deployment"), GONE, "optional"),
-    ("C.env.2.valueFrom.secretKeyRef.key", ("Job",), "PASSWORD", "no such key of a Secret"),
-    ("C.env.2.valueFrom.secretKeyRef.name", ("Job",), "dolt_watch", "no such key of a Secret"),
-    ("C.env.2.valueFrom.secretKeyRef.optional", ("Job",), True, "required"),
+    ("INIT.envFrom.1.secretRef.name", ALL, "dolt-watch-amin", "no such Secret"),
+    ("INIT.envFrom.1.secretRef.optional", ALL, GONE, "optional"),
+    ("INIT.image", ALL, "dolt_watch:0.0.9", "another one"),
+    ("INIT.args", ALL, ["inti"], "no such command"),
+    ("INIT.resources.limits.memory", ALL, GONE, "no limit"),
+    ("INIT.securityContext.privileged", ALL, True, "securityContext"),
+    ("INIT.volumeMounts.0.readOnly", ALL, GONE, "only /tmp"),
     ("POD.spec.serviceAccountName", ALL, "default", "no such ServiceAccount"),
     ("C.volumeMounts.0.name", ALL, "workplace", "no such volume"),
-    ("C.volumeMounts.0", ALL, GONE, "without a mount"),
+    ("POD.spec.volumes.2", ALL, {"name": "more", "emptyDir": {}}, "without a mount"),
+    ("metadata.labels", ("ConfigMap", *ALL), {"app": "dolt-watch"}, "lacks instance"),
+    ("POD.metadata.labels", ALL, {"app": "dolt-watch"}, "lacks version"),
     ("metadata.namespace", ("ConfigMap",), "default", "namespace"),
     ("C.livenessProbe.httpGet.port", ("Deployment",), "metric", "there is not"),
     ("C.readinessProbe", ("Deployment",), GONE, "liveness and one of readiness"),

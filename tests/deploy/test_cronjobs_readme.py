@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from textwrap import dedent
 
 import hcl2
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 from dolt_watch import __version__
 from tests.deploy.manifest_checks import SECRETS, problems
-from tests.deploy.manifests import CRONJOBS, at, container, named, render, with_pods
+from tests.deploy.manifests import CRONJOBS, at, container, named, overlay, render, with_pods
 from tests.deploy.terraform_module import Module
 
 TEXT = (CRONJOBS / "README.md").read_text(encoding="utf-8")
@@ -22,7 +23,9 @@ TEXT = (CRONJOBS / "README.md").read_text(encoding="utf-8")
 def block(language: str, word: str) -> str:
     """The one example in that language which holds that word."""
     (found,) = (
-        each for each in re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL) if word in each
+        dedent(each)
+        for each in re.findall(rf"^ *```{language}\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
+        if word in each
     )
     return str(found)
 
@@ -37,7 +40,7 @@ def test_the_overlay(resource: str, off: bool, tmp_path: Path) -> None:
         "namespace": "elsewhere",
     }
     if off:
-        (more,) = re.findall(r"`(components: .*?)`", TEXT)
+        (more,) = re.findall(r"`(components: .*?suspended.*?)`", TEXT)
         written |= yaml.safe_load(more)
     shutil.copytree(CRONJOBS, tmp_path / "cronjobs")
     mine = tmp_path / "cronjobs/overlays/yours"
@@ -57,18 +60,35 @@ def test_the_overlay(resource: str, off: bool, tmp_path: Path) -> None:
         "dolt_watch.toml": 'settle = "5s"\n',
     }
     assert {at(each, "spec.suspend") for each in named(objects, "CronJob").values()} <= {off}
+    assert {at(each, "spec.replicas") for each in named(objects, "Deployment").values()} <= {
+        0 if off else 2
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "value"),
+    [
+        ("imagePullSecrets", "imagePullSecrets.0.name", "registry-credentials"),
+        ("192.0.2.10", "spec.egress.4.to.0.ipBlock.cidr", "192.0.2.10/32"),
+        ("namePrefix", "metadata.name", "second-dolt-watch"),
+    ],
+)
+def test_additions_to_the_overlay(word: str, path: str, value: str, tmp_path: Path) -> None:
+    written = yaml.safe_load(block("yaml", word))
+    objects = render(overlay(tmp_path, resources=["../service"], **written))
+    assert value in [at(each, path) for each in objects]
+    if word == "namePrefix":
+        assert problems(objects) == []
 
 
 def test_the_patch_that_throws_the_kill_switch_at_once() -> None:
-    (loop,) = re.findall(r"`(for job in .*? patch .*?)`", TEXT)
-    (jobs,) = re.findall(r"for job in (.*?);", loop)
-    (patch,) = re.findall(r"-p '(.*?)'", loop)
+    (jobs, patch) = re.findall(r"`kubectl \S+ \S+ patch cronjob (.*?) -p '(.*?)'`", TEXT)[0]
     assert jobs.split() == sorted(named(render("base"), "CronJob"))
     assert json.loads(patch) == {"spec": {"suspend": True}}
 
 
-def test_nobody_is_told_to_apply_what_is_not_theirs() -> None:
-    assert set(re.findall(r"apply -k (\S+?)`", TEXT)) == {"cronjobs/overlays/yours"}
+def test_only_the_users_overlay_is_applied() -> None:
+    assert set(re.findall(r"(?:apply|delete) -k (\S+)", TEXT)) == {"cronjobs/overlays/yours"}
 
 
 def test_the_terraform_examples() -> None:
@@ -85,7 +105,7 @@ def test_the_terraform_examples() -> None:
 
 def test_each_secret_and_object_is_named() -> None:
     assert [name for name in SECRETS if f"`{name}`" not in TEXT] == []
-    rows = {tuple(row) for row in re.findall(r"(?m)^\| (\w+) `([\w-]+)`", TEXT)}
+    rows = {tuple(row) for row in re.findall(r"(?m)^\| (\w+) `([\w-]+)`.* \|.*\|$", TEXT)}
     there = {
         (each["kind"], each["metadata"]["name"])
         for mode in ("cronjobs", "service")

@@ -15,28 +15,36 @@ import pytest
 from dolt_watch.config import Settings
 from dolt_watch.config.loader import load
 from tests.deploy.manifest_checks import problems
-from tests.deploy.manifests import Manifest, at, named, render, suspended, template, with_component
+from tests.deploy.manifests import Manifest, at, named, render, template, with_component
 from tests.deploy.terraform_module import GIVEN, Module
 
-SAME = {
+LIMITS = {
+    "cpu": "50m",
+    "memory": "128Mi",
+    "memory_limit": "256Mi",
+    "cpu_limit": "1",
+    "storage": "128Mi",
+}
+SAME: dict[str, dict[str, Any]] = {
     "base": {},
     "suspended": {"beads_dispatcher_enabled": False},
+    "suspended service": {"mode": "service", "beads_dispatcher_enabled": False},
     "overlays/service": {"mode": "service"},
     "agents": {"agents_enabled": True},
     "service with agents": {"mode": "service", "agents_enabled": True},
+    "limits": {"resources": LIMITS},
+    "service with limits": {"mode": "service", "resources": LIMITS},
 }
 """Kustomize folder → the variables that make Terraform say the same."""
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
-    own = {
-        "suspended": suspended(tmp_path_factory.mktemp("suspended")),
-        "agents": with_component(tmp_path_factory.mktemp("agents"), "agents"),
-        "service with agents": with_component(
-            tmp_path_factory.mktemp("both"), "agents", "../service"
-        ),
-    }
+    own = {}
+    for folder in {*SAME} - {"base", "overlays/service"}:
+        component = next(each for each in ("suspended", "agents", "limits") if each in folder)
+        resource = "../service" if "service" in folder else "../../base"
+        own[folder] = with_component(tmp_path_factory.mktemp("own"), component, resource)
     return {folder: comparable(render(own.get(folder, folder))) for folder in SAME}
 
 
@@ -47,19 +55,39 @@ def comparable(objects: list[Manifest]) -> list[Manifest]:
     text = json.dumps(objects).replace(
         config["metadata"]["name"], "dolt-watch"
     )  # kustomize adds a hash of the content
-    objects = json.loads(text)
+    objects = _with_labels(json.loads(text.replace('"kustomize"', '"terraform"')))
     for each in objects:
         if each["kind"] == "ConfigMap":
             each["data"]["metadata.json"] = json.loads(each["data"]["metadata.json"])
             del each["data"]["dolt_watch.toml"]  # compared as settings
-        if each["kind"] == "Job":
-            # `terraform apply` would create a Job that removes itself again each time. With
-            # kubectl, that is the way it migrates.
-            each["spec"].pop("ttlSecondsAfterFinished", None)
+        if each["kind"] == "PodDisruptionBudget":
+            # The provider has no such field.
+            each["spec"].pop("unhealthyPodEvictionPolicy", None)
         if each["kind"] == "Deployment":
             # The equivalent of the hash in a ConfigMap's name in kustomize.
             template(each)["metadata"]["annotations"].pop("dolt-watch/settings", None)
     return sorted(objects, key=lambda each: (each["kind"], each["metadata"]["name"]))
+
+
+def _with_labels(value: Any) -> Any:
+    """Write an expression with one value as the label that it is equal to.
+
+    The base has none, because kustomize would add its labels to those of the peers.
+    """
+    if isinstance(value, list):
+        return [_with_labels(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_labels(each) for key, each in value.items()}
+    single = {
+        each["key"]: each["values"][0]
+        for each in found.get("matchExpressions") or ()
+        if each["operator"] == "In" and len(each["values"]) == 1
+    }
+    if single and len(single) == len(found["matchExpressions"]):
+        del found["matchExpressions"]
+        found["matchLabels"] = {**found.get("matchLabels", {}), **single}
+    return found
 
 
 def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
@@ -99,28 +127,23 @@ def test_the_settings_are_the_same(tmp_path: Path) -> None:
     assert settings(Module().objects(), tmp_path) == settings(render("base"), tmp_path)
 
 
-def test_the_kill_switch_stops_the_service_too() -> None:
-    (deployment,) = named(
-        Module(mode="service", beads_dispatcher_enabled=False).objects(), "Deployment"
-    ).values()
-    assert at(deployment, "spec.replicas") == 0
-
-
-def test_two_pods_of_the_service(rendered: dict[str, list[Manifest]]) -> None:
+def test_three_pods_of_the_service(rendered: dict[str, list[Manifest]]) -> None:
     found = list(
         differences(
-            comparable(Module(mode="service", replicas=2).objects()), rendered["overlays/service"]
+            comparable(Module(mode="service", replicas=3).objects()), rendered["overlays/service"]
         )
     )
-    assert [each.rpartition(".")[2] for each in found] == ["replicas: 2 is not 1"]
+    assert [each.rpartition(".")[2] for each in found] == ["replicas: 3 is not 2"]
 
 
-def test_without_an_admins_secret_there_is_no_job() -> None:
-    assert named(Module(admin_secret=None).objects(), "Job") == {}
+def test_without_an_admins_secret_there_is_no_init_container() -> None:
+    assert "initContainers" not in json.dumps(Module(admin_secret=None).objects())
 
 
-def test_without_pull_secrets_there_are_none() -> None:
-    assert "imagePullSecrets" not in json.dumps(Module(image_pull_secrets=[]).objects())
+def test_a_pull_secret_is_one_of_the_service_account() -> None:
+    assert "imagePullSecrets" not in json.dumps(Module().objects())
+    (account,) = named(Module(image_pull_secrets=["registry"]).objects(), "ServiceAccount").values()
+    assert account["imagePullSecrets"] == [{"name": "registry"}]
 
 
 @pytest.mark.parametrize("mode", ["cronjobs", "service"])
@@ -134,7 +157,10 @@ def test_other_names_still_fit_together(mode: str) -> None:
     objects = Module(mode=mode, **given).objects()
     assert problems(objects) == []
     assert {each["metadata"]["namespace"] for each in objects} == {"tracker"}
-    assert 'dolt-watch"' not in json.dumps([each["metadata"] for each in objects])
+    names = [each["metadata"]["name"] for each in objects]
+    assert not any("dolt-watch" in name for name in names)
+    labels = {each["metadata"]["labels"]["app.kubernetes.io/instance"] for each in objects}
+    assert labels == {"watcher"}
 
 
 def test_text_of_the_user_stays_text(tmp_path: Path) -> None:
@@ -194,7 +220,6 @@ def test_only_the_image_and_the_project_must_be_given() -> None:
 def test_changes_of_dns_config_are_ignored_wherever_there_are_pods() -> None:
     where = {
         "kubernetes_cron_job_v1": "spec[0].job_template[0].spec[0].",
-        "kubernetes_job_v1": "spec[0].",
         "kubernetes_deployment_v1": "spec[0].",
     }
     ignored = {
@@ -241,12 +266,12 @@ MISTAKES = [
     ("enable_service_links            = false", ""),
     ('default     = "*/2 * * * *"', 'default = "*/20 * * * *"'),
     ('default     = "*/10 * * * *"', 'default = "10 * * * *"'),
-    (
-        'default     = { cpu = "50m", memory = "128Mi", memory_limit = "256Mi" }',
-        'default = { cpu = "50m", memory = "128Mi", memory_limit = "512Mi" }',
-    ),
-    ("limits   = { memory = var.resources.memory_limit }", ""),
-    ('default     = ["registry-credentials"]', "default = []"),
+    ('memory_limit = "256Mi", cpu', 'memory_limit = "512Mi", cpu'),
+    ("limits   = local.limits", ""),
+    ('"memory" = var.resources.memory_limit', '"memory" = var.resources.memory'),
+    ('{ "cpu" = var.resources.cpu_limit }', '{ "cpu" = var.resources.cpu }'),
+    ('{ "ephemeral-storage" = var.resources.storage }', '{ "storage" = var.resources.storage }'),
+    ("default     = []", 'default = ["registry-credentials"]'),
     ("run_as_non_root = true", "run_as_non_root = false"),
     ("run_as_user     = 10001", "run_as_user = 0"),
     ('type = "RuntimeDefault"', 'type = "Unconfined"'),
@@ -259,12 +284,21 @@ MISTAKES = [
     ('mount_path = "/workspace"', 'mount_path = "/etc/beads-metadata"'),
     ("optional = true", "optional = false"),
     ("name     = var.token_secret.name", "name = var.password_secret.name"),
-    ("key  = var.admin_secret.user_key", "key = var.admin_secret.password_key"),
+    ("init_container.value", "var.token_secret.name"),
+    ('["init", "--if-needed"]', '["init"]'),
+    ('["kubernetes.io/hostname", "topology.kubernetes.io/zone"]', '["kubernetes.io/hostname"]'),
+    ('when_unsatisfiable = "ScheduleAnyway"', 'when_unsatisfiable = "DoNotSchedule"'),
+    ("max_unavailable = 1", "max_unavailable = 2"),
+    ("progress_deadline_seconds = 300", ""),
+    ('"app.kubernetes.io/instance" = var.name', '"app.kubernetes.io/instance" = "else"'),
+    ('"openshift-dns"', '"openshift"'),
+    ('cidr = "169.254.0.0/16"', 'cidr = "169.254.20.0/24"'),
+    ("port     = 5353", "port = 5354"),
     ("args              = [each.value.component]", 'args = ["dispatch"]'),
     ('image_pull_policy = "IfNotPresent"', 'image_pull_policy = "Always"'),
-    ("active_deadline_seconds = 300", ""),
+    ("active_deadline_seconds    = 600", ""),
     ('policy_types = ["Ingress", "Egress"]', 'policy_types = ["Egress"]'),
-    ('"k8s-app" = "kube-dns"', '"k8s-app" = "coredns"'),
+    ('["kube-dns", "coredns", "node-local-dns"]', '["coredns"]'),
     ("default     = 3000", "default = 80"),
     ("termination_grace_period_seconds = 30", "termination_grace_period_seconds = 5"),
     ('path = "/readyz"', 'path = "/healthz"'),
@@ -272,7 +306,7 @@ MISTAKES = [
     ("failure_threshold = 360", "failure_threshold = 3"),
     ("container_port = 9464", "container_port = 9465"),
     ('"prometheus.io/port"   = "9464"', '"prometheus.io/port" = "9465"'),
-    ("replicas = var.beads_dispatcher_enabled ? var.replicas : 0", "replicas = 0"),
+    ("= var.beads_dispatcher_enabled ? var.replicas : 0", "= 0"),
     ("dolt_server_user = var.dolt_user", 'dolt_server_user = "root"'),
     ('default     = "beads-reaper"', 'default = "reaper"'),
     ('default     = "beads-server"', 'default = "beads"'),

@@ -49,6 +49,11 @@ REFUSED = [
     ("replicas", 0),
     ("replicas", 1.5),
     ("resources", {"cpu": "50", "memory": "128MB", "memory_limit": "256Mi"}),
+    (
+        "resources",
+        {"cpu": "50m", "memory": "128Mi", "memory_limit": "256Mi", "cpu_limit": "one"},
+    ),
+    ("resources", {"cpu": "50m", "memory": "128Mi", "memory_limit": "256Mi", "storage": "1"}),
     ("namespace", "Beads"),
     ("name", "dolt_watch"),
     ("name", ""),
@@ -94,6 +99,16 @@ TAKEN = [
     ("agent_service_url", ""),
     ("stale_after", "1h30m"),
     ("admin_secret", None),
+    (
+        "resources",
+        {
+            "cpu": "50m",
+            "memory": "128Mi",
+            "memory_limit": "256Mi",
+            "cpu_limit": "500m",
+            "storage": "128Mi",
+        },
+    ),
     ("settings", '[targets.beadboard]\ntimeout = "10s"'),
     ("max_in_flight", 4),
     ("dispatcher_name", "b" * 52),
@@ -132,14 +147,16 @@ def test_terraform_computes_the_same_values(values: Path) -> None:
     } | GIVEN
     (values / "terraform.tfvars.json").write_text(json.dumps(given), encoding="utf-8")
     asked = (
-        "jsonencode({ jobs = local.jobs, metadata = jsondecode(local.metadata), settings ="
+        "jsonencode({ jobs = local.jobs, requests = local.requests, limits = local.limits,"
+        " labels = local.labels, metadata = jsondecode(local.metadata), settings ="
         " local.settings })"
     )
     done = terraform("console", cwd=values, said=asked)
     assert done.returncode == 0, done.stderr
     computed = json.loads(json.loads(done.stdout))
     module = Module(**given)
-    assert computed["jobs"] == module.value("${local.jobs}", {})
+    for name in ("jobs", "requests", "limits", "labels"):
+        assert computed[name] == module.value(f"${{local.{name}}}", {})
     assert computed["metadata"] == json.loads(module.value("${local.metadata}", {}))
     assert tomllib.loads(computed["settings"]) == tomllib.loads(
         module.value("${local.settings}", {})

@@ -1,8 +1,13 @@
 """A stand-in for a node: runs the command of each pod that is bound to it as a local process.
 
-It does what a kubelet does as far as the tests need it: environment from values and Secrets with
-``$(NAME)`` expansion, status, termination messages, TERM and KILL on deletion, and logs. It
-pulls no image: an image whose name begins with ``missing/`` counts as one that cannot be pulled.
+It does what a kubelet does as far as the tests need it: init containers, environment from values
+and Secrets with ``$(NAME)`` expansion, ConfigMaps and emptyDirs as folders, the readiness probe,
+restarts, status, termination messages, TERM and KILL on deletion, and logs.
+
+It pulls no image. An image whose name begins with ``missing/`` counts as one that cannot be
+pulled, and ``dolt_watch`` is this repository's program. The file system is the machine's: a volume
+is a folder, which the working directory and a variable with the mount's path name. The network is
+the machine's too: each pod has a loopback address, which replaces 0.0.0.0 in its arguments.
 """
 
 from __future__ import annotations
@@ -10,13 +15,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import http.client
 import http.server
 import json
 import os
+import random
 import re
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +35,15 @@ import httpx
 
 NODE = "stand-in"
 MERGE = {"content-type": "application/strategic-merge-patch+json"}
+
+
+PROBE_INTERVAL = 0.2
+"""Seconds between two readiness probes. A kubelet would wait for periodSeconds."""
+RESTART_PAUSE = 0.5
+"""Seconds before a container is restarted. A kubelet begins with ten."""
+
+
+BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}}
 
 
 class CannotStart(Exception):
@@ -41,6 +58,9 @@ class StandInNode:
         self.deleted: dict[str, threading.Event] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.writers: dict[Path, subprocess.Popen[bytes]] = {}
+        # Control planes of other test runs may be on this machine.
+        self._net = f"127.{random.randint(1, 250)}.{random.randint(1, 250)}"
+        self._addresses = iter(range(1, 255))
         self._stopping = threading.Event()
         self._server: http.server.ThreadingHTTPServer | None = None
 
@@ -117,33 +137,69 @@ class StandInNode:
             threading.Thread(target=self._run, args=(pod,), daemon=True).start()
 
     def _run(self, pod: dict[str, Any]) -> None:
-        uid = pod["metadata"]["uid"]
-        container = pod["spec"]["containers"][0]
+        running = _Pod(pod, self.folder / pod["metadata"]["uid"], self._address(pod))
+        always = pod["spec"].get("restartPolicy", "Always") == "Always"
+        init, (main,) = pod["spec"].get("initContainers", []), pod["spec"]["containers"]
+        for container in (*init, main):
+            while (code := self._start(running, container)) is not None:
+                if self._gone(pod):
+                    self._remove(pod)
+                    return
+                if not always and (code or container is main):
+                    return
+                if code == 0 and container is not main:
+                    break
+                self._status(
+                    running, "Pending" if container in init else "Running", container, BACK_OFF
+                )
+                if self.deleted[pod["metadata"]["uid"]].wait(RESTART_PAUSE):
+                    self._remove(pod)
+                    return
+            else:
+                return
+
+    def _gone(self, pod: dict[str, Any]) -> bool:
+        return self.deleted[pod["metadata"]["uid"]].is_set() or self._stopping.is_set()
+
+    def _address(self, pod: dict[str, Any]) -> str:
+        """A loopback address for a pod that listens."""
+        listens = any(each.get("ports") for each in pod["spec"]["containers"])
+        return f"{self._net}.{next(self._addresses)}" if listens else "127.0.0.1"
+
+    def _start(self, running: _Pod, container: dict[str, Any]) -> int | None:
+        """Run the container to its end. Return its exit code; None if the pod was removed."""
+        pod = running.manifest
         while True:
             try:
                 if container["image"].startswith("missing/"):
                     raise CannotStart(
                         "ImagePullBackOff", f"Back-off pulling image {container['image']}"
                     )
-                environment = self._environment(pod, container)
+                self._mount(running, container)
+                environment = self._environment(running, container)
                 break
             except CannotStart as error:
                 reason, message = error.args
-                self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+                waiting = {"waiting": {"reason": reason, "message": message}}
+                self._status(running, "Pending", container, waiting)
             except httpx.HTTPError:
                 pass
-            if self.deleted[uid].wait(0.5) or self._stopping.is_set():
+            if self.deleted[pod["metadata"]["uid"]].wait(0.5) or self._stopping.is_set():
                 self._remove(pod)
-                return
-        self._execute(pod, container, environment)
+                return None
+        return self._execute(running, container, environment)
 
     def _execute(
-        self, pod: dict[str, Any], container: dict[str, Any], environment: dict[str, str]
-    ) -> None:
-        uid, started = pod["metadata"]["uid"], timestamp()
+        self, running: _Pod, container: dict[str, Any], environment: dict[str, str]
+    ) -> int:
+        pod, started = running.manifest, timestamp()
+        uid, is_init = pod["metadata"]["uid"], container in pod["spec"].get("initContainers", [])
         command = [
-            expand(each, environment)
-            for each in (*container.get("command", []), *container.get("args", []))
+            expand(each, environment).replace("0.0.0.0", running.address)
+            for each in (
+                *(container.get("command") or entrypoint(container["image"])),
+                *container.get("args", []),
+            )
         ]
         log = self.folder / f"{pod['metadata']['namespace']}_{pod['metadata']['name']}.log"
         with log.open("ab") as output:
@@ -151,7 +207,7 @@ class StandInNode:
                 process = subprocess.Popen(
                     command,
                     env=environment,
-                    cwd=self.folder,
+                    cwd=running.path(container.get("workingDir", "")) or self.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -164,11 +220,17 @@ class StandInNode:
                     "message": str(error),
                     "finishedAt": timestamp(),
                 }
-                self._status(pod, "Failed", {"terminated": end})
-                return
+                self._status(running, "Failed", container, {"terminated": end})
+                return 128
         self.processes[uid] = self.writers[log] = process
-        self._status(pod, "Running", {"running": {"startedAt": started}})
-        code = self._wait(pod, process)
+        self._status(
+            running,
+            "Pending" if is_init else "Running",
+            container,
+            {"running": {"startedAt": started}},
+            ready="readinessProbe" not in container,
+        )
+        code = self._wait(running, container, process)
         self.processes.pop(uid, None)
         end = {
             "exitCode": code,
@@ -178,11 +240,20 @@ class StandInNode:
         }
         if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             end["message"] = log.read_bytes()[-2048:].decode("utf-8", "replace")
-        self._status(pod, "Failed" if code else "Succeeded", {"terminated": end})
-        if self.deleted[uid].is_set():
-            self._remove(pod)
+        over = pod["spec"].get("restartPolicy", "Always") != "Always" or self._gone(pod)
+        phase = "Failed" if code else "Succeeded"
+        if is_init and not (code and over):
+            phase = "Pending"
+        elif not over:
+            phase = "Running"
+        self._status(running, phase, container, {"terminated": end})
+        return code
 
-    def _wait(self, pod: dict[str, Any], process: subprocess.Popen[bytes]) -> int:
+    def _wait(
+        self, running: _Pod, container: dict[str, Any], process: subprocess.Popen[bytes]
+    ) -> int:
+        pod, probe = running.manifest, container.get("readinessProbe", {}).get("httpGet")
+        ready, next_probe = False, time.monotonic()
         deleted = self.deleted[pod["metadata"]["uid"]]
         grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
         kill_at: float | None = None
@@ -190,57 +261,104 @@ class StandInNode:
             if deleted.is_set() and kill_at is None:
                 kill_at = time.monotonic() + grace
                 os.killpg(process.pid, signal.SIGTERM)
+            if probe and kill_at is None and time.monotonic() >= next_probe:
+                next_probe = time.monotonic() + PROBE_INTERVAL
+                if running.answers(container, probe) is not ready:
+                    ready = not ready
+                    self._status(running, "Running", container, {"running": {}}, ready=ready)
             if kill_at is not None and time.monotonic() > kill_at:
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.02)
         return 128 - code if code < 0 else code
 
-    def _environment(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, str]:
-        found = {"PATH": os.environ["PATH"]}
+    def _mount(self, running: _Pod, container: dict[str, Any]) -> None:
+        """Write the ConfigMaps of the pod into its folder, and create its emptyDirs."""
+        volumes = {each["name"]: each for each in running.manifest["spec"].get("volumes", [])}
+        for mount in container.get("volumeMounts", []):
+            volume = volumes[mount["name"]]
+            if "projected" in volume:  # The token of the ServiceAccount: no program reads it here.
+                continue
+            folder = running.folder / mount["mountPath"].lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            if "configMap" not in volume:
+                continue
+            data = self._data(running.manifest, "configmaps", volume["configMap"]["name"])
+            if data is None:
+                message = f'configmap "{volume["configMap"]["name"]}" not found'
+                raise CannotStart("ContainerCreating", message)
+            for item in volume["configMap"]["items"]:
+                file = folder / item["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(data[item["key"]], "utf-8")
+
+    def _environment(self, running: _Pod, container: dict[str, Any]) -> dict[str, str]:
+        pod, found = running.manifest, {"PATH": os.environ["PATH"]}
         for source in container.get("envFrom", []):
-            found |= self._secret(pod, source["secretRef"]["name"])
+            found |= self._secret(pod, source["secretRef"]) or {}
         for entry in container.get("env", []):
             reference = entry.get("valueFrom", {}).get("secretKeyRef")
-            if reference:
-                found[entry["name"]] = self._secret(pod, reference["name"])[reference["key"]]
-            else:
-                found[entry["name"]] = expand(entry.get("value", ""), found)
+            if not reference:
+                value = expand(entry.get("value", ""), found)
+                found[entry["name"]] = str(running.path(value) or value)
+            elif reference["key"] in (data := self._secret(pod, reference) or {}):
+                found[entry["name"]] = data[reference["key"]]
+            elif not reference.get("optional"):
+                message = f"couldn't find key {reference['key']} in Secret {reference['name']}"
+                raise CannotStart("CreateContainerConfigError", message)
         return found
 
-    def _secret(self, pod: dict[str, Any], name: str) -> dict[str, str]:
-        namespace = pod["metadata"]["namespace"]
-        answer = self.admin.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
-        if answer.status_code == 404:
-            raise CannotStart("CreateContainerConfigError", f'secret "{name}" not found')
-        data = answer.json().get("data") or {}
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+    def _secret(self, pod: dict[str, Any], reference: dict[str, Any]) -> dict[str, str] | None:
+        data = self._data(pod, "secrets", reference["name"])
+        if data is not None:
+            return {key: base64.b64decode(value).decode() for key, value in data.items()}
+        if reference.get("optional"):
+            return None
+        raise CannotStart("CreateContainerConfigError", f'secret "{reference["name"]}" not found')
 
-    def _status(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
-        container = pod["spec"]["containers"][0]
-        ready = "True" if "running" in state else "False"
-        now = timestamp()
+    def _data(self, pod: dict[str, Any], kind: str, name: str) -> dict[str, str] | None:
+        """The data of a Secret or a ConfigMap; None if it does not exist."""
+        namespace = pod["metadata"]["namespace"]
+        answer = self.admin.get(f"/api/v1/namespaces/{namespace}/{kind}/{name}")
+        return None if answer.status_code == 404 else answer.json().get("data") or {}
+
+    def _status(
+        self,
+        running: _Pod,
+        phase: str,
+        container: dict[str, Any],
+        state: dict[str, Any],
+        *,
+        ready: bool = True,
+    ) -> None:
+        pod, now = running.manifest, timestamp()
+        is_init = container in pod["spec"].get("initContainers", [])
+        ready = ready and "running" in state
+        reported = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": ready,
+            "restartCount": 0,
+            "state": state,
+        }
+        word = "True" if ready and not is_init else "False"
         conditions = [
             {"type": kind, "status": value, "lastTransitionTime": now}
             for kind, value in (
                 ("PodScheduled", "True"),
-                ("Ready", ready),
-                ("ContainersReady", ready),
+                ("Initialized", "False" if is_init else "True"),
+                ("Ready", word),
+                ("ContainersReady", word),
             )
         ]
-        told = {
-            "name": container["name"],
-            "image": container["image"],
-            "imageID": "",
-            "ready": "running" in state,
-            "restartCount": 0,
-            "state": state,
-        }
         status = {
             "phase": phase,
             "conditions": conditions,
             "startTime": now,
             "hostIP": "127.0.0.1",
-            "containerStatuses": [told],
+            "podIP": running.address,
+            "podIPs": [{"ip": running.address}],
+            "initContainerStatuses" if is_init else "containerStatuses": [reported],
         }
         path = f"{_path(pod)}/status"
         while not self._stopping.is_set():  # the API server may be away for a moment
@@ -301,6 +419,35 @@ class StandInNode:
                 elif query.get("follow") != "true" or not running or self._stopping.is_set():
                     return
                 time.sleep(0.05)
+
+
+class _Pod:
+    """A pod on the node: its folder, and its own loopback address."""
+
+    def __init__(self, manifest: dict[str, Any], folder: Path, address: str) -> None:
+        self.manifest, self.folder, self.address = manifest, folder, address
+
+    def path(self, inside: str) -> Path | None:
+        """The folder of a mount's path inside the pod; None if nothing is mounted there."""
+        found = self.folder / inside.lstrip("/")
+        return found if inside.startswith("/") and found.is_dir() else None
+
+    def answers(self, container: dict[str, Any], probe: dict[str, Any]) -> bool:
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        connection = http.client.HTTPConnection(self.address, ports[probe["port"]], timeout=5)
+        try:
+            connection.request("GET", probe["path"])
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def entrypoint(image: str) -> list[str]:
+    """The entry point of the image: that of the Dockerfile for this repository's image."""
+    name = image.rpartition("/")[2].partition(":")[0]
+    return [sys.executable, "-m", "dolt_watch"] if name == "dolt_watch" else []
 
 
 def expand(text: str, environment: dict[str, str]) -> str:

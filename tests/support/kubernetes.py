@@ -42,7 +42,11 @@ CONTROLLERS = (
     "resourcequota-controller",
     "root-ca-certificate-publisher-controller",
     "cronjob-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "disruption-controller",
 )
+MERGE = {"content-type": "application/merge-patch+json"}
 START_TIMEOUT = 90.0
 """Seconds that a start may take on a busy machine; it takes about 8 on an idle one."""
 
@@ -61,6 +65,12 @@ class ControlPlane:
 
     def admin(self) -> httpx.Client:
         return admin_client(self.folder, self.server)
+
+    @property
+    def kubectl(self) -> str:
+        """The kubectl of the control plane's own version if it has one, else that on PATH."""
+        own = self.folder / "kubectl"
+        return str(own) if own.exists() else str(shutil.which("kubectl"))
 
     def anonymous(self) -> httpx.Client:
         """A client without credentials, for those that bring their own."""
@@ -352,6 +362,8 @@ class Supervisor:
                 "--kube-api-burst=500",
                 *arguments,
             )
+            self._kubeconfig("admin")
+            self._link_kubectl()
             node = StandInNode(admin, self.pki, self.folder / "pods")
             node.start()
             path = "/api/v1/namespaces/default/serviceaccounts/default"
@@ -422,6 +434,14 @@ class Supervisor:
                 stderr=log,
                 preexec_fn=die_with_parent,
             )
+
+    def _link_kubectl(self) -> None:
+        """One binary can be all programs, kubectl too, if its name says so."""
+        program = shutil.which("kube-apiserver")
+        assert program is not None
+        binary = Path(program).resolve()
+        if binary.name != "kube-apiserver":
+            (self.folder / "kubectl").symlink_to(binary)
 
     def _kubeconfig(self, user: str) -> Path:
         credentials = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,9 @@ from dolt_watch.timestamps import clamp_commit_date
 
 LOCK_LENGTH = 64
 """Maximum length of a lock name, in bytes. MySQL's GET_LOCK allows 64 characters."""
+MIGRATION_WAIT = 60
+"""Seconds to wait for another process that migrates the tables. A migration takes under a second.
+"""
 HASH = re.compile(r"[0-9a-v]{32}")
 
 LOG = "commit_hash, parents, date, committer"
@@ -347,6 +351,21 @@ class DoltEngine:
             "SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),)
         )
         return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        lock = lock_name(self.address.database_name, f"{self.branch()}:init")
+        if self.query("SELECT GET_LOCK(?, ?)", (lock, MIGRATION_WAIT)) != [(1,)]:
+            raise DatabaseError(
+                f"Another `dolt_watch init` was not done after {MIGRATION_WAIT} s.",
+                fix="Wait until it ends, then run `dolt_watch init` again.",
+            )
+        try:
+            yield
+        finally:
+            # A lost connection has released it already.
+            with suppress(DatabaseError):
+                self.query("SELECT RELEASE_LOCK(?)", (lock,))
 
     def open_sibling(self) -> DoltEngine:
         twin = DoltEngine(self.address)

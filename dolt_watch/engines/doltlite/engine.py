@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -423,6 +423,10 @@ class DoltLiteEngine:
             file.flush()
             self._lead = file
         return True
+
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """Return a lock that does nothing: SQLite's own lock admits one writer to the file."""
+        return nullcontext()
 
     def leader(self) -> Leader | None:
         """Return the leader. The locked file contains its host.

@@ -60,3 +60,15 @@ def test_the_file_is_next_to_the_tracker(cli: Commands) -> None:
     done = cli.run("init", "--write-config", cwd=below)
     assert done.returncode == 0, done.stderr
     assert (cli.folder / "dolt_watch.toml").exists() and not list(below.iterdir())
+
+
+def test_if_needed_migrates_only_if_a_table_is_missing(cli: Commands) -> None:
+    """A clone has the committed tables, and none of those that never enter history."""
+    assert cli.run("init").returncode == 0
+    assert cli.run("init", "--if-needed").stdout == "migrated: already up to date\n"
+    cli.here.engine.execute_ddl("DROP TABLE watch_attempt")
+    done = cli.run("init", "--if-needed")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "waiting to be dispatched: 0" in done.stdout
+    assert "Next:" not in done.stdout
+    assert cli.run("init", "--if-needed").stdout == "migrated: already up to date\n"
