@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.standin import launcher, recorded, replay
-from tests.standin.dialect import DIALECTS, of_schema
+from tests.standin.dialect import DEFAULT, DIALECTS, of_schema
 from tests.support.beads import initialized
+from tests.support.matrix import chosen
 from tests.support.servers import Server
 
 TRACKERS = recorded.trackers()
@@ -101,22 +102,12 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
         server.drop(bd.address)
 
 
-def once_each() -> list[Any]:
-    """Return the recordings: of each dialect the shortest one for `make test`, the others for
-    `make matrix`.
-    """
-    shortest = dict[str, Path]()
-    for folder in sorted(TRACKERS, key=lambda folder: len(recorded.steps(folder))):
-        shortest.setdefault(dialect_of(folder), folder)
-    others = set(TRACKERS) - set(shortest.values())
-    return [
-        pytest.param(each, id=each.name, marks=[pytest.mark.matrix] if each in others else [])
-        for each in TRACKERS
-    ]
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("folder", once_each())
+@pytest.mark.parametrize(
+    "folder",
+    chosen(TRACKERS, lambda folder: folder.name == f"bd-{DEFAULT}"),
+    ids=[folder.name for folder in TRACKERS],
+)
 def test_each_command_writes_what_is_recorded(
     folder: Path, dolt_server: Server, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ MARKER = "_DOLTLITE_BOOTSTRAPPED"
 ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
 """Variables of the interpreter that change nothing here."""
 LAZY = (
+    "durationpy",
     "encodings.idna",
     "encodings.utf_8_sig",
     "httpcore",
@@ -288,28 +289,8 @@ def serve(number: int, listening: int) -> None:
     """Fork for each request of the client, and of each of ``program``, until the client is gone."""
     import gc
     import selectors
-    from importlib import import_module
-    from pkgutil import walk_packages
 
-    import dolt_watch
-    from dolt_watch.engines.doltlite.loader import load_sqlite3
-    from dolt_watch.errors import DatabaseError
-
-    with contextlib.suppress(DatabaseError):  # the commands say so themselves
-        load_sqlite3()
-    from dolt_watch import cli
-
-    for name in cli.COMMANDS:
-        import_module(f"dolt_watch.cli.{name}")
-    for name in ("commands", "main", "schema", "upgrade"):
-        import_module(f"tests.standin.{name}")
-    for module in walk_packages(dolt_watch.__path__, "dolt_watch."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
-    for name in LAZY:
-        import_module(name)
-    _compile_a_rule()
-
+    preload()
     requests = socket.socket(fileno=number)
     listener = socket.socket(fileno=listening)
     woken, wakes = socket.socketpair()
@@ -356,14 +337,42 @@ def serve(number: int, listening: int) -> None:
             _fork(*found, socket.socket(fileno=found[1].pop()), running)
 
 
-def _compile_a_rule() -> None:
-    """Let sqlglot make what it makes at its first use."""
+def preload() -> None:
+    """Import all that the programs import, also at their first use of a part."""
+    from importlib import import_module
+    from pkgutil import walk_packages
+
+    import dolt_watch
+    from dolt_watch.engines.doltlite.loader import load_sqlite3
+    from dolt_watch.errors import DatabaseError
+
+    with contextlib.suppress(DatabaseError):  # the commands say so themselves
+        load_sqlite3()
+    from dolt_watch import cli
+
+    for name in cli.COMMANDS:
+        import_module(f"dolt_watch.cli.{name}")
+    for name in ("commands", "main", "schema", "upgrade"):
+        import_module(f"tests.standin.{name}")
+    for module in walk_packages(dolt_watch.__path__, "dolt_watch."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    for name in LAZY:
+        import_module(name)
+    _use_once()
+
+
+def _use_once() -> None:
+    """Let sqlglot and rich make what they make at their first use."""
+    from rich.cells import cell_len
+
     from dolt_watch.core.model import Rule
     from dolt_watch.core.rules.compiled_rule import compile_for
 
     names = ("id", "status", "assignee", "acceptance_criteria", "priority", "updated_at")
     for dialect in ("mysql", "sqlite"):
         compile_for(Rule("any"), dict.fromkeys(names, "text"), dialect)
+    cell_len("…")
 
 
 Request = tuple[dict[str, Any], list[int]]

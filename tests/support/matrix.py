@@ -10,7 +10,7 @@ engine: the tests of the module take turns.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -55,6 +55,14 @@ def _values(case: pytest.Item) -> tuple[Value, ...]:
         (ENGINE, value) if value in ENGINES else (f"{test} {name}", id(value))
         for name, value in (call.params.items() if call else ())
     )
+
+
+def chosen(values: Iterable[Any], in_make_test: Callable[[Any], bool]) -> list[Any]:
+    """Return values as parameters: `make test` runs those chosen, `make matrix` the others."""
+    return [
+        pytest.param(value, marks=[] if in_make_test(value) else [pytest.mark.matrix])
+        for value in values
+    ]
 
 
 def few_or_many(few: int, many: int) -> list[Any]:

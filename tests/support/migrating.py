@@ -116,9 +116,9 @@ def held(history: History, beads: int = 1) -> VerificationResult:
     assert out.differences == []
     assert not out.unverifiable, out.unverifiable
     events(history)
-    for (bead,) in engine.query("SELECT DISTINCT bead_id FROM watch_decision WHERE bead_id <> ''")[
-        :beads
-    ]:
+    for (bead,) in engine.query(
+        "SELECT DISTINCT bead_id FROM watch_decision WHERE bead_id <> '' ORDER BY bead_id"
+    )[:beads]:
         stands = snapshot_at(
             engine, past(history).current.policy, head, history.clock.moment, bead, None
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from tests.standin import launcher
 from tests.support import beads, forked
+from tests.support.embedded_tracker import Light
 from tests.support.servers import Choice, Server, Source, give_up
 
 WAYS = ("fork", "process")
@@ -70,7 +72,7 @@ def test_check_and_timeout(way: str, tmp_path: Path, doltlite_path: FileAddress)
     engine.close()
     assert forked.dolt_watch(["init"], cwd=tmp_path, env=here).returncode == 0
     with pytest.raises(subprocess.TimeoutExpired):
-        forked.dolt_watch(["run", "--port", "0"], cwd=tmp_path, env=here, timeout=2)
+        forked.dolt_watch(["run", "--port", "0"], cwd=tmp_path, env=here, timeout=0.5)
 
 
 def test_other_encodings_start_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +129,36 @@ def test_a_program_ends_as_it_is_told_to(
         started.send_signal(number)
         assert started.stdout.read() is not None  # to the end: the fork holds it open
         assert started.wait(120) == (0 if number == signal.SIGTERM else -number)
+
+
+IMPORTED_BY = """
+import sys
+from tests.support import forked
+forked.preload()
+from dolt_watch.cli import main
+before = set(sys.modules)
+for words in (["tick"], ["status"], ["why", "bd-1"], ["doctor"]):
+    sys.argv = ["dolt_watch", *words]
+    try:
+        main()
+    except SystemExit:
+        pass
+new = sorted(set(sys.modules) - before)
+print("imported:", *(one for one in new if one.partition(".")[0] not in sys.stdlib_module_names))
+"""
+
+
+def test_a_fork_imports_no_package(tmp_path: Path, doltlite_path: FileAddress) -> None:
+    """``LAZY`` is complete: else each run of a command in the tests imports it again."""
+    engine = open_engine(doltlite_path, create=True)
+    Light(engine).assign("bd-1")
+    engine.close()
+    here = env(tmp_path, DOLT_WATCH_DATABASE=doltlite_path.url, BEADBOARD_URL="http://127.0.0.1:1")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED_BY],
+        cwd=forked.ROOT,
+        env=here,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1:] == ["imported:"], done

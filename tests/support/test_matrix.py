@@ -65,8 +65,10 @@ MADE = """
         pass
 
     @pytest.mark.covering
-    @pytest.mark.parametrize("case", [0, pytest.param(1, marks=pytest.mark.slow)])
-    def test_beside_a_slow_one(case):
+    @pytest.mark.parametrize(
+        "a, b", [pytest.param(0, 0, marks=pytest.mark.slow), (0, 1), (1, 0), (1, 1)]
+    )
+    def test_beside_a_slow_one(a, b):
         pass
 
     @pytest.mark.covering(engines="module")
@@ -114,7 +116,8 @@ def test_the_rest_has_the_marker(pytester: pytest.Pytester) -> None:
         "test_product[dolt-0]",
         "test_product[dolt-2]",
         "test_product[doltlite-1]",
-        "test_beside_a_slow_one[0]",
+        "test_beside_a_slow_one[0-1]",
+        "test_beside_a_slow_one[1-0]",
         "test_first[doltlite]",
         "test_second[dolt]",
         "test_third[dolt-0]",
@@ -127,6 +130,7 @@ def test_the_rest_has_the_marker(pytester: pytest.Pytester) -> None:
         "test_product[dolt-1]",
         "test_product[doltlite-0]",
         "test_product[doltlite-2]",
+        "test_beside_a_slow_one[1-1]",
         "test_first[dolt]",
         "test_second[doltlite]",
         "test_third[dolt-1]",

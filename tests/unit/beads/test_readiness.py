@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.beads.queue_readiness import unready_until_enough
@@ -24,6 +24,7 @@ from dolt_watch.engines.connect import open_engine
 from tests.conftest import NO_DOLTLITE
 from tests.support import servers
 from tests.support.beads import create_beads
+from tests.support.matrix import few_or_many
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -486,14 +487,16 @@ EXTERNAL = Graph(
 )
 
 
-@example(graph=ROUND)
-@example(graph=EXTERNAL)
-@given(graph=graphs())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_any_graph(exchanged: Tracker, graph: Graph) -> None:
-    tracker = exchanged
+@pytest.mark.parametrize("examples", few_or_many(40, 150))
+def test_any_graph(exchanged: Tracker, examples: int) -> None:
+    def agrees(graph: Graph) -> None:
+        agrees_with_the_oracle(exchanged, graph)
+
+    explored = settings(max_examples=examples, deadline=None)(given(graph=graphs())(agrees))
+    example(graph=EXTERNAL)(example(graph=ROUND)(explored))()
+
+
+def agrees_with_the_oracle(tracker: Tracker, graph: Graph) -> None:
     tracker.put(graph)
     beads = [
         id for id, bead in graph.beads.items() if id.startswith("bd") and bead.status == "open"
