@@ -119,7 +119,9 @@ class Storm:
             ran = {path.name.partition(".")[0] for path in self.runs.iterdir()}
             if waiting := sorted(ran - self.closed):
                 self._close(waiting)
-            self.is_over.wait(0.5)
+            self.is_over.wait(
+                2.0
+            )  # Each commit makes the workers that decide meanwhile start over.
 
     def _close(self, beads: list[str]) -> None:
         listed = ", ".join(f"'{bead}'" for bead in beads)
