@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from dolt_watch.beads.queue_readiness import _CHUNK, _DEPTH, MAX_ZONE_OFFSET, Query, _marks
-from dolt_watch.beads.readiness import PARENT
+from dolt_watch.beads.dependency_graph import CHUNK, PARENT, Query
+from dolt_watch.beads.schema import ISSUE_TARGETS, target_expression
+from dolt_watch.core.decisions.reap_policy import MAX_ZONE_OFFSET
 from dolt_watch.core.model import HoldReason
-from dolt_watch.core.model.columns import ISSUE_TARGETS, target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.timestamps import iso, parse_foreign
+
+_DEPTH = 50
+"""Levels of children that are read, as bd does."""
 
 
 def spared_by_children(
@@ -41,7 +44,7 @@ def spared_by_children(
         asked = list(stands_for)
         pairs = query(
             f"SELECT issue_id, {target} FROM dependencies AS OF ? WHERE {target} IN"
-            f" ({_marks(asked)}) AND type = '{PARENT}'",
+            f" ({', '.join('?' * len(asked))}) AND type = '{PARENT}'",
             (commit, *asked),
         )
         below: dict[str, set[str]] = {}
@@ -70,8 +73,8 @@ def _last(
         ("comments", "issue_id", "created_at", "comment"),
         ("events", "issue_id", "created_at", "event"),
     ):
-        for chunk in chunks(ids, _CHUNK):
-            those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
+        for chunk in chunks(ids, CHUNK):
+            those = f"{key} IN ({', '.join('?' * len(chunk))}) AND {time} <= ?"
             try:
                 rows = query(
                     f"SELECT {key}, MAX({time}) FROM {table} AS OF ? WHERE {those} GROUP BY {key}",

@@ -22,41 +22,34 @@ Where dolt_watch is stricter than `bd ready`, docs/decisions/0017-readiness.md s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
-
+from dolt_watch.beads.dependency_graph import CHUNK, INACTIVE, ISSUE, DependencyGraph, Query
 from dolt_watch.beads.schema import TrackerSchema, schema_at
-from dolt_watch.core.decisions.policy import UNVERSIONED
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.core.model import EMPTY, CommitChanges, GateResult, HoldReason, RowChange
-from dolt_watch.engines import Engine, Param, Row
+from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
 from dolt_watch.timestamps import iso, parse_any
 
-Query = Callable[[str, Sequence[Param]], list[Row]]
-
 READY = "ready"
 """The gate of a bead that is not ready by the rows in history."""
 
-BLOCKING = ("blocks", "conditional-blocks")
-WAITS_FOR = "waits-for"
-PARENT = "parent-child"
-INACTIVE = ("closed", "pinned")
-"""Statuses of beads that block nothing."""
-
 INTERNAL_TYPES = ("merge-request", "gate", "molecule", "message", "agent", "role", "rig")
 """Types of issue that `bd ready` never lists."""
-
-ANY_CHILDREN = "any-children"
 
 OWN_COLUMNS = ("pinned", "is_template", "ephemeral", "issue_type", "defer_until")
 """Columns of a bead's own row that decide whether it is ready."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
-_CHUNK = 200
+_FEW = 20
+"""Beads at the head of a queue that are checked first."""
+
+READ_FOR_READINESS = ("issues", "dependencies")
+"""Versioned tables whose rows decide whether a bead is ready."""
 
 
 class Readiness(NamedTuple):
@@ -100,8 +93,8 @@ def readiness(
     blocked: dict[str, HoldReason] = {}
     until: dict[str, datetime] = {}
     unsure: set[str] = set()
-    for chunk in chunks(dict.fromkeys(beads), _CHUNK):
-        graph = _Graph(query, schema, commit)
+    for chunk in chunks(dict.fromkeys(beads), CHUNK):
+        marked: set[str] = set()
         for bead, row in _own_rows(query, chunk, schema, commit).items():
             deferral = parse_any(row.get("defer_until"))
             if hold := own_hold(row, now):
@@ -109,18 +102,21 @@ def readiness(
             if deferral is not None and deferral > now:
                 until[bead] = deferral
             if row.get("is_blocked"):
-                graph.marked.add(bead)
+                marked.add(bead)
+        graph = DependencyGraph(query, schema, commit)
         graph.load(chunk)
         for bead in chunk:
-            reasons = list(graph.reasons(bead, now))
+            # Most beads depend on nothing.
+            depends = bool(graph.edges[ISSUE, bead])
+            reasons = list(graph.reasons(bead, now)) if depends else []
             for end in (one.until for one in reasons if one.until is not None):
                 until[bead] = min(end, until.get(bead, end))
             if reasons:
                 first = min(reasons, key=lambda one: one.unversioned)  # stable: in the rule's order
                 blocked[bead] = HoldReason(UNVERSIONED if first.unversioned else READY, first.text)
-            elif commit and (bead in graph.marked or graph.reads_wisps(bead)):
+            elif commit and (bead in marked or (depends and graph.reads_wisps(bead))):
                 unsure.add(bead)
-            elif bead in graph.marked:
+            elif bead in marked:
                 blocked[bead] = HoldReason(UNVERSIONED, MARKED)
     return Readiness(blocked | own, blocked, until, frozenset(unsure - own.keys()))
 
@@ -141,6 +137,53 @@ def readiness_at(
         return readiness(engine.query, beads, schema, now, commit)
     except SchemaChanged:
         return readiness(engine.query, beads, schema_at(engine, commit), now, commit)
+
+
+def unready_until_enough(
+    engine: Engine,
+    queue: Sequence[str],
+    enough: int,
+    held: Collection[str],
+    schema: TrackerSchema,
+    now: datetime,
+    commit: str,
+    loose: bool,
+) -> dict[str, HoldReason]:
+    """Return why beads are not ready, from the head of the queue on, until ``enough`` are found
+    that are ready and not in ``held``.
+
+    Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows
+    of ``commit``: a row outside of history never lets a bead go. Such a row can hold one back:
+    an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`. ``schema``: the shape of
+    the working set. Raises SchemaChanged.
+    """
+    holds: dict[str, HoldReason] = {}
+    for chunk in growing_chunks(queue, enough):
+        found = readiness_at(engine, chunk, schema, now, commit)
+        holds |= found.holds
+        left = [bead for bead in chunk if bead not in holds and bead not in held]
+        again = [bead for bead in left if loose or bead in found.unsure]
+        beside = readiness(engine.query, again, schema, now).holds if again else {}
+        holds |= {bead: _unversioned(hold) for bead, hold in beside.items()}
+        enough -= sum(bead not in holds and bead not in held for bead in chunk)
+        if enough <= 0:
+            break
+    return holds
+
+
+def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
+    """Yield the queue in chunks, a small one first: its head is ready in most cases."""
+    start, size = 0, max(_FEW, 2 * enough)
+    while start < len(queue):
+        yield queue[start : start + size]
+        start, size = start + size, CHUNK
+
+
+def _unversioned(hold: HoldReason) -> HoldReason:
+    """Return a hold of the working set under a gate that a replay doesn't ask again."""
+    if hold.gate == UNVERSIONED:
+        return hold
+    return HoldReason(UNCOMMITTED, f"by an uncommitted change: {hold.why}")
 
 
 def changes_readiness(changes: CommitChanges) -> bool:
@@ -194,256 +237,13 @@ def _own_rows(
 ) -> dict[str, dict[str, Any]]:
     """Return the columns that decide, by bead; a bead without a row is left out."""
     names = ["id", *(name for name in (*OWN_COLUMNS, "is_blocked") if schema.has("issues", name))]
-    sql = f"SELECT {', '.join(names)} FROM issues{_as_of(commit)} WHERE id IN ({_marks(beads)})"
+    marks = ", ".join("?" * len(beads))
+    of = " AS OF ?" if commit else ""
+    sql = f"SELECT {', '.join(names)} FROM issues{of} WHERE id IN ({marks})"
     try:
-        rows = query(sql, (*_at(commit), *beads))
+        rows = query(sql, (commit, *beads) if commit else beads)
         return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
     except NoSuchTable:
         if not commit:
             raise
         return {}  # the commit is older than the tracker
-
-
-# -- the graph --------------------
-
-ISSUE, WISP = "issues", "wisps"
-
-Key = tuple[str, str]
-"""A table, ``ISSUE`` or ``WISP``, and an id in it."""
-
-
-class _Edge(NamedTuple):
-    kind: str
-    target: Key
-    any_children: bool
-
-
-class _Row(NamedTuple):
-    status: str
-    defer_until: datetime | None
-
-    @property
-    def active(self) -> bool:
-        return self.status not in INACTIVE
-
-
-class _Reason(NamedTuple):
-    text: str
-    unversioned: bool
-    """Whether it rests on a wisp."""
-    until: datetime | None = None
-    """When it ends by time alone."""
-
-
-_SOURCES = {ISSUE: "dependencies", WISP: "wisp_dependencies"}
-"""The table that holds the dependencies of the beads of a table."""
-
-_SPLIT = {ISSUE: "depends_on_issue_id", WISP: "depends_on_wisp_id"}
-"""The column of a dependency's target, by the target's table. External targets never block."""
-
-
-class _Graph:
-    """The dependencies, parents and children that decide about some beads, read level by level."""
-
-    def __init__(self, query: Query, schema: TrackerSchema, commit: str) -> None:
-        self.query, self.schema = query, schema
-        self.of, self.at = _as_of(commit), _at(commit)
-        self.recursive = schema.has("issues", "is_blocked") or schema.has(
-            "dependencies", *_SPLIT.values()
-        )
-        """Whether the newer of the two rules applies."""
-        self.tables = [ISSUE]
-        if self.recursive and not commit and schema.has_wisps:
-            self.tables.append(WISP)  # `dolt_ignore` keeps wisps out of every commit
-        self.edges: dict[Key, list[_Edge]] = {}
-        self.children: dict[Key, list[Key]] = {}
-        self.rows: dict[Key, _Row | None] = {}
-        self.marked: set[str] = set()
-
-    def load(self, beads: Iterable[str]) -> None:
-        """Read what decides about the beads. Costs one query if they depend on nothing."""
-        level = [(ISSUE, bead) for bead in beads]
-        first = True
-        while level:
-            self._load_edges(level)
-            edges = [edge for key in level for edge in self.edges[key]]
-            self._load_children({edge.target for edge in edges if edge.kind == WAITS_FOR})
-            wanted = {edge.target for edge in edges if edge.kind != WAITS_FOR}
-            for edge in edges:
-                wanted.update(self.children[edge.target] if edge.kind == WAITS_FOR else ())
-            self._load_rows(wanted)
-            if not (first or self.recursive):
-                return
-            parents = {
-                edge.target for edge in edges if edge.kind == PARENT and self._active(edge.target)
-            }
-            level, first = sorted(parents - self.edges.keys()), False
-
-    def reasons(self, bead: str, now: datetime) -> Iterator[_Reason]:
-        """Yield the reasons why the bead is not ready: deferral first, then blockers from the
-        bead upwards.
-        """
-        me = (ISSUE, bead)
-        parents = sorted(edge.target for edge in self.edges[me] if edge.kind == PARENT)
-        for parent in parents:
-            row = self.rows[parent]
-            if row is not None and row.defer_until is not None and row.defer_until > now:
-                text = f"its parent {_name(parent)} is deferred until {iso(row.defer_until)}"
-                yield _Reason(text, parent[0] == WISP, row.defer_until)
-        yield from self._blockers(me)
-        seen, level, who = {me}, parents, "parent"
-        while level:
-            above: list[Key] = []
-            for key in level:
-                if key in seen or not self._active(key):
-                    continue
-                seen.add(key)
-                for reason in self._blockers(key):
-                    text = f"its {who} {_name(key)} is {reason.text}"
-                    yield _Reason(text, reason.unversioned or key[0] == WISP)
-                above += [edge.target for edge in self.edges[key] if edge.kind == PARENT]
-            level, who = sorted(above) if self.recursive else [], "ancestor"
-
-    def reads_wisps(self, bead: str) -> bool:
-        """Return whether rows of wisps, which no commit holds, can be a reason against the bead."""
-        seen, level = set[Key](), [(ISSUE, bead)] if self.recursive else []
-        while level:
-            key = level.pop()
-            if key in seen or key not in self.edges:
-                continue
-            seen.add(key)
-            for edge in self.edges[key]:
-                if edge.kind == WAITS_FOR or edge.target[0] == WISP:
-                    return True
-                level += [edge.target] if edge.kind == PARENT else []
-        return False
-
-    def _blockers(self, key: Key) -> Iterator[_Reason]:
-        """Yield what blocks the bead itself, in order of ids."""
-        for edge in sorted(self.edges[key]):
-            if edge.kind in BLOCKING:
-                row = self.rows[edge.target]
-                if row is not None and row.active:
-                    text = f"blocked by {_name(edge.target)} ({row.status})"
-                    yield _Reason(text, edge.target[0] == WISP)
-            elif edge.kind == WAITS_FOR:
-                yield from self._waits(edge)
-
-    def _waits(self, edge: _Edge) -> Iterator[_Reason]:
-        found = [
-            (key, row) for key in sorted(self.children[edge.target]) if (row := self.rows[key])
-        ]
-        if edge.any_children and any(row.status == "closed" for _, row in found):
-            return
-        for key, row in found:
-            if row.active:
-                text = f"waiting for {_name(key)} ({row.status}), a child of {_name(edge.target)}"
-                yield _Reason(text, WISP in (key[0], edge.target[0]))
-
-    def _active(self, key: Key) -> bool:
-        row = self.rows.get(key)
-        return row is not None and row.active
-
-    def _load_edges(self, keys: Sequence[Key]) -> None:
-        self.edges |= {key: [] for key in keys}
-        kinds = (*BLOCKING, WAITS_FOR, PARENT)
-        for table, ids in _by_table(keys).items():
-            source = _SOURCES[table]
-            targets = self._targets(source)
-            if not targets:
-                continue
-            metadata = "metadata" if self.schema.has(source, "metadata") else "NULL"
-            sql = (
-                f"SELECT issue_id, type, {metadata}, {', '.join(targets.values())} FROM"
-                f" {source}{self.of} WHERE type IN ({_words(kinds)}) AND issue_id IN ({{}})"
-            )
-            for id, kind, data, *columns in self._read(table, sql, ids):
-                for to, target in zip(targets, columns, strict=True):
-                    if target is not None:
-                        self.edges[table, id].append(_Edge(kind, (to, target), _any_children(data)))
-
-    def _load_children(self, parents: Collection[Key]) -> None:
-        new = [key for key in parents if key not in self.children]
-        self.children |= {key: [] for key in new}
-        for to, ids in _by_table(new).items():
-            for table in self.tables:
-                source = _SOURCES[table]
-                target = self._targets(source).get(to)
-                if target is None:
-                    continue
-                sql = (
-                    f"SELECT issue_id, {target} FROM {source}{self.of} WHERE type = '{PARENT}' AND"
-                    f" {target} IN ({{}})"
-                )
-                for child, parent in self._read(table, sql, ids):
-                    self.children[to, parent].append((table, child))
-        self._load_rows({child for key in new for child in self.children[key]})
-
-    def _load_rows(self, keys: Collection[Key]) -> None:
-        new = [key for key in keys if key not in self.rows]
-        self.rows |= dict.fromkeys(new)
-        for table, ids in _by_table(new).items():
-            defer = "defer_until" if self.schema.has(table, "defer_until") else "NULL"
-            sql = f"SELECT id, status, {defer} FROM {table}{self.of} WHERE id IN ({{}})"
-            for id, status, until in self._read(table, sql, ids):
-                self.rows[table, id] = _Row(status, parse_any(until))
-
-    def _read(self, table: str, sql: str, ids: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows; none of a table that is not read, or that the commit does not have."""
-        if table not in self.tables:
-            return
-        for chunk in chunks(ids, _CHUNK):
-            try:
-                yield from self.query(sql.format(_marks(chunk)), (*self.at, *chunk))
-            except NoSuchTable:
-                if not self.of:
-                    raise
-                return
-
-    def _targets(self, source: str) -> dict[str, str]:
-        """Return the columns of a dependency's target by the target's table; empty if the table
-        is missing.
-        """
-        split = {to: column for to, column in _SPLIT.items() if self.schema.has(source, column)}
-        whole = {ISSUE: "depends_on_id"} if self.schema.has(source, "depends_on_id") else {}
-        return split or whole
-
-
-def _any_children(metadata: Any) -> bool:
-    """Return whether a `waits-for` is met by the first closed child.
-
-    What is no JSON asks for all of them.
-    """
-    try:
-        value = orjson.loads(metadata) if isinstance(metadata, str | bytes) else metadata
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(value, dict) and value.get("gate") == ANY_CHILDREN
-
-
-def _name(key: Key) -> str:
-    return key[1] if key[0] == ISSUE else f"the wisp {key[1]}"
-
-
-def _by_table(keys: Iterable[Key]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for table, id in sorted(keys):
-        found.setdefault(table, []).append(id)
-    return found
-
-
-def _as_of(commit: str) -> str:
-    return " AS OF ?" if commit else ""
-
-
-def _at(commit: str) -> tuple[str, ...]:
-    """Return the parameter of ``_as_of``."""
-    return (commit,) if commit else ()
-
-
-def _words(values: Iterable[str]) -> str:
-    return ", ".join(f"'{value}'" for value in values)
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join("?" * len(values))

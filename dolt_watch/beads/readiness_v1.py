@@ -11,20 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from dolt_watch.beads.readiness import (
-    BLOCKING,
-    OWN_COLUMNS,
-    PARENT,
-    READY,
-    WAITS_FOR,
-    Query,
-    own_hold,
-)
+from dolt_watch.beads.dependency_graph import BLOCKING, CHUNK, PARENT, WAITS_FOR, Query
+from dolt_watch.beads.readiness import OWN_COLUMNS, READY, own_hold
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.model import HoldReason
 from dolt_watch.engines.sql_text import chunks
 
-_CHUNK = 200
 _DEPTH = 50
 """Levels of parents that the rule reads."""
 
@@ -35,8 +27,9 @@ def readiness_v1(
     """Return the beads that were not ready at the commit, by bead. ``schema``: the commit's."""
     holds: dict[str, HoldReason] = {}
     names = ["id", *(name for name in OWN_COLUMNS if schema.has("issues", name))]
-    for chunk in chunks(beads, _CHUNK):
-        sql = f"SELECT {', '.join(names)} FROM issues AS OF ? WHERE id IN ({_marks(chunk)})"
+    for chunk in chunks(beads, CHUNK):
+        marks = ", ".join("?" * len(chunk))
+        sql = f"SELECT {', '.join(names)} FROM issues AS OF ? WHERE id IN ({marks})"
         for row in query(sql, (commit, *chunk)):
             if hold := own_hold(dict(zip(names, row, strict=True)), now):
                 holds[row[0]] = hold
@@ -58,7 +51,7 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
         level = list(descendants)
         rows = query(
             f"SELECT issue_id, {schema.dependency_target()}, type FROM dependencies AS OF"
-            f" ? WHERE issue_id IN ({_marks(level)}) AND type IN ({kinds})",
+            f" ? WHERE issue_id IN ({', '.join('?' * len(level))}) AND type IN ({kinds})",
             (commit, *level),
         )
         waits = [(target, id) for id, target, kind in rows if kind != PARENT]
@@ -83,11 +76,8 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
 
 def _unclosed(query: Query, ids: Sequence[str], commit: str) -> set[str]:
     found: set[str] = set()
-    for chunk in chunks(dict.fromkeys(ids), _CHUNK):
-        sql = f"SELECT id FROM issues AS OF ? WHERE id IN ({_marks(chunk)}) AND status <> 'closed'"
+    for chunk in chunks(dict.fromkeys(ids), CHUNK):
+        marks = ", ".join("?" * len(chunk))
+        sql = f"SELECT id FROM issues AS OF ? WHERE id IN ({marks}) AND status <> 'closed'"
         found |= {row[0] for row in query(sql, (commit, *chunk))}
     return found
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))

@@ -9,11 +9,10 @@ differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from dolt_watch.core.model.columns import target_expression
-from dolt_watch.engines import Engine
+from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.errors import UnsupportedSchema
 
 WATCHED_TABLES = ("issues", "comments", "events", "labels", "dependencies")
@@ -36,6 +35,24 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 
 A target of `dependencies` is needed too.
 """
+
+TARGETS = ("depends_on_issue_id", "depends_on_wisp_id", "depends_on_external", "depends_on_id")
+"""Columns of `dependencies` that contain the target of a dependency.
+
+Up to bd 1.0.4 the column is `depends_on_id`. Since 1.0.5 exactly one of the others is not NULL. A
+commit in the middle of that migration has all four.
+"""
+
+ISSUE_TARGETS = ("depends_on_issue_id", "depends_on_id")
+"""The columns of ``TARGETS`` that contain a bead of `issues`.
+
+Outside of the migration only one of them exists, and it has an index.
+"""
+
+NOT_COMMITTED = "bd's schema migration is not committed; run `bd dolt commit`"
+
+MIGRATION_MARKS = ("schema_migrations", "ignored_schema_migrations", "dolt_nonlocal_tables")
+"""Tables whose rows bd writes while it migrates."""
 
 LONGEST_TEXT = 2**24 - 1
 """Bytes that dolt_watch lets a LONGTEXT column grow to (MEDIUMTEXT's width).
@@ -109,15 +126,15 @@ class TrackerSchema(NamedTuple):
         """Whether bd keeps `wisps`, beads that are in no commit."""
         return self.has("wisps", "id", "status")
 
-    def dependency_target(self, prefix: str = "", table: str = "dependencies") -> str:
+    def dependency_target(self, prefix: str = "") -> str:
         """Return the SQL expression of the bead, wisp or external name that a dependency points to.
 
         ``prefix``: prefix of each column: ``from_`` or ``to_`` for a diff, ``d.`` for
         an alias. Raises UnsupportedSchema.
         """
-        expression = target_expression(self.tables.get(table, ()), prefix)
+        expression = target_expression(self.tables.get("dependencies", ()), prefix)
         if not expression:
-            raise missing(table, "depends_on_issue_id", "depends_on_id")
+            raise missing("dependencies", "depends_on_issue_id", "depends_on_id")
         return expression
 
     def text_limit(self, table: str, column: str) -> int:
@@ -170,18 +187,21 @@ def is_ignored(patterns: Mapping[str, bool], table: str) -> bool:
     character. Of several patterns that match, Dolt takes the most specific; if they disagree, it
     stages nothing by itself.
     """
-    matching = [pattern for pattern in patterns if _matches(pattern, table)]
+    wildcards = {"%": ".*", "*": ".*", "?": "."}
+    regexes = {
+        pattern: re.compile("".join(wildcards.get(c, re.escape(c)) for c in pattern))
+        for pattern in patterns
+    }
+    matching = [pattern for pattern in patterns if regexes[pattern].fullmatch(table)]
     specific = [
         pattern
         for pattern in matching
-        if not any(_matches(pattern, other) and not _matches(other, pattern) for other in matching)
+        if not any(
+            regexes[pattern].fullmatch(other) and not regexes[other].fullmatch(pattern)
+            for other in matching
+        )
     ]
     return bool(specific) and all(patterns[pattern] for pattern in specific)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    parts = (".*" if c in "%*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.fullmatch("".join(parts), text) is not None
 
 
 def missing(table: str, *columns: str) -> UnsupportedSchema:
@@ -201,3 +221,35 @@ def missing(table: str, *columns: str) -> UnsupportedSchema:
 def versioned(schema: TrackerSchema, tables: Iterable[str]) -> list[str]:
     """Return those of the tables that a Dolt commit can stage."""
     return [table for table in tables if table not in schema.unversioned]
+
+
+def target_expression(
+    columns: Collection[str], prefix: str = "", among: Sequence[str] = TARGETS
+) -> str:
+    """Return the SQL expression of a dependency's target.
+
+    Args:
+        columns: The columns of the table.
+        prefix: See ``TrackerSchema.dependency_target``.
+        among: The columns to consider.
+
+    Returns:
+        The expression, or '' if no column contains a target.
+    """
+    found = [f"{prefix}{name}" for name in among if name in columns]
+    return found[0] if len(found) == 1 else f"COALESCE({', '.join(found)})" if found else ""
+
+
+def uncommitted_migration(
+    engine: Engine, query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+) -> frozenset[str]:
+    """Return the tables with a schema change that is not committed, and the marks of a migration.
+
+    A newer bd migrates the tables at its first command. bd 1.2.2 in server mode leaves most of that
+    uncommitted. Committing a table in between would put half a migration into history: rows under
+    the new schema, and the tables that belong to it under the old one.
+
+    ``query``: of an open transaction, to ask as that sees them. Cost: one query where nothing is
+    dirty, else two.
+    """
+    return engine.unmigrated(MIGRATION_MARKS, query)

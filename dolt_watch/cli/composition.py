@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_json
+from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.controller.observer import Observer
 from dolt_watch.controller.parts import LoopConfig, LoopParts
 from dolt_watch.controller.state_reader import StateReader
+from dolt_watch.controller.state_tracker import StateTracker
 from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
@@ -24,18 +29,16 @@ if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
 
 
+@dataclass
 class TargetPool:
-    """Targets by name, each opened at its first use.
+    """Targets by name, each opened at its first use."""
 
-    Args:
-        settings: The settings.
-        on_progress: Called at each use, so that the liveness probe doesn't fail during a tick that
-            asks a target about many beads.
+    settings: Settings
+    on_progress: Callable[[], None] = lambda: None
+    """Called at each use, so that the liveness probe doesn't fail during a tick that asks a target
+    about many beads.
     """
-
-    def __init__(self, settings: Settings, on_progress: Callable[[], None] = lambda: None) -> None:
-        self.settings, self.on_progress = settings, on_progress
-        self._open: dict[str, Target] = {}
+    _open: dict[str, Target] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Target:
         self.on_progress()
@@ -108,23 +111,23 @@ def build(
         worker: Host and command of this process, for the liveness of workers.
         on_progress: Called whenever the loop made progress.
     """
+    plans_by = policy(settings, settles=True)._replace(poll=None if patient else settings.poll)
+    config = _config(settings, wait_for_settle=patient, worker=worker)
+    writer = ledger(engine, settings, clock)
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    executor = LiveExecutor(
-        ledger(engine, settings, clock), settings.rules, targets, notifier, stopper
-    )
+    executor = LiveExecutor(writer, settings.rules, targets, notifier, stopper)
     return ControlLoop(
-        LoopParts.assemble(
+        _assemble(
             engine,
-            policy(settings, settles=True)._replace(poll=None if patient else settings.poll),
-            _rule_hashes(settings),
+            plans_by,
             targets,
             executor,
             clock,
-            _config(settings, wait_for_settle=patient, worker=worker),
+            config,
             poller=poller,
             on_progress=on_progress,
         )
@@ -158,10 +161,9 @@ def _passive(
     executor: Reading,
     poller: Poller | None,
 ) -> LoopParts:
-    return LoopParts.assemble(
+    return _assemble(
         engine,
         policy(settings),
-        _rule_hashes(settings),
         targets,
         executor,
         clock,
@@ -174,6 +176,7 @@ def _config(
     settings: Settings, *, wait_for_settle: bool, worker: Mapping[str, Any] = EMPTY
 ) -> LoopConfig:
     return LoopConfig(
+        rule_hashes={rule.name: rule_hash(rule) for rule in settings.rules},
         adopt=settings.adopt,
         wait_for_settle=wait_for_settle,
         project_id=settings.project_id,
@@ -183,5 +186,29 @@ def _config(
     )
 
 
-def _rule_hashes(settings: Settings) -> dict[str, str]:
-    return {rule.name: rule_hash(rule) for rule in settings.rules}
+def _assemble(
+    engine: Engine,
+    policy: Policy,
+    targets: Callable[[str], Target],
+    executor: Executor,
+    clock: Clock,
+    config: LoopConfig,
+    *,
+    poller: Poller | None,
+    on_progress: Callable[[], None] = lambda: None,
+) -> LoopParts:
+    """Return the parts, which share one connection, one poller and one store of the state."""
+    poller = poller or Poller(engine)
+    store = StateStore(engine, config.worker, clock)
+    tracker = StateTracker(
+        engine,
+        policy,
+        config.rule_hashes,
+        poller,
+        executor,
+        store,
+        notified=config.notified,
+        on_progress=on_progress,
+    )
+    observer = Observer(engine, policy, targets)
+    return LoopParts(engine, policy, config, clock, poller, store, tracker, observer, executor)

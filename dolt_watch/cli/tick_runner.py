@@ -139,7 +139,7 @@ def _tick(
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
-        if outcome.succeeded and not shutdown.code:
+        if not shutdown.code and outcome.succeeded:
             ping()
         out.check()
         return shutdown.code or outcome.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from enum import Enum
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
@@ -35,14 +36,14 @@ class Reaction(Enum):
     GIVE_UP = "give up"
 
 
+@dataclass
 class ConflictPolicy:
     """Counts the conflicts of one tick, and keeps the beads about which nothing can be written."""
 
-    def __init__(self, poller: Poller) -> None:
-        self._poller = poller
-        self._in_a_row = 0
-        self.stuck: dict[str, Conflict] = {}
-        """Bead → the last conflict about it during which no other writer committed."""
+    _poller: Poller
+    _in_a_row: int = 0
+    stuck: dict[str, Conflict] = field(default_factory=dict)
+    """Bead → the last conflict about it during which no other writer committed."""
 
     def on_success(self) -> None:
         """Reset the count after an iteration without a conflict."""

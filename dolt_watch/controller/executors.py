@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore

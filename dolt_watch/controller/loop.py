@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.beads.schema import NOT_COMMITTED
 from dolt_watch.checkpoint.poll import PollResult, TableState, is_idle, log_idle
 from dolt_watch.controller.conflict_policy import ConflictPolicy, Reaction
 from dolt_watch.controller.executor import Executor
@@ -23,13 +24,9 @@ from dolt_watch.controller.observer import Uncommitted, read_uncommitted
 from dolt_watch.controller.parts import LoopParts
 from dolt_watch.controller.reap_table import ReapCandidate, reap_table
 from dolt_watch.controller.tick_result import Conflicted, Iteration, Next, TickResult, Wait
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
 from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postpone_tries
-from dolt_watch.core.decisions.planner import (
-    make_plan,
-    select_candidates,
-    settle_wait,
-    with_queue_order,
-)
+from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.model import EntryKind, HoldReason, RowChange, State
 from dolt_watch.engines import Engine
@@ -72,17 +69,17 @@ class Proposal(NamedTuple):
     target_down: bool
 
 
+@dataclass
 class ControlLoop:
     """Runs ticks on one connection."""
 
-    def __init__(self, parts: LoopParts) -> None:
-        self.parts = parts
-        self.state = State()
-        """The state after the last iteration that read changes."""
-        self.now: datetime | None = None
-        """The time of the last poll."""
-        self._due: Mapping[str, datetime | None] = {}
-        self._database_checked = False
+    parts: LoopParts
+    state: State = field(default_factory=State)
+    """The state after the last iteration that read changes."""
+    now: datetime | None = None
+    """The time of the last poll."""
+    _due: Mapping[str, datetime | None] = field(default_factory=dict)
+    _database_checked: bool = False
 
     @property
     def engine(self) -> Engine:
@@ -191,14 +188,14 @@ class ControlLoop:
         Raises Conflict, MergeInProgress, MigrationInProgress, SchemaChanged.
         """
         parts, tracker = self.parts, self.parts.tracker
-        # bd may have migrated its tables since the last tick.
-        if progress.first:
-            tracker.begin()
         # Checked once in the life of a loop: the tables exist, and the tracker is the configured
         # one.
         if not self._database_checked:
             check_database(parts.engine, parts.config.project_id)
             self._database_checked = True
+        # bd may have migrated its tables since the last tick.
+        if progress.first:
+            tracker.begin()
         if poll.merging:
             raise MergeInProgress()
         # Read changes, derive events, apply them: the state at HEAD. A rebuild that wrote an entry
@@ -212,9 +209,10 @@ class ControlLoop:
         # No decision depends on rows outside of history: they are committed first, or awaited.
         tables = tracker.table_states(poll, now)
         uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
-        adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
-        if adoption is not Next.PROCEED:
-            return Iteration(adoption, lag=tracker.lag)
+        if uncommitted.tables:
+            adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
+            if adoption is not Next.PROCEED:
+                return Iteration(adoption, lag=tracker.lag)
         # Select candidates, observe, plan.
         proposal = self._propose(context, tables, uncommitted, progress)
         self.state, self._due = proposal.context.state, proposal.candidates.due
@@ -244,13 +242,13 @@ class ControlLoop:
         """Commit changes of other writers that were uncommitted for ``settle``, or wait for that
         time.
 
-        Returns ``Next.PROCEED`` if there are none, or if they are left alone. Raises Conflict.
+        Returns ``Next.PROCEED`` if they are left alone. Raises Conflict.
         """
         parts, dirty = self.parts, uncommitted.tables
         if uncommitted.migration:
             log_condition(logger, logging.INFO, NOT_COMMITTED, LogEvent.MIGRATING)
             return Next.PROCEED
-        if not dirty or not parts.config.adopt:
+        if not parts.config.adopt:
             return Next.PROCEED
         settled = max(tables[table].since for table in dirty) + parts.policy.settle
         # The other writer may still be working. A one-shot command waits once if a decision depends
@@ -258,7 +256,7 @@ class ControlLoop:
         if settled > context.now:
             if not (may_wait and _affects_a_decision(uncommitted.rows, context.state)):
                 return Next.PROCEED
-            parts.save(context.poll, context.now, tables, {})
+            parts.tracker.save(context.poll, context.now, tables, {})
             return Wait((settled - context.now).total_seconds())
         beads = sorted({row.bead for row in uncommitted.rows})
         try:
@@ -281,27 +279,28 @@ class ControlLoop:
         progress: Progress,
     ) -> Proposal:
         """Select candidates, observe, and plan."""
-        scope, now, loose = progress.scope, context.now, uncommitted.rows
+        scope, now = progress.scope, context.now
         skip = progress.attempted.union(progress.stuck)
         policy = with_queue_order(self.parts.policy, context.feed_query.rules)
         candidates = select_candidates(context.state, policy, now, scope, skip)
         observations, target_down = self.parts.observer.observe(
-            context, candidates, tables, loose, after_conflict=progress.after_conflict
+            context, candidates, tables, uncommitted, after_conflict=progress.after_conflict
         )
         plan = make_plan(context.state, policy, now, scope, candidates, observations)
         # The targets were tried in vain, which history need not contain. The next try is saved with
         # the state, and the plan is made for that state.
-        moved = (
-            postpone_tries(context.state, policy, now, candidates, observations)
-            if scope.dispatch and not plan.decisions
-            else None
-        )
+        moved = None
+        if scope.dispatch and context.state.outages and not plan.decisions:
+            moved = postpone_tries(context.state, policy, now, candidates, observations)
         if moved is not None:
             self.parts.store.stage(context.poll, moved, ())
             context = context._replace(state=moved)
             candidates = select_candidates(moved, policy, now, scope, skip)
             plan = make_plan(moved, policy, now, scope, candidates, observations)
-        plan = _without_migrating(_without_beads(plan, progress.stuck), uncommitted.migration)
+        if progress.stuck:
+            plan = _without_beads(plan, progress.stuck)
+        if uncommitted.migration:
+            plan = _without_migrating(plan, uncommitted.migration)
         return Proposal(context, policy, candidates, observations, plan, target_down)
 
     def _execute(self, proposal: Proposal) -> Iteration:
@@ -327,15 +326,15 @@ class ControlLoop:
         wait.
         """
         context, scope, plan = proposal.context, progress.scope, proposal.plan
-        if progress.may_wait and scope.dispatch:
+        if progress.may_wait and scope.dispatch and proposal.candidates.settles:
             seconds = settle_wait(proposal.candidates, proposal.policy, context.now)
             if seconds:
                 return Iteration(Wait(seconds))
         # Idle ticks report these saved outages.
-        shared = (hold for holds in plan.rules.values() for hold in holds)
+        shared = [hold for holds in plan.rules.values() for hold in holds]
         outages = {hold.why for hold in shared if hold.gate == OUTAGE}
         self.parts.store.set_down(outages)
-        self.parts.save(context.poll, context.now, tables, proposal.candidates.due)
+        self.parts.tracker.save(context.poll, context.now, tables, proposal.candidates.due)
         log_holds(
             context.state,
             plan,
@@ -347,7 +346,7 @@ class ControlLoop:
         return Iteration(
             Next.DONE,
             target_down=scope.dispatch and bool(outages),
-            halted="stopped" in plan.gates,
+            halted=any(hold.gate == "stopped" for hold in shared),
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.checkpoint.poll import NO_BEADS
-from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
+from dolt_watch.core.decisions.candidates import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope, active_pause
 from dolt_watch.core.decisions.reap_policy import last_activity, stale_at
@@ -137,7 +137,8 @@ def log_holds(
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
         tell_holds(state, plan)
         _log_clock_ahead(state, now)
-    _log_orphaned_pauses(state, policy, now)
+    if state.pauses:
+        _log_orphaned_pauses(state, policy, now)
     if any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds):
         _log_busy_targets(capacity)
     if scope.reap:

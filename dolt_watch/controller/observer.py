@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,11 +12,16 @@ import orjson
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.child_activity import spared_by_children
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.migration import uncommitted_migration
-from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, unready_until_enough
-from dolt_watch.beads.uncommitted import uncommitted
+from dolt_watch.beads.readiness import READ_FOR_READINESS, unready_until_enough
+from dolt_watch.beads.schema import uncommitted_migration
 from dolt_watch.checkpoint.poll import TableState
-from dolt_watch.core.decisions.policy import RECHECK_INTERVAL, Candidates, Observations, Policy
+from dolt_watch.core.decisions.policy import (
+    RECHECK_INTERVAL,
+    UNCOMMITTED,
+    Candidates,
+    Observations,
+    Policy,
+)
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.model import Bead, Capacity, HoldReason, JobReport, RowChange, Verdict
 from dolt_watch.core.model.entry_payloads import Claimed
@@ -35,20 +41,22 @@ class Observed(NamedTuple):
     """A target that a bead waits for, or that is tried, can't be reached."""
 
 
+@dataclass
 class Observer:
     """Reads rows, and asks targets by name."""
 
-    def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
-        self.engine, self.policy, self.targets = engine, policy, targets
-        self._last_asked: dict[str, tuple[datetime, JobReport]] = {}
-        """Token → when its target was last asked about it, and the answer."""
+    engine: Engine
+    policy: Policy
+    targets: Callable[[str], Target]
+    _last_asked: dict[str, tuple[datetime, JobReport]] = field(default_factory=dict)
+    """Token → when its target was last asked about it, and the answer."""
 
     def observe(
         self,
         context: DecisionContext,
         candidates: Candidates,
         tables: Mapping[str, TableState],
-        loose: Sequence[RowChange],
+        uncommitted: Uncommitted,
         *,
         after_conflict: bool,
     ) -> Observed:
@@ -58,25 +66,33 @@ class Observer:
             context: The context of the decision.
             candidates: The candidates.
             tables: The state of each table.
-            loose: The uncommitted rows.
+            uncommitted: The uncommitted changes.
             after_conflict: Another writer committed during the tick, so rows are read as they are
                 now.
         """
         now = context.now
-        holds = self._holds(context, candidates, tables, loose, after_conflict)
+        holds = self._holds(context, candidates, tables, uncommitted, after_conflict)
         capacity, target_down = self._capacity(candidates, holds)
-        settled = self._settled(candidates.unsettled, now)
+        settled = self._settled(candidates.unsettled, now) if candidates.unsettled else {}
         silent = [*(bead.id for bead in (*candidates.stale, *candidates.unknown)), *settled]
         leases = read_leases(self.engine.query, context.feed_query.schema, silent) if silent else {}
-        verdicts = self._stale_verdicts(candidates.stale, holds) | settled
-        verdicts |= self._ended(candidates.jobs, now, {row.bead for row in loose})
+        verdicts = self._stale_verdicts(candidates.stale, holds) if candidates.stale else {}
+        verdicts |= settled
+        if candidates.jobs:
+            loose = {row.bead for row in uncommitted.rows}
+            verdicts |= self._ended(candidates.jobs, now, loose)
         # Answers about ended attempts are dropped.
         self._last_asked = {
             bead.token: heard
             for bead in (*candidates.jobs, *candidates.unsettled)
             if (heard := self._last_asked.get(bead.token)) is not None
         }
-        jitter = _drawn() if capacity else 0.0
+        jitter = 0.0
+        if capacity:
+            # The import takes 1 ms, which a tick that asks no target must not spend.
+            from random import random
+
+            jitter = round(random(), 6)
         return Observed(Observations(capacity, holds, verdicts, leases, jitter), target_down)
 
     def _holds(
@@ -84,22 +100,25 @@ class Observer:
         context: DecisionContext,
         candidates: Candidates,
         tables: Mapping[str, TableState],
-        loose: Sequence[RowChange],
+        uncommitted: Uncommitted,
         after_conflict: bool,
     ) -> dict[str, HoldReason]:
         """Return the holds by the rows: signs of life of stale beads, uncommitted changes, and
         readiness for as many beads as there are slots.
         """
         head, now = context.poll.head, context.now
+        stale: dict[str, datetime] = {}
+        holds: dict[str, HoldReason] = {}
         # Children are read for stale beads only. A command that reaps nothing has none.
-        stale = silence_cutoffs(candidates.stale, self.policy, now)
-        holds = spared_by_children(self.engine, stale, head, now) if stale else {}
-        since = {table: one.since for table, one in tables.items()}
-        names = [rule.name for rule in self.policy.rules]
-        holds |= uncommitted(loose, candidates, names, stale, since)
+        if candidates.stale:
+            stale = silence_cutoffs(candidates.stale, self.policy, now)
+            holds |= spared_by_children(self.engine, stale, head, now)
+        if uncommitted.rows:
+            names = [rule.name for rule in self.policy.rules]
+            holds |= uncommitted_holds(uncommitted.rows, candidates, names, stale, tables)
         # Also after a conflict: a claim checks the rows as they are, and another writer may have
         # changed them since the poll.
-        beside = after_conflict or has_uncommitted_readiness_rows(tables)
+        beside = after_conflict or uncommitted.affects_readiness
         for rule in self.policy.rules:
             queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
             if rule.ready and queue:
@@ -207,13 +226,6 @@ class Observer:
 _NOT_HERE = JobReport(Verdict.UNKNOWN, error="only the site of the claim knows")
 
 
-def _drawn() -> float:
-    # The import takes 1 ms, which a tick that asks no target must not spend.
-    from random import random
-
-    return round(random(), 6)
-
-
 class Uncommitted(NamedTuple):
     """The working set's difference to HEAD in the watched tables."""
 
@@ -222,6 +234,11 @@ class Uncommitted(NamedTuple):
     """Tables whose schema change is not committed."""
     rows: list[RowChange]
     """Without rows in which only columns that bd computes differ."""
+
+    @property
+    def affects_readiness(self) -> bool:
+        """Return whether uncommitted rows may affect readiness."""
+        return any(table in READ_FOR_READINESS for table in self.tables)
 
 
 def read_uncommitted(
@@ -236,6 +253,42 @@ def read_uncommitted(
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])
 
 
-def has_uncommitted_readiness_rows(seen: Mapping[str, TableState]) -> bool:
-    """Return whether uncommitted rows may affect readiness."""
-    return any(seen[table].dirty for table in READ_FOR_READINESS if table in seen)
+def uncommitted_holds(
+    loose: Sequence[RowChange],
+    asked: Candidates,
+    rules: Sequence[str],
+    quiet: Mapping[str, datetime],
+    tables: Mapping[str, TableState],
+) -> dict[str, HoldReason]:
+    """Return the beads that an uncommitted row holds or spares.
+
+    A row that is never committed is one sign of life, not a permanent one: it counts from the time
+    at which its table was first seen with its current rows.
+
+    Args:
+        loose: The uncommitted rows.
+        asked: The candidates.
+        rules: Names, in the order of the answers of the rows.
+        quiet: As ``silence_cutoffs`` returns it.
+        tables: The state of each table.
+    """
+    place = {name: number for number, name in enumerate(rules)}
+    waits = {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue}
+    runs = {bead.id: place[bead.rule] for bead in asked.stale if bead.rule in place}
+    holds: dict[str, HoldReason] = {}
+    for row in loose:
+        own = row.answers if row.table == "issues" else ()
+        if row.bead in runs:
+            if own and not own[runs[row.bead]].runs:
+                holds[row.bead] = HoldReason(UNCOMMITTED, "an uncommitted change ends it")
+            elif tables[row.table].since > quiet[row.bead]:
+                holds[row.bead] = HoldReason(
+                    UNCOMMITTED, f"uncommitted change in {row.table}: it is alive"
+                )
+        elif own and not (
+            own[waits[row.bead]].matches if row.bead in waits else any(one.matches for one in own)
+        ):
+            holds[row.bead] = HoldReason(
+                UNCOMMITTED, "an uncommitted change takes it out of its rule"
+            )
+    return holds

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dolt_watch.checkpoint.poll import Poller, PollResult, TableState
+from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.clock import Clock
 from dolt_watch.controller.executor import Executor
@@ -18,12 +18,14 @@ from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
 
 if TYPE_CHECKING:
-    from dolt_watch.targets.protocol import Target
+    pass
 
 
 class LoopConfig(NamedTuple):
     """The configuration of a loop."""
 
+    rule_hashes: Mapping[str, str]
+    """Rule → the hash of its expressions."""
     adopt: bool = True
     """Commit uncommitted changes of other writers."""
     wait_for_settle: bool = True
@@ -51,60 +53,3 @@ class LoopParts:
     tracker: StateTracker
     observer: Observer
     executor: Executor
-
-    @classmethod
-    def assemble(
-        cls,
-        engine: Engine,
-        policy: Policy,
-        rule_hashes: Mapping[str, str],
-        targets: Callable[[str], Target],
-        executor: Executor,
-        clock: Clock,
-        config: LoopConfig,
-        *,
-        poller: Poller | None = None,
-        on_progress: Callable[[], None] = lambda: None,
-    ) -> LoopParts:
-        """Return the parts.
-
-        Args:
-            engine: The connection to the database.
-            policy: The rules and thresholds of decisions.
-            rule_hashes: Rule to the hash of its expressions.
-            targets: Opens a target by name.
-            executor: Carries out decisions.
-            clock: The time of decisions.
-            config: The configuration of the loop.
-            poller: Runs the poll query. None: a new one.
-            on_progress: Called for each applied commit.
-        """
-        # All parts share one connection, one poller and one store of the state.
-        poller = poller or Poller(engine)
-        store = StateStore(engine, config.worker, clock)
-        tracker = StateTracker(
-            engine,
-            policy,
-            rule_hashes,
-            poller,
-            executor,
-            store,
-            notified=config.notified,
-            on_progress=on_progress,
-        )
-        observer = Observer(engine, policy, targets)
-        return cls(engine, policy, config, clock, poller, store, tracker, observer, executor)
-
-    def save(
-        self,
-        poll: PollResult,
-        now: datetime,
-        tables: Mapping[str, TableState],
-        due: Mapping[str, datetime | None],
-    ) -> None:
-        """Save cursor and state. Raises Conflict.
-
-        ``due``: 'dispatch' and 'reap' → the next time that makes a difference.
-        """
-        rules, cache = self.tracker.rules(poll, now), self.tracker.cache(poll)
-        self.executor.save(self.store, poll, tables, due, rules, cache)

@@ -36,4 +36,4 @@ def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
     # The entry moved HEAD and the fence, so the save must be based on a new poll.
     poll = parts.poller.poll()
     parts.store.stage(poll, found.state, None)
-    parts.save(poll, now, {}, {})
+    parts.tracker.save(poll, now, {}, {})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dolt_watch.beads.feed_query import FeedQuery
-from dolt_watch.beads.queue_readiness import unready_until_enough
-from dolt_watch.beads.uncommitted import uncommitted
+from dolt_watch.beads.readiness import unready_until_enough
 from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.controller.context import StateSurvey
-from dolt_watch.controller.observer import has_uncommitted_readiness_rows, read_uncommitted
+from dolt_watch.controller.observer import read_uncommitted, uncommitted_holds
 from dolt_watch.controller.parts import LoopParts
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
 from dolt_watch.core.decisions.hold_reasons import in_line
-from dolt_watch.core.decisions.planner import make_plan, select_candidates, with_queue_order
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
 from dolt_watch.core.model import HoldReason, State
 from dolt_watch.engines import Engine
@@ -21,11 +22,11 @@ from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.schema import check_database
 
 
+@dataclass(frozen=True)
 class StateReader:
     """Reads with the parts of a loop whose executor writes nothing."""
 
-    def __init__(self, parts: LoopParts) -> None:
-        self.parts = parts
+    parts: LoopParts
 
     @property
     def engine(self) -> Engine:
@@ -114,16 +115,17 @@ class StateReader:
         tables = self.parts.tracker.table_states(poll, now)
         queues = in_line(state, policy, candidates)
         # Uncommitted rows first, because they hold beads regardless of readiness.
-        loose = read_uncommitted(self.engine, poll.head, tables, feed_query).rows
-        names = [rule.name for rule in policy.rules]
-        since = {table: one.since for table, one in tables.items()}
-        waiting = candidates._replace(queues=queues, stale=())
-        waits = {bead.id for queue in queues.values() for bead in queue}
-        rows = uncommitted(loose, waiting, names, {}, since)
-        holds = {bead: hold for bead, hold in rows.items() if bead in waits}
+        uncommitted = read_uncommitted(self.engine, poll.head, tables, feed_query)
+        holds: dict[str, HoldReason] = {}
+        if uncommitted.rows:
+            names = [rule.name for rule in policy.rules]
+            waiting = candidates._replace(queues=queues, stale=())
+            waits = {bead.id for queue in queues.values() for bead in queue}
+            rows = uncommitted_holds(uncommitted.rows, waiting, names, {}, tables)
+            holds = {bead: hold for bead, hold in rows.items() if bead in waits}
         # More than there are, so that each bead is checked.
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
-        every, beside = len(ready) + 1, has_uncommitted_readiness_rows(tables)
+        every, beside = len(ready) + 1, uncommitted.affects_readiness
         return holds | unready_until_enough(
             self.engine, ready, every, holds, feed_query.schema, now, poll.head, beside
         )

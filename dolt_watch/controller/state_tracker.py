@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,61 +24,42 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for, fingerprint
-from dolt_watch.engines import WORKING, Commit, Engine
+from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.ledger.decision_context import DecisionContext
 
 
+@dataclass
 class StateTracker:
     """Keeps the state for the loop. The executor records each rebuild."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        policy: Policy,
-        rule_hashes: Mapping[str, str],
-        poller: Poller,
-        executor: Executor,
-        store: StateStore,
-        *,
-        notified: frozenset[str] = frozenset(),
-        on_progress: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Create the tracker.
-
-        Args:
-            engine: The connection to the database.
-            policy: The rules and thresholds.
-            rule_hashes: Rule to the hash of its expressions.
-            poller: Runs the poll query.
-            executor: Records a rebuild.
-            store: The saved state.
-            notified: Kinds of entries that are reported to the notification target.
-            on_progress: Called for each applied commit.
-        """
-        # Parts and settings, for the life of the loop.
-        self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
-        self.poller, self.executor, self.store = poller, executor, store
-        self.notified = notified
-        self.recompile_rules = False
-        """The columns in the cursor row are of an older schema of bd."""
-        self.lag = (0, 0.0)
-        """Number of commits that were applied last, and the age of the oldest of them in
-        seconds.
-        """
-        self.on_progress = on_progress
-        """A long catch-up must not look like a hang to health checks."""
-        self._schema: TrackerSchema | None = None
-        self._fresh: Mapping[str, Any] | None = None
-        self._anew_since: str | None = None
-        """``saved`` of the checkpoint on which the last recorded rebuild is based. Prevents a
-        second rebuild before the next save.
-        """
-        self._kept_out: Mapping[str, str] = {}
-        """Table → the working hash with which it could not be committed, because `dolt_ignore`
-        excludes it.
-        """
+    engine: Engine
+    policy: Policy
+    rule_hashes: Mapping[str, str]
+    """Rule → the hash of its expressions."""
+    poller: Poller
+    executor: Executor
+    store: StateStore
+    notified: frozenset[str] = frozenset()
+    """Kinds of entries that are reported to the notification target."""
+    on_progress: Callable[[], None] = lambda: None
+    """Called for each applied commit: a long catch-up must not look like a hang to health checks.
+    """
+    recompile_rules: bool = field(default=False, init=False)
+    """The columns in the cursor row are of an older schema of bd."""
+    lag: tuple[int, float] = field(default=(0, 0.0), init=False)
+    """Number of commits that were applied last, and the age of the oldest of them in seconds."""
+    _schema: TrackerSchema | None = field(default=None, init=False)
+    _fresh: Mapping[str, Any] | None = field(default=None, init=False)
+    _anew_since: str | None = field(default=None, init=False)
+    """``saved`` of the checkpoint on which the last recorded rebuild is based. Prevents a second
+    rebuild before the next save.
+    """
+    _kept_out: Mapping[str, str] = field(default_factory=dict, init=False)
+    """Table → the working hash with which it could not be committed, because `dolt_ignore` excludes
+    it.
+    """
 
     def schema(self) -> TrackerSchema:
         """Return the shape of bd's tables: read once a tick, and again after a column was missing.
@@ -138,45 +120,46 @@ class StateTracker:
 
         Returns ``Next.AGAIN`` if the rebuild wrote an entry. Raises Conflict.
         """
-        # The saved state can't be used, whatever history contains.
         reason = self._rebuild_reason(poll)
-        if reason is not None:
-            return self._rebuild(reason, poll, now, feed_query)
-        # Nothing was committed since, or this tick has already applied it.
-        state = self.store.load(poll)
-        if state.commit != poll.head:
-            path = find_line(self.engine, state.commit, poll.head)
-            if path is None:
-                return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
-            state = self._apply(path, state, poll, now, feed_query)
-        # History was set back to before a claim and grew again. It leads to HEAD, but lacks the
-        # claim.
-        if poll.has_unsaved_claims and self.store.has_lost_claim(state):
-            return self._rebuild(ReasonCode.HISTORY_REWRITTEN, poll, now, feed_query)
-        return state
+        if reason is None:
+            state = self._apply_changes(poll, now, feed_query)
+            # History may have been set back to before a claim, and have grown again: it leads to
+            # HEAD, but lacks the claim.
+            if state is not None and not (
+                poll.has_unsaved_claims and self.store.has_lost_claim(state)
+            ):
+                return state
+            reason = ReasonCode.HISTORY_REWRITTEN
+        return self._rebuild(reason, poll, now, feed_query)
 
-    def _apply(
-        self,
-        path: Sequence[Commit],
-        state: State,
-        poll: PollResult,
-        now: datetime,
-        feed_query: FeedQuery,
-    ) -> State:
-        """Apply the commits of ``path`` to the state, and keep the result until it is saved."""
-        self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
+    def _apply_changes(
+        self, poll: PollResult, now: datetime, feed_query: FeedQuery
+    ) -> State | None:
+        """Apply the commits since the saved state, and keep the result until it is saved.
+
+        Returns None if they don't lead to HEAD: history was rewritten.
+        """
+        state = self.store.load(poll)
+        if state.commit == poll.head:
+            return state  # Nothing was committed, or this tick has already applied it.
         projection = Projection(state)
+        path = find_line(self.engine, state.commit, poll.head)
+        if path is None:
+            return None
+        self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
         notices: list[Mapping[str, Any]] = []
         # The reader keeps one page of commits in memory, so the path may be long.
         reader = HistoryReader(self.engine, feed_query, self.policy.rules, self.poller.tables)
         for _, changes, events in reader.read(path, fit_columns=False):
             self.on_progress()
             projection.apply(events)
-            notices += [build_notice(one) for one in changes.entries if self._is_notified(one)]
+            if self.notified:
+                notices += [build_notice(one) for one in changes.entries if self._is_notified(one)]
         # Kept only now: after a missing column, all commits are read again.
         projection.move_to(poll.head)
         state = projection.state()
-        self.store.add_notices(notices)
+        if notices:
+            self.store.add_notices(notices)
         self.store.stage(poll, state, projection.touched)
         return state
 
@@ -225,7 +208,7 @@ class StateTracker:
         poll isn't idle.
         """
         self.store.stage(poll, state, None)
-        self.executor.save(self.store, poll, {}, {}, self.rules(poll, now), self.cache(poll))
+        self.save(poll, now, {}, {})
         # An executor that writes nothing has saved nothing, so the state stays in memory.
         return state if self.store.has_unsaved(poll) else Next.AGAIN
 
@@ -284,14 +267,21 @@ class StateTracker:
         """
         self._kept_out = {**self._kept_out, **tables}
 
-    def rules(self, poll: PollResult, now: datetime) -> dict[str, Any]:
-        """Return the hashes of the state's rules and of earlier rules, for the cursor row."""
+    def save(
+        self,
+        poll: PollResult,
+        now: datetime,
+        tables: Mapping[str, TableState],
+        due: Mapping[str, datetime | None],
+    ) -> None:
+        """Save cursor and state: the hashes of the state's rules and of earlier rules, and the
+        compiled rules. Raises Conflict.
+
+        ``due``: 'dispatch' and 'reap' → the next time that makes a difference.
+        """
         was = poll.rules.get("was", [])
         if poll.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [poll.rules["now"], now.isoformat()]][-5:]
-        return {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
-
-    def cache(self, poll: PollResult) -> Mapping[str, Any]:
-        """Return the compiled rules for the cursor row."""
+        rules = {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
         self.recompile_rules = False
-        return self._fresh or poll.compiled
+        self.executor.save(self.store, poll, tables, due, rules, self._fresh or poll.compiled)

@@ -14,11 +14,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dolt_watch.beads.feed_query import IDENTITY, SAYS, SIDE, FeedQuery
-from dolt_watch.beads.migration import MARKS
-from dolt_watch.beads.schema import WATCHED_TABLES, TrackerSchema
+from dolt_watch.beads.schema import MIGRATION_MARKS, WATCHED_TABLES, TrackerSchema
 from dolt_watch.core.model import Act, CommitChanges, LedgerEntry, RowChange, RuleAnswers
-from dolt_watch.core.model.columns import KEPT_BY_BD
-from dolt_watch.core.projection.rekeyed_rows import TOUCHED, without_rekeyed
+from dolt_watch.core.model.columns import KEPT_BY_BD, TOUCHED
+from dolt_watch.core.projection.moved_rows import without_rekeyed
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql_text import chunks, gaps
 from dolt_watch.engines.values import normalize_cell, sort_value
@@ -81,18 +80,20 @@ def read_changes(
                     rewritten[edge.commit].append((bead, version, kind))
     for commit in line:
         hash = commit.hash
-        found = without_rekeyed(rows[hash])
+        found: Sequence[RowChange] = rows[hash]
+        if any(row.kind == "removed" for row in found):
+            found = without_rekeyed(found)
         if commit.side is not None:
-            found = tuple(_witnessed(engine, commit, found, lens))
+            found = list(_witnessed(engine, commit, found, lens))
         yield CommitChanges(
             commit=hash,
             date=commit.date,
             author=commit.author,
-            rows=found,
+            rows=tuple(found),
             entries=tuple(entries[hash]),
             altered=tuple(rewritten[hash]),
             merge=commit.side is not None,
-            migration=_migrates(engine, commit, found),
+            migration=any(map(_touched, found)) and _migrates(engine, commit),
         )
 
 
@@ -140,7 +141,7 @@ def _commits_in_table(
     name = {"issues": "id", LEDGER: "bead_id"}.get(table, "issue_id")
     columns = {"before": f"from_{name}", "after": f"to_{name}"}
     found: set[str] = set()
-    for stretch, alters in _by_schema(edges, changed, altered):
+    for stretch, alters in _by_schema(edges, changed, altered) if altered else [(changed, False)]:
         if alters or not stretch:
             continue
         at = None if table == LEDGER else stretch[-1].commit
@@ -151,15 +152,16 @@ def _commits_in_table(
     return found
 
 
-def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
+def _migrates(engine: Engine, commit: Commit) -> bool:
     """Return the value of ``CommitChanges.migration``.
 
-    This costs a query only for a row in which nothing but `updated_at` changed, which is rare.
+    It costs a query, so it is looked up only for a row in which nothing but `updated_at` changed,
+    which is rare.
     """
-    if not any(map(_touched, rows)):
-        return False
     changed = engine.changed(commit.parents[0], commit.hash)
-    return not (changed.schema.isdisjoint(WATCHED_TABLES) and changed.data.isdisjoint(MARKS))
+    return not (
+        changed.schema.isdisjoint(WATCHED_TABLES) and changed.data.isdisjoint(MIGRATION_MARKS)
+    )
 
 
 def _touched(row: RowChange) -> bool:
@@ -291,8 +293,9 @@ def _rows(
     """
     rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
     for table in tables:
-        for edge, change in _stretches(engine, table, edges, changed[table], apart, lens):
-            rows[edge.commit].append(change)
+        if changed[table] or apart.edges.get(table):
+            for edge, change in _stretches(engine, table, edges, changed[table], apart, lens):
+                rows[edge.commit].append(change)
     return rows
 
 
@@ -308,13 +311,27 @@ def _stretches(
 
     Each stretch of history is read under its own schema.
     """
-    for stretch, alters in _by_schema(edges, changed, apart.edges.get(table, ())):
+    altered = apart.edges.get(table, ())
+    for stretch, alters in _by_schema(edges, changed, altered) if altered else [(changed, False)]:
+        if not stretch:
+            continue
+        at = stretch[-1].commit if stretch[-1].commit != WORKING else None
+        try:
+            if not alters and table == "issues":
+                yield from _issues(engine, stretch, lens, at, apart)
+            elif not alters:
+                yield from _side_rows(engine, table, stretch, lens, at)
+        except Unexplained:
+            if not apart.exact:
+                raise
+            # The server can't compare these rows although they have one schema. It can read each
+            # end.
+            alters = True
         if alters:
             from dolt_watch.history.schema_change import changes as across  # seldom
 
-            yield from across(engine, table, stretch[0], lens)
-        else:
-            yield from _changes(engine, table, stretch, lens, apart)
+            for edge in stretch:
+                yield from across(engine, table, edge, lens)
 
 
 def _by_schema(
@@ -324,9 +341,6 @@ def _by_schema(
 
     Yield each edge of ``altered`` separately, with True.
     """
-    if not altered:
-        yield changed, False
-        return
     stretch, wanted, before = list[Edge](), set(changed), edges[0].parent
     for edge in edges:
         if edge in altered or Edge(before, edge.parent) in altered:
@@ -402,38 +416,16 @@ def read_uncommitted(
     """
     edge = Edge(head, WORKING)
     apart = _Apart({table: (edge,) for table in unmigrated}, exact=True)
-    rows = (
+    rows = [
         change
         for table in tables
         for _, change in _stretches(engine, table, [edge], [edge], apart, lens)
-    )
+    ]
     return [
         row
         for row in without_rekeyed(rows)
         if not (unmigrated and _touched(row) and _answers_alike(row))
     ]
-
-
-def _changes(
-    engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, apart: _Apart
-) -> Iterator[tuple[Edge, RowChange]]:
-    """Yield the row changes of a stretch in which the table has one schema."""
-    if not edges:
-        return
-    at = edges[-1].commit if edges[-1].commit != WORKING else None
-    try:
-        if table == "issues":
-            yield from _issues(engine, edges, lens, at, apart)
-        else:
-            yield from _side_rows(engine, table, edges, lens, at)
-    except Unexplained:
-        if not apart.exact:
-            raise
-        from dolt_watch.history.schema_change import changes as across  # seldom
-
-        # The server can't compare these rows although they have one schema. It can read each end.
-        for edge in edges:
-            yield from across(engine, table, edge, lens)
 
 
 def _side_rows(
@@ -487,7 +479,8 @@ def _issues(
 ) -> Iterator[tuple[Edge, RowChange]]:
     if apart.exact or apart.edges.get("issues"):
         lens = lens.under(engine.columns("issues", at))
-    asked = [_same(engine, name) for name in lens.columns]
+    same = "<=>" if engine.dialect == "mysql" else "IS"
+    asked = [f"from_{name} {same} to_{name}" for name in lens.columns]
     for rule in lens.rules:
         asked += (
             f"({text}) IS TRUE"
@@ -520,7 +513,7 @@ def _issues(
                 alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
             change = _issue(row, lens, differ[digits])
-            if change.nothing:
+            if not change.changed and change.nothing:
                 if not apart.exact:
                     raise Unexplained(f"An unknown column of issues changed in {edge.commit}.")
                 continue
@@ -548,12 +541,6 @@ def kept_by_bd(row: RowChange) -> bool:
 
 def _answers_alike(row: RowChange) -> bool:
     return all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
-
-
-def _same(engine: Engine, name: str) -> str:
-    return (
-        f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
-    )
 
 
 def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:

@@ -7,6 +7,7 @@ same line through a merge (``commit_path``) and see the same events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dolt_watch.beads.feed_query import FeedQuery
@@ -17,11 +18,13 @@ from dolt_watch.engines import Commit, Edge, Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history import change_feed
-from dolt_watch.history.commit_path import commit_path, straight_down
 from dolt_watch.history.prefetch import prefetch
 
 PAGE = 400
 """Commits whose row changes are in memory at once."""
+
+OURS = "dolt-watch"
+"""Author of the commits of dolt_watch. They mark the line that the worker followed."""
 
 LINE_PAGE = 5_000
 """Commits that are listed in memory at once, about 1 KB each, in a history without merges."""
@@ -50,18 +53,14 @@ class _Page(NamedTuple):
     touched: change_feed.Touched | None
 
 
+@dataclass(frozen=True)
 class HistoryReader:
     """Reads history through one engine."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        query: FeedQuery,
-        rules: Sequence[Rule],
-        tables: Iterable[str] = WATCHED,
-    ) -> None:
-        self.engine, self.tables = engine, list(tables)
-        self._by = ReadRules(query, rules)
+    engine: Engine
+    query: FeedQuery
+    rules: Sequence[Rule]
+    tables: Sequence[str] = WATCHED
 
     def commits(self, since: str, until: str, *, page: int = PAGE) -> Iterator[CommitEvents]:
         """Every commit after ``since`` up to ``until``. Memory doesn't grow with a history that
@@ -92,22 +91,22 @@ class HistoryReader:
             switches: Commit → what applies after it.
         """
         pages = self._pages(line, page, switches or {})
-
-        def read(engine: Engine, one: _Page) -> Iterator[CommitEvents]:
-            return self._read(engine, one, fit_columns)
-
         if not ahead:
             for one in pages:
-                yield from read(self.engine, one)
+                yield from self._read(self.engine, one, fit_columns)
             return
-        for _, found in prefetch(self.engine, pages, lambda engine, one: list(read(engine, one))):
+
+        def read(engine: Engine, one: _Page) -> list[CommitEvents]:
+            return list(self._read(engine, one, fit_columns))
+
+        for _, found in prefetch(self.engine, pages, read):
             yield from found
 
     def _pages(
         self, line: Iterable[Commit], size: int | None, switches: Mapping[str, ReadRules]
     ) -> Iterator[_Page]:
         """Pages of at most ``size`` commits; one ends where other rules begin to apply."""
-        by = self._by
+        by = ReadRules(self.query, self.rules)
         for piece in chunks(line, LINE_PAGE) if size else [list(line)]:
             touched = _touched(self.engine, piece, self.tables) if len(piece) > PAGE else None
             commits: list[Commit] = []
@@ -165,6 +164,97 @@ def find_line(engine: Engine, since: str, until: str) -> list[Commit] | None:
         return commit_path(engine.commits(since, until), since, until)
     except UnknownCommit:
         return None
+
+
+def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
+    """Return the commits after ``since`` up to ``until``, oldest first, each with one parent.
+
+    At a merge, the line follows the parent with the last commit of the worker. The commits of the
+    other parents become the ``side`` of the merge. If ``since`` is not an ancestor of ``until``,
+    history was rewritten, and the function returns None.
+
+    Args:
+        commits: the whole range, newest first. It may contain ``since``.
+    """
+    newest_first = [commit for commit in commits if commit.hash != since]
+    straight = straight_down(newest_first, until)
+    bottom = straight[-1].parents[0] if straight else until
+    if len(straight) == len(newest_first) and bottom == since:
+        return straight[::-1]  # the common case, without the memory that merges need
+    known = {commit.hash: commit for commit in newest_first}
+    # Commit that descends from ``since`` → number of its last commit by the worker.
+    rank = {since: 0}
+    for number, commit in enumerate(_parents_first(known, until), start=1):
+        behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
+        rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind
+    line: list[Commit] = []
+    at = until
+    while at != since:
+        here = known.get(at)
+        if here is None or rank[at] < 0:
+            return None
+        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first if equal
+        line.append(here._replace(parents=(parent,)))
+        at = parent
+    line.reverse()
+    return list(_with_sides(line, known))
+
+
+def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator[Commit]:
+    """Yield the line. Each merge has the commits that only its other parents reach as ``side``.
+
+    Each commit is visited once.
+    """
+    reached: set[str] = set()
+    for commit in line:
+        parents = known[commit.hash].parents
+        if len(parents) > 1:
+            side: list[Commit] = []
+            stack = [parent for parent in parents if parent not in commit.parents]
+            while stack:
+                at = stack.pop()
+                if at in known and at not in reached and at not in commit.parents:
+                    reached.add(at)
+                    side.append(known[at])
+                    stack.extend(known[at].parents)
+            commit = commit._replace(side=tuple(side))
+        reached.add(commit.hash)
+        yield commit
+
+
+def straight_down(newest_first: Iterable[Commit], until: str) -> list[Commit]:
+    """Return the commits from ``until`` down, newest first, that are newer than a merge or root."""
+    line: list[Commit] = []
+    below = until
+    for commit in newest_first:
+        if commit.hash != below or len(commit.parents) != 1:
+            break
+        line.append(commit)
+        below = commit.parents[0]
+    return line
+
+
+def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
+    """Yield every known commit that ``until`` reaches, after its parents.
+
+    The function does not recurse, because histories are long.
+    """
+    done: set[str] = set()
+    stack = [until]
+    while stack:
+        commit = stack[-1]
+        if commit in done or commit not in known:
+            stack.pop()
+            continue
+        waits = [
+            parent for parent in known[commit].parents if parent in known and parent not in done
+        ]
+        if waits:
+            stack.extend(waits)
+        else:
+            done.add(commit)
+            stack.pop()
+            yield commit
 
 
 def line_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from dolt_watch.core.decisions.dispatch_policy import LOST, restore
+from dolt_watch.core.decisions.attempt_recovery import LOST, restore
 from dolt_watch.core.model import (
     ANSWERS,
     GLOBAL,
@@ -95,7 +95,7 @@ def rebuild_state(
     projection = Projection(State(head, head, beads))
     for entry in _in_order([shared, *streams.values()]):
         said = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
-        projection.apply_global(Event(EventKind.LEDGER, entry.bead, head, entry.at, entry=said))
+        projection.apply_global(said, entry.at)
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
     answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.controller.state_reader import StateReader
-from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
+from dolt_watch.core.decisions.candidates import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import Reason, reasons, rule_words
 from dolt_watch.core.decisions.policy import BOTH, active_pauses
 from dolt_watch.core.decisions.reap_policy import stale_at

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.beads.dependency_graph import Query
 from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.beads.readiness import Query, readiness
-from dolt_watch.beads.schema import TrackerSchema, versioned
+from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.schema import NOT_COMMITTED, TrackerSchema, uncommitted_migration, versioned
 from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status

@@ -10,10 +10,9 @@ from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dolt_watch.core.decisions.dispatch_policy import in_flight
+from dolt_watch.core.decisions.candidates import in_flight, queue_sort_key
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import GLOBAL, Bead, EventKind, Phase, State
-from dolt_watch.core.rules.compiled_rule import queue_sort_key
 from dolt_watch.replay.replayer import ReplayStep
 
 FRONT = 30

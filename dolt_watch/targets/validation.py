@@ -25,33 +25,31 @@ def check_url(
     Raises:
         SettingsError: It isn't an http:// or https:// URL with a host.
     """
-    name, where = settings.name, settings.origin(key)
+    wrong = ""
     if not url:
-        raise SettingsError(f"Target {name} has no URL.", where=where, fix=fix)
+        raise SettingsError(
+            f"Target {settings.name} has no URL.", where=settings.origin(key), fix=fix
+        )
     if any(each.isspace() or not each.isprintable() for each in url):
         # urlsplit silently drops a newline, and httpx would ask another place, or fail later.
+        wrong = "contains a space or a line break"
+    else:
+        try:
+            parts = urlsplit(url)
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            # The text of the exception quotes the port. If the password contains '/', the port is
+            # the password.
+            wrong = "isn't a URL"
+        else:
+            if parts.scheme not in ("http", "https") or not usable:
+                wrong = "isn't an http:// or https:// URL with a host"
+            elif parts.fragment or (parts.query and not whole):
+                without = "'#'" if whole else "'?' and '#'"
+                wrong = f"must end with its path, without {without}"
+    if wrong:
         raise SettingsError(
-            f"Target {name}: {key} contains a space or a line break.", where=where, fix=fix
-        )
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except (
-        ValueError
-        # The text of the exception quotes the port. If the password contains '/', the port is the
-        # password.
-    ):
-        raise SettingsError(f"Target {name}: {key} isn't a URL.", where=where, fix=fix) from None
-    if parts.scheme not in ("http", "https") or not usable:
-        raise SettingsError(
-            f"Target {name}: {key} isn't an http:// or https:// URL with a host.",
-            where=where,
-            fix=fix,
-        )
-    if parts.fragment or (parts.query and not whole):
-        asked = "without '#'" if whole else "without '?' and '#'"
-        raise SettingsError(
-            f"Target {name}: {key} must end with its path, {asked}.", where=where, fix=fix
+            f"Target {settings.name}: {key} {wrong}.", where=settings.origin(key), fix=fix
         )
 
 

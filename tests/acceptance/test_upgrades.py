@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.beads.schema import NOT_COMMITTED
 from dolt_watch.engines import Commit
 from dolt_watch.inspection import event_stream
 from tests.acceptance.conftest import Watch, watching

@@ -7,7 +7,7 @@ from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.core.model import Rule
 from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history import change_feed, reader
 from tests.acceptance.conftest import rows_of
 
 
@@ -24,7 +24,7 @@ def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> N
     first = committed(engine, rows_of(["bd-1"]))
     put = committed(engine, "INSERT INTO labels (issue_id, label) VALUES ('bd-1', 'hot')")
     gone = committed(engine, "DELETE FROM labels WHERE issue_id = 'bd-1'")
-    line = commit_path.commit_path(engine.commits(first, gone), first, gone)
+    line = reader.commit_path(engine.commits(first, gone), first, gone)
     assert line is not None
     read = [
         (each.commit, [(row.table, row.kind) for row in each.rows])
@@ -60,7 +60,7 @@ def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: E
         "UPDATE issues SET priority = 2, assignee = NULL, updated_at = updated_at WHERE id ="
         " 'bd-1'",
     )
-    line = commit_path.commit_path(engine.commits(first, last), first, last)
+    line = reader.commit_path(engine.commits(first, last), first, last)
     assert line is not None
     _, change = (each.rows[0] for each in change_feed.read_changes(engine, line, ["issues"], lens))
     assert change.changed == ("priority", "assignee")

@@ -14,7 +14,7 @@ from dolt_watch.core.model import Event, Rule
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history import reader
-from dolt_watch.history.commit_path import OURS
+from dolt_watch.history.reader import OURS
 from dolt_watch.inspection.event_stream import read_events
 from dolt_watch.replay.replayer import HistoryReplayer
 from tests.acceptance.conftest import rows_of

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.beads.queue_readiness import unready_until_enough
-from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.readiness import readiness, unready_until_enough
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from dolt_watch.beads import feed_query
 from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.core.decisions.candidates import queue_sort_key
 from dolt_watch.core.model import Bead, Phase, Rule, State
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
-from dolt_watch.core.rules.compiled_rule import compile_for, queue_sort_key
+from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history import change_feed, reader
 from dolt_watch.history.rebuild import rebuild_state
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
@@ -42,7 +43,7 @@ def test_under_several_rules(beads_engine: Engine) -> None:
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in RULES]
-    line = commit_path.commit_path(engine.commits(first, head), first, head)
+    line = reader.commit_path(engine.commits(first, head), first, head)
     assert line is not None
     found = rebuild_state(engine, first, line[0].date, RULES, compiled, list(columns))
     projection = Projection(found.state)
@@ -78,7 +79,7 @@ def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine)
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in rules]
-    line = commit_path.commit_path(engine.commits(first, head), first, head)
+    line = reader.commit_path(engine.commits(first, head), first, head)
     assert line is not None
     projection = Projection(
         rebuild_state(engine, first, line[0].date, rules, compiled, list(columns)).state

@@ -15,13 +15,13 @@ from dolt_watch.beads.schema import (
     KNOWN_TABLES,
     LONGEST_TEXT,
     NEEDED,
+    TARGETS,
     TrackerSchema,
     is_ignored,
     schema_at,
     tracker_schema,
     versioned,
 )
-from dolt_watch.core.model.columns import TARGETS
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.errors import UnknownCommit, UnsupportedSchema
 from dolt_watch.inspection.doctor import schema_checks

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.beads.schema import NOT_COMMITTED
 from dolt_watch.core.model import EntryKind
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import WORKING

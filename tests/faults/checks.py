@@ -17,7 +17,7 @@ from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history import change_feed, reader
 from dolt_watch.history.rebuild import rebuild_state
 from dolt_watch.ledger.reader import read_entries
 from tests.faults.board import KillingBoard
@@ -94,7 +94,7 @@ class Checks:
             self.folded = rebuild_state(
                 engine, at, commit.date, self.rules, self.compiled, self.lens.columns
             ).state
-        line = commit_path.commit_path(
+        line = reader.commit_path(
             engine.commits(self.folded.commit, head), self.folded.commit, head
         )
         assert line is not None

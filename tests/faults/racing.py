@@ -20,7 +20,7 @@ from dolt_watch.cli.composition import identity
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.history import commit_path
+from dolt_watch.history import reader
 from tests.acceptance.conftest import rows_of
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import beads
@@ -182,7 +182,7 @@ class Arena:
 def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Sequence[Any]]:
     """The changes of issues since a commit, in the order of history."""
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
-    line = commit_path.commit_path(engine.commits(since, head), since, head)
+    line = reader.commit_path(engine.commits(since, head), since, head)
     assert line is not None
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
     for _, row in engine.diff("issues", edges, {column: column for column in columns}):

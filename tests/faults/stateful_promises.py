@@ -19,7 +19,7 @@ from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import IN_FLIGHT, Bead, EntryKind, Phase, State
 from dolt_watch.core.projection.event_deriver import derive_events, is_ours
 from dolt_watch.core.projection.projection import Projection
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history import change_feed, reader
 from dolt_watch.history.rebuild import rebuild_state
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.verification import verify
@@ -117,7 +117,7 @@ def check_fold(world: World, look: PollResult, state: State) -> None:
         else []
     )
     for since, until in pairwise([start, *stops, look.head]):
-        line = commit_path.commit_path(world.hand.commits(since, until), since, until)
+        line = reader.commit_path(world.hand.commits(since, until), since, until)
         assert line is not None
         for changes in change_feed.read_changes(
             world.hand, line, Poller(world.hand).tables, feed_query.FeedQuery(compiled, columns)

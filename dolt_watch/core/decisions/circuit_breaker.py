@@ -18,14 +18,12 @@ from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     EMPTY,
     GLOBAL,
-    Bead,
     Capacity,
     Decision,
     EntryKind,
     HoldReason,
     Outage,
     Phase,
-    Rule,
     State,
     entry_payloads,
 )
@@ -144,13 +142,12 @@ def plan_outage_changes(
     """Yield the outages that begin or end now."""
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
-        if outage is None:
-            if capacity is not None and capacity.down:
-                again = now + try_pause(1, outside.jitter)
-                yield _begins(name, Outage(now, capacity.why, "capacity", again), state)
-        elif not outage.recorded:
+        if outage is None and capacity is not None and capacity.down:
+            again = now + try_pause(1, outside.jitter)
+            yield _begins(name, Outage(now, capacity.why, "capacity", again), state)
+        elif outage is not None and not outage.recorded:
             yield _begins(name, outage, state)
-        elif outage.answered or _ends(outage, capacity):
+        elif outage is not None and (outage.answered or _ends(outage, capacity)):
             by = "dispatch" if outage.answered else "health"
             detail = entry_payloads.OutageChange(name, outage.since, by=by).encode()
             yield Decision(
@@ -253,19 +250,6 @@ def _probe(
     ]
     noted = state.outages[target].noted
     return Probe(min(queue, key=lambda bead: bead not in noted, default=""))
-
-
-def plan_resend(bead: Bead, rule: Rule) -> Decision:
-    """Return a new claim of a bead whose outcome is unknown. The bead's row doesn't change."""
-    detail = entry_payloads.Resend(bead.since, bead.sent_at).encode()
-    return Decision(
-        kind=EntryKind.CLAIM,
-        bead=bead.id,
-        rule=rule.name,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        detail=detail,
-    )
 
 
 def postpone_tries(

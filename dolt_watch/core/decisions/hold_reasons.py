@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dolt_watch.core.decisions.candidates import queue_sort_key
 from dolt_watch.core.decisions.policy import ATTEMPTED, Candidates, Plan, Policy
 from dolt_watch.core.model import EMPTY, Bead, EntryKind, HoldReason, Phase, State
-from dolt_watch.core.rules.compiled_rule import queue_sort_key
 
 
 class Reason(NamedTuple):

@@ -18,7 +18,6 @@ from dolt_watch.core.model import (
     Decision,
     EntryKind,
     JobReport,
-    Phase,
     Rule,
     State,
     Verdict,
@@ -33,12 +32,6 @@ consecutive one.
 """
 LONGEST_LIMIT = timedelta(days=1)
 """Longest cooldown by a named reset time. A later reset time is likely misread."""
-
-
-def unsettled(state: State) -> tuple[Bead, ...]:
-    """Return the attempts whose outcome is unknown, the oldest first."""
-    found = [bead for bead in state.beads.values() if bead.phase is Phase.UNKNOWN and bead.token]
-    return tuple(sorted(found, key=lambda bead: (bead.since, bead.id)))
 
 
 def settled_by_target(

@@ -191,11 +191,6 @@ def retry_pause(rule: Rule, attempt: int, jitter: float = 0.0) -> timedelta:
     return min(pause, LONGEST_PAUSE)
 
 
-def earliest(*moments: datetime | None) -> datetime | None:
-    """Return the first of these times. None if there is no time."""
-    return min((moment for moment in moments if moment is not None), default=None)
-
-
 class Planned(NamedTuple):
     """Decisions of one kind, and the holds of the beads that they leave out."""
 

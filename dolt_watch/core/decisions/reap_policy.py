@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from dolt_watch.core.decisions.policy import (
-    IMMEDIATELY,
     MINUTE,
-    RECHECK_INTERVAL,
     Candidates,
     Observations,
     Planned,
     Policy,
-    Scope,
-    active_pause,
-    earliest,
     retry_pause,
 )
 from dolt_watch.core.model import (
     BLOCKED,
-    IN_FLIGHT,
     OPEN,
     Bead,
     Decision,
     EntryKind,
     HoldReason,
     JobReport,
-    Phase,
     Rule,
-    State,
     Verdict,
 )
 from dolt_watch.core.model.entry_payloads import LastSign, Reaped
@@ -91,70 +82,6 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
         for bead in stale
         if (rule := rules[bead.id])
     }
-
-
-class Attempts(NamedTuple):
-    """The attempts under way that a decision is possible about, and the next due times."""
-
-    stale: tuple[Bead, ...] = ()
-    """Running beads without a sign of life for too long."""
-    jobs: tuple[Bead, ...] = ()
-    """The other running beads that have a job."""
-    unknown: tuple[Bead, ...] = ()
-    """Attempts of unknown outcome past ``unknown_after``."""
-    dispatch_due: datetime | None = None
-    reap_due: datetime | None = None
-
-
-def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -> Attempts:
-    """Return the beads that the reaper and the settlement look at, the oldest first."""
-    stale, jobs, unknown = [], [], []
-    dispatch_due: list[datetime | None] = []
-    reap_due: list[datetime | None] = []
-    watched = [
-        bead
-        for bead in state.beads.values()
-        if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten
-    ]
-    for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
-        # These two need no rule: it may have left the settings.
-        if bead.phase is Phase.CLAIMED:
-            dispatch_due.append(bead.deadline)
-        elif bead.lost_note or bead.unwritten:
-            dispatch_due.append(IMMEDIATELY)
-        rule = policy.rule(bead.rule)
-        if rule is None:
-            continue
-        # An unknown outcome is settled by its target, or after a time without a sign of life.
-        if bead.phase is Phase.UNKNOWN:
-            outage = state.outages.get(rule.target)
-            at = bead.since + rule.unknown_after
-            at = at if outage is None else max(at, outage.next_at)
-            if at <= now:
-                unknown.append(bead)
-                # The bead is settled in this tick, or held by a lease.
-                at = now + RECHECK_INTERVAL if scope.dispatch else at
-            if rule.target in policy.deduplicating:  # The target is asked at once, and then again.
-                at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
-            dispatch_due.append(at)
-        # A running bead is the reaper's once it is silent; its job may end before that.
-        if bead.phase is Phase.RUNNING:
-            pause = active_pause(state, rule.name, now, reaping=True)
-            if pause is not None:
-                reap_due.append(pause.until)
-                continue
-            at = stale_at(bead, rule)
-            if at <= now:
-                stale.append(bead)
-                # The bead is reaped in this tick, or spared.
-                at = now + RECHECK_INTERVAL if scope.reap else at
-            elif bead.job:
-                jobs.append(bead)
-                if rule.target in policy.job_reporting_targets:
-                    at = min(at, now + RECHECK_INTERVAL) if scope.reap else IMMEDIATELY
-            reap_due.append(at)
-    due = earliest(*dispatch_due), earliest(*reap_due)
-    return Attempts(tuple(stale), tuple(jobs), tuple(unknown), *due)
 
 
 def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Planned:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.decisions.attempt_recovery import plan_failure
 from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, Rule
 from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.observations import Health

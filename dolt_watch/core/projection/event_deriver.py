@@ -8,10 +8,13 @@ writer in a commit that dolt_watch wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from dolt_watch.core.model import (
+    CLOSED,
     ActivitySignal,
     CommitChanges,
     Event,
@@ -23,10 +26,8 @@ from dolt_watch.core.model import (
     RuleMatch,
 )
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
-from dolt_watch.core.model.columns import KEPT_BY_BD
-from dolt_watch.core.projection.attempt_evidence import ends_as, in_a_merge, is_ours, origin
-from dolt_watch.core.projection.rekeyed_rows import TOUCHED
-from dolt_watch.core.projection.renames import renames
+from dolt_watch.core.model.columns import KEPT_BY_BD, TOUCHED
+from dolt_watch.core.projection.moved_rows import renames
 
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
 
@@ -53,7 +54,7 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
             others.setdefault(change.bead, []).append(change)
 
     removed = {(side.table, side.key, side.at) for side in changes.rows if side.kind == "removed"}
-    for old, new in renames(issues.values()):
+    for old, new in renames(issues.values()) if removed else ():
         del issues[old.bead]
         issues[new.bead] = new
         yield Event(
@@ -75,11 +76,13 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
         row = issues.get(bead)
         facts = rule_match(row, rules) if row else None
         theirs = _foreign_columns(row, entries, changes.migration) if row else ()
-        came, freed = (
-            _origin(row, facts, changes, rules)
-            if row and theirs
-            else (Origin.ACT, frozenset[str]())
-        )
+        came, freed = Origin.ACT, frozenset[str]()
+        if row and facts and theirs:
+            came = Origin.UNCLEAR
+            if row.kind != "removed":
+                came = origin(row, rule_match(row, rules, before=True), facts)
+            if changes.merge and row.kind != "removed" and came is not Origin.SAME:
+                came, freed = in_a_merge(came), _freed_on_side_lines(row, rules)
         for entry in entries:
             yield Event(
                 EventKind.LEDGER,
@@ -127,8 +130,7 @@ def _row_events(
         rules: The rules.
     """
     at, commit = changes.date, changes.commit
-    gone = list(_lost_notes(row))
-    for note in gone:
+    for note in _lost_notes(row) if row.kind == "modified" and "notes" in row.changed else ():
         yield Event(EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
         yield Event(
@@ -154,27 +156,15 @@ def _row_events(
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=foreign, row=row)
 
 
-def _origin(
-    row: RowChange, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule]
-) -> tuple[Origin, frozenset[str]]:
-    """Return the origin of the change, and the tokens of the attempts that a user ended on the side
-    lines of a merge.
-    """
-    if row.kind == "removed":
-        return Origin.UNCLEAR, frozenset()
-    assert facts is not None
-    came = origin(row, rule_match(row, rules, before=True), facts)
-    if not changes.merge or came is Origin.SAME:
-        return came, frozenset()
-    seen = [
-        (act, rule_match(act.row, rules, before=True), rule_match(act.row, rules))
-        for act in row.acts
-    ]
-    return in_a_merge(came), frozenset().union(
+def _freed_on_side_lines(row: RowChange, rules: Sequence[Rule]) -> frozenset[str]:
+    """Return the tokens of the attempts that a user ended on the side lines of a merge."""
+    return frozenset().union(
         *(
             act.tokens
-            for act, was, now in seen
-            if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row)
+            for act in row.acts
+            if ends_as(act.row, row)
+            and origin(act.row, rule_match(act.row, rules, before=True), rule_match(act.row, rules))
+            is Origin.ACT
         )
     )
 
@@ -221,7 +211,7 @@ def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> R
 
 
 def _foreign_columns(
-    row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False
+    row: RowChange, entries: Sequence[LedgerEntry], migration: bool
 ) -> tuple[str, ...]:
     """Return the changed columns without the cells that entries wrote in this commit, and without
     those that a migration of bd touched.
@@ -266,14 +256,106 @@ def _lost_notes(row: RowChange) -> Iterator[str]:
 
     `bd note` reads, then writes, so it may overwrite a note.
     """
-    before, after = row.before.get("notes"), row.after.get("notes")
-    if row.kind != "modified" or "notes" not in row.changed or not before:
-        return
-    kept = set((after or "").splitlines())
-    for line in before.splitlines():
+    kept = set((row.after.get("notes") or "").splitlines())
+    for line in (row.before.get("notes") or "").splitlines():
         if line not in kept and is_ours(line):
             yield line
 
 
 def _off(own: datetime | None, commit: datetime) -> int:
     return int((own - commit).total_seconds()) if own is not None else 0
+
+
+# -- where a change of the row comes from --------------------
+
+
+def origin(row: RowChange, before: RuleMatch, after: RuleMatch) -> Origin:
+    """Return the origin of a commit's change of a row, by the traces of an attempt in the row.
+
+    ``bd update --status``, ``bd assign``, ``bd close`` and ``bd reopen`` keep notes and
+    ``started_at`` (bd 1.0.2 to 1.3). An older row that an import, a revert, a cherry-pick or a
+    checkout of the table writes again has neither. A closed row ends an attempt in any case,
+    because nothing is sent for it.
+    """
+    if row.after.get("status") == CLOSED:
+        return Origin.ACT
+    if (before.matches, before.running) == (after.matches, after.running):
+        return Origin.SAME
+    if not before.running or after.running:
+        return Origin.ACT if row.kind != "added" else Origin.UNCLEAR
+    lines, kept = traces(row.before), frozenset(str(row.after.get("notes") or "").splitlines())
+    unstarted = row.before.get("started_at") is not None and row.after.get("started_at") is None
+    if not kept.isdisjoint(lines) or not (lines or unstarted):
+        return Origin.ACT
+    if unstarted or _cut(row):
+        return Origin.BACK
+    return (
+        Origin.UNCLEAR if after.matches else Origin.ACT
+    )  # No agent can take a bead that doesn't match.
+
+
+def in_a_merge(came: Origin) -> Origin:
+    """Return the origin of a change by a merge.
+
+    A merge by itself is no act of a user: a line that it brought in must contain the act. If the
+    attempt's own notes are still there, a user resolved the row by hand.
+    """
+    return Origin.UNCLEAR if came is Origin.ACT else came
+
+
+def ends_as(act: RowChange, merged: RowChange) -> bool:
+    """Return whether the merged row has the status and the assignee that this act on a side line
+    set.
+    """
+    return all(act.after.get(name) == merged.after.get(name) for name in ("status", "assignee"))
+
+
+def traces(cells: Mapping[str, Any]) -> frozenset[str]:
+    """Return the lines that the current attempt wrote into the notes: from the last claim or
+    restore on.
+    """
+    lines = [line for line in str(cells.get("notes") or "").splitlines() if is_ours(line)]
+    begins = [number for number, line in enumerate(lines) if line.startswith(_BEGINS)]
+    return frozenset(lines[begins[-1] :] if begins else lines)
+
+
+_BEGINS = ("auto-dispatcher ", "dispatch restored: ")
+
+
+def _cut(row: RowChange) -> bool:
+    """Return whether the notes are exactly the notes before the attempt wrote into them."""
+    before, after = str(row.before.get("notes") or ""), str(row.after.get("notes") or "")
+    rest = before.removeprefix(after).lstrip("\n")
+    return bool(after) and before.startswith(after) and rest.startswith(_BEGINS)
+
+
+OURS = {
+    "auto-dispatcher ": r"claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "dispatched: ": r"job=.*",
+    "dispatch failed ": r".*",
+    "dispatch outcome ": (
+        r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set"
+        r" it open to try again"
+    ),
+    "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
+    "dispatch retried by ": r".+: .*",
+    "dispatch released by ": r".+: .*",
+    "dispatch stopped by ": r".+: .*",
+    "dispatch restored: ": r"(job=|attempt ).*",
+    "reaper: ": (
+        r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)"
+    ),
+}
+"""The beginning of each note of dolt_watch, and a pattern for the rest of the line."""
+
+
+def is_ours(line: str) -> bool:
+    """Return whether dolt_watch wrote the line.
+
+    The whole line is compared, because users may also begin a line with 'reaper: ' and remove it
+    later.
+    """
+    return any(
+        line.startswith(begins) and re.fullmatch(rest, line[len(begins) :])
+        for begins, rest in OURS.items()
+    )

@@ -26,11 +26,10 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
-from dolt_watch.core.model.columns import KEPT_BY_BD
+from dolt_watch.core.model.columns import KEPT_BY_BD, TOUCHED
 from dolt_watch.core.model.reason_codes import CODES, ReasonCode, derived_for_record
-from dolt_watch.core.projection import target_outages
 from dolt_watch.core.projection.attempt_evidence import is_stale_import, kept, proves_running
-from dolt_watch.core.projection.rekeyed_rows import TOUCHED
+from dolt_watch.core.projection.target_outages import TargetOutages, is_unreachable
 
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
@@ -63,7 +62,7 @@ class Projection:
         self.stopped = dict(state.halted_rules)
         self.claims = dict(state.claims)
         self.version = state.version
-        self.targets = target_outages.TargetOutages(state)
+        self.targets = TargetOutages(dict(state.outages), dict(state.busy))
         self.touched: set[str] = set()
 
     def state(self) -> State:
@@ -89,9 +88,11 @@ class Projection:
             if event.what is EventKind.RENAMED:
                 self._renamed(event)
                 continue
-            if event.entry is None or not self._known(event.entry):
-                self.apply_global(event)
-            event = self._followed(event)
+            if event.entry is not None:
+                if not self._known(event.entry):
+                    self.apply_global(event.entry, event.at)
+                if event.entry.token and event.bead not in self.beads:
+                    event = self._followed(event, event.entry)
             before = self.beads.get(event.bead)
             after = apply_to_bead(before, event)
             if after == before:
@@ -114,15 +115,12 @@ class Projection:
             )
             self.touched.update((event.other, event.bead))
 
-    def _followed(self, event: Event) -> Event:
+    def _followed(self, event: Event, entry: LedgerEntry) -> Event:
         """Return the event of an outcome entry in the old id's stream as an event of the renamed
         bead.
 
         The bead was renamed while its worker waited for the answer.
         """
-        entry = event.entry
-        if entry is None or not entry.token or event.bead in self.beads:
-            return event
         bead = next(
             (one for one in self.beads.values() if one.was and one.token == entry.token), None
         )
@@ -148,24 +146,28 @@ class Projection:
             return entry.kind is EntryKind.CLAIM and entry.at in self.claims.get(entry.rule, ())
         return entry.version <= bead.version
 
-    def apply_global(self, event: Event) -> None:
+    def apply_global(self, entry: LedgerEntry, at: datetime) -> None:
         """Apply the effects of an entry beyond its bead: pauses, cooldowns, stopped rules, and the
         claims of the last hour.
+
+        ``at``: the date of the entry's commit.
         """
-        entry = event.entry
-        if entry is None:
-            return
         if entry.bead == GLOBAL:
             self.version = max(self.version, entry.version)
         detail = entry.detail
-        self.targets.apply(entry)
         ended = entry_payloads.Ended.decode(detail)
-        self._uncount(entry.rule, ended.uncounted_claim)
+        # Outcome entries name their target if its health was or is in question.
+        if ended.target:
+            self.targets.apply(entry, ended)
+        if ended.uncounted_claim is not None:
+            self._uncount(entry.rule, ended.uncounted_claim)
         match entry.kind:
             case EntryKind.CLAIM:
-                if (resend := entry_payloads.Claimed.decode(detail).resend) is not None:
+                resend = entry_payloads.Claimed.decode(detail).resend
+                if resend is not None and resend.claimed is not None:
                     self._uncount(entry.rule, resend.claimed)
-                recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
+                times = self.claims.get(entry.rule, ())
+                recent = [time for time in times if entry.at - time < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case EntryKind.BUSY:
                 if ended.until is not None:
@@ -210,7 +212,7 @@ class Projection:
                     attempt = 0 if bead.token else bead.attempt
                     self.beads[bead.id] = bead._replace(
                         phase=Phase.WAITING,
-                        since=event.at,
+                        since=at,
                         reason="",
                         reason_code=None,
                         token="",
@@ -219,11 +221,10 @@ class Projection:
                         sign=None,
                     )
 
-    def _uncount(self, rule: str, claimed: datetime | None) -> None:
+    def _uncount(self, rule: str, claimed: datetime) -> None:
         """Remove a claim that ``max_per_hour`` doesn't count, because nothing ran."""
-        known = self.claims.get(rule, ())
-        if claimed is not None and claimed in known:
-            self.claims[rule] = tuple(at for at in known if at != claimed)
+        if claimed in self.claims.get(rule, ()):
+            self.claims[rule] = tuple(at for at in self.claims[rule] if at != claimed)
 
     def _recovered(self, target: str, at: datetime) -> None:
         """Restart the silence of the beads that were sent during an outage.
@@ -436,7 +437,11 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
             sent_at=entry.at,
             retry_at=None,
             sign=None,
-            deadline=_deadline(entry),
+            # At most LONGEST. A claim without a deadline would never expire.
+            deadline=min(
+                entry_payloads.Claimed.decode(entry.detail).deadline or entry.at,
+                entry.at + LONGEST,
+            ),
             matches=matches,
             runs=runs,
             outage="",
@@ -477,14 +482,6 @@ def _owed(bead: Bead | None, entry: LedgerEntry) -> Bead | None:
 
 def _owes(entry: LedgerEntry) -> bool:
     return entry_payloads.Withheld.decode(entry.detail) is not None
-
-
-def _deadline(entry: LedgerEntry) -> datetime:
-    """Return the claim's deadline, capped at ``LONGEST``.
-
-    A claim without a deadline would never expire.
-    """
-    return min(entry_payloads.Claimed.decode(entry.detail).deadline or entry.at, entry.at + LONGEST)
 
 
 def _dispatched(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
@@ -533,11 +530,7 @@ def _answered(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    outage = (
-        entry_payloads.Ended.decode(entry.detail).target
-        if target_outages.is_unreachable(entry)
-        else ""
-    )
+    outage = entry_payloads.Ended.decode(entry.detail).target if is_unreachable(entry) else ""
     unknown = bead._replace(
         phase=Phase.UNKNOWN,
         since=entry.at,
@@ -641,7 +634,7 @@ def _under_way(phase: object) -> Phase:
 
 
 def _failed(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    if target_outages.is_unreachable(entry) or entry_payloads.Ended.decode(entry.detail).uncounted:
+    if is_unreachable(entry) or entry_payloads.Ended.decode(entry.detail).uncounted:
         return _return_to_queue(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is EntryKind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(

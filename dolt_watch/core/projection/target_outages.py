@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from dolt_watch.core.model import (
     EntryKind,
     LedgerEntry,
     Outage,
-    State,
     entry_payloads,
 )
 
-# -- folding --------------------
 
-
+@dataclass
 class TargetOutages:
     """The targets' part of the projection."""
 
-    def __init__(self, state: State) -> None:
-        self.outages = dict(state.outages)
-        self.busy = dict(state.busy)
+    outages: dict[str, Outage]
+    busy: dict[str, int]
 
-    def apply(self, entry: LedgerEntry) -> None:
-        """Apply an entry of the ledger.
-
-        Outcome entries name their target if its health was or is in question.
-        """
-        ended = entry_payloads.Ended.decode(entry.detail)
+    def apply(self, entry: LedgerEntry, ended: entry_payloads.Ended) -> None:
+        """Apply an entry of the ledger that names a target."""
         target, busy = ended.target, ended.busy
-        if not target:
-            return
         if entry.kind is EntryKind.OUTAGE:
             self.outages[target] = self._begun(target, entry)
         elif entry.kind is EntryKind.RECOVERED:
             self.outages.pop(target, None)
         elif is_unreachable(entry):
-            self._failed(target, entry)
+            self._failed(target, entry, ended)
         elif entry.kind is not EntryKind.BUSY or busy is not None:
             self._answered(target)
             if busy is not None:
@@ -50,9 +42,8 @@ class TargetOutages:
         since, part = begun.since or entry.at, begun.part
         return Outage(since, entry.reason, part, _next_try(entry), recorded=True)
 
-    def _failed(self, target: str, entry: LedgerEntry) -> None:
+    def _failed(self, target: str, entry: LedgerEntry, ended: entry_payloads.Ended) -> None:
         known = self.outages.get(target)
-        ended = entry_payloads.Ended.decode(entry.detail)
         tries = 1 if ended.tries is None else ended.tries
         if known is None:
             part = ended.unreachable

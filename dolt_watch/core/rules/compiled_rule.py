@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
@@ -168,70 +166,6 @@ def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compile
         when_before_claim=row.when_before_claim,
         put_back=row.put_back,
     )
-
-
-# -- queue order --------------------
-
-
-class _Descending:
-    """Reverses the order of a key."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: tuple[int, Any]) -> None:
-        self.key = key
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self.key == other.key
-
-    def __lt__(self, other: _Descending) -> bool:
-        return other.key < self.key
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _comparable(value: Any) -> tuple[int, Any]:
-    """Return a class and the value within that class.
-
-    Values of different classes are never compared.
-    """
-    if isinstance(value, str):  # The type of nearly every key of a long queue comes first.
-        return (3, value)
-    if isinstance(value, int):
-        return (1, value)
-    if (
-        value is None
-        or (isinstance(value, float) and value != value)
-        or (isinstance(value, Decimal) and value.is_nan())
-    ):
-        return (0, 0)  # NULL sorts first, as in MySQL.
-    if isinstance(value, float | Decimal):
-        return (1, value)
-    if isinstance(value, timedelta):
-        return (1, value.total_seconds())
-    if isinstance(
-        value, datetime
-    ):  # A span, because shifting the first or last possible day to UTC would overflow.
-        return (2, value.replace(tzinfo=None) - datetime.min - (value.utcoffset() or timedelta()))  # noqa: DTZ901
-    if isinstance(value, date):
-        return (2, timedelta(days=value.toordinal() - 1))
-    if isinstance(value, bytes | bytearray):
-        return (4, bytes(value))
-    return (5, repr(value))
-
-
-def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
-    """Return the sort key of a bead.
-
-    NULLs come first in ascending and last in descending order, as in MySQL. Beads of equal rank are
-    sorted by id.
-    """
-    keys: list[Any] = [_comparable(value) for value in rank]
-    # Keys without a direction are ascending.
-    for place, down in enumerate(descending[: len(keys)]):
-        if down:
-            keys[place] = _Descending(keys[place])
-    return (keys, bead)
 
 
 def fingerprint(

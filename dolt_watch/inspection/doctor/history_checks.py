@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from dolt_watch import __version__
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads

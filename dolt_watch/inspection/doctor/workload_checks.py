@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dolt_watch.config import Settings
+from dolt_watch.core.decisions.candidates import orphaned_pauses
 from dolt_watch.core.decisions.circuit_breaker import outage_hold
-from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.policy import active_pauses
 from dolt_watch.core.model import Bead, Capacity, Phase
 from dolt_watch.errors import DoltWatchError

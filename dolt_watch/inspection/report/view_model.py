@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.config.model import Links
-from dolt_watch.core.decisions.dispatch_policy import in_flight
+from dolt_watch.core.decisions.candidates import in_flight
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import Bead, LedgerEntry, Phase, Rule
 from dolt_watch.core.model.recorded_inputs import RecordedInputs

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.beads.readiness import readiness_at
+from dolt_watch.beads.schema import NOT_COMMITTED
 from dolt_watch.controller.observer import read_uncommitted
 from dolt_watch.controller.state_reader import StateReader
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
 from dolt_watch.core.model import Capacity, JobReport, LedgerEntry, State, Verdict
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
@@ -96,9 +97,9 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     tracker, observer = reader.parts.tracker, reader.parts.observer
     asked = _of_one(seen.asked, bead)
     tables = tracker.table_states(seen.look, seen.now)
-    _, migration, loose = read_uncommitted(reader.engine, seen.look.head, tables, seen.lens)
+    uncommitted = read_uncommitted(reader.engine, seen.look.head, tables, seen.lens)
     context = tracker.context(seen.look, seen.state, seen.now, seen.lens)
-    outside, _ = observer.observe(context, asked, tables, loose, after_conflict=False)
+    outside, _ = observer.observe(context, asked, tables, uncommitted, after_conflict=False)
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # The capacity is shown for a bead that does not wait, too.
@@ -111,9 +112,9 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
         outside = outside._replace(
             leases=read_leases(reader.engine.query, seen.lens.schema, [bead])
         )
-    notes = (NOT_COMMITTED,) * bool(migration) + tuple(
+    notes = (NOT_COMMITTED,) * bool(uncommitted.migration) + tuple(
         f"{row.table} has an uncommitted change of this bead: {row.kind}"
-        for row in loose
+        for row in uncommitted.rows
         if row.bead == bead
     )
     if not seen.lens.schema.events_in_history:

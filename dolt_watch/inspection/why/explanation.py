@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from dolt_watch.beads.queue_readiness import other_matching_rules
 from dolt_watch.core.decisions.manual_actions import Found
 from dolt_watch.core.model import Bead
+from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, commits_of_bead, is_cut, whole_line
@@ -82,7 +82,7 @@ def explain(
         and state.matches
         and state.rule in [one.rule for one in stands.lens.rules]
     ):
-        too = other_matching_rules(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
+        too = _other_matching_rules(engine, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
     last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
     row = read_rows(engine, [bead], stands.commit).get(bead)
@@ -127,3 +127,26 @@ def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
     return SettingsError(
         f"There is no bead {name} in this history.", where=f"commit {until}", fix=fix
     )
+
+
+def _other_matching_rules(
+    engine: Engine, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str
+) -> str:
+    """Return a sentence that names the later rules that the bead matches too, or ''.
+
+    Args:
+        engine: The tracker's database.
+        rules: All rules, in the order of the file.
+        bead: The bead's ID.
+        rule: The bead's rule. Only rules after it are checked.
+        commit: The commit whose row is checked.
+    """
+    behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
+    if not behind:
+        return ""
+    asked = ", ".join(one.when_row for one in behind)
+    rows = engine.query(f"SELECT {asked} FROM issues AS OF ? WHERE id = ?", (commit, bead))
+    answers = zip(behind, rows[0], strict=True) if rows else ()
+    names = ", ".join(one.rule for one, matches in answers if matches)
+    applies = f"Rule {rule} applies, because it is the first in the file"
+    return f"{bead} matches rule {names} too. {applies}" if names else ""

@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
 
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.circuit_breaker import health_of, postpone_tries
-from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
+from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import (
     ATTEMPTED,
     BOTH,
@@ -331,7 +332,7 @@ class Simulator:
         # An outage begins or ends. Recorded entries already use the versions of this stream.
         if decision.bead == GLOBAL:
             entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
-            self.projection.apply_global(Event(EventKind.LEDGER, GLOBAL, "", at, entry=entry))
+            self.projection.apply_global(entry, at)
             return
         row, bead = self._rows.get(decision.bead), self.projection.beads.get(decision.bead)
         facts = None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Policy
 from dolt_watch.core.model import GLOBAL, Bead, EventKind
 from dolt_watch.core.projection.event_deriver import derive_events

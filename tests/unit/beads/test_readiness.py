@@ -14,8 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.beads.queue_readiness import unready_until_enough
-from dolt_watch.beads.readiness import MARKED, own_hold, readiness, readiness_at
+from dolt_watch.beads.readiness import (
+    MARKED,
+    own_hold,
+    readiness,
+    readiness_at,
+    unready_until_enough,
+)
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.engines import Engine

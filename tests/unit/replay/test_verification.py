@@ -287,9 +287,9 @@ def test_other_words_for_a_reason_or_a_note_are_no_difference(
         "dolt_watch.core.decisions.reap_policy.whole_minutes", lambda span: "so many "
     )
     monkeypatch.setattr(
-        "dolt_watch.core.decisions.dispatch_policy.whole_minutes", lambda span: "so many "
+        "dolt_watch.core.decisions.attempt_recovery.whole_minutes", lambda span: "so many "
     )
-    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.iso", lambda moment: "some time")
+    monkeypatch.setattr("dolt_watch.core.decisions.planner.iso", lambda moment: "some time")
     after = verify(day.past())
     assert (after.differences, after.same) == ([], before.same)
     assert {"reap", "claim"} <= {entry.kind.value for entry in day.past().entries}, (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.circuit_breaker import (
     busy_pause,
     health_of,
@@ -16,7 +17,7 @@ from dolt_watch.core.decisions.circuit_breaker import (
     try_pause,
     with_recorded_tries,
 )
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Plan, Policy, Scope
 from dolt_watch.core.model import (
     GLOBAL,

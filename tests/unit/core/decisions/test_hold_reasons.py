@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons, rule_words
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Observations, Plan, Policy, Scope
 from dolt_watch.core.model import Bead, Capacity, HoldReason, Pause, Phase, Rule
 from tests.unit.core.decisions.test_planner import FREE, NOW, bead, state

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.policy import (
     IMMEDIATELY,
     RECHECK_INTERVAL,

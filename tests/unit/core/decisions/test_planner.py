@@ -7,13 +7,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import plan_failure
-from dolt_watch.core.decisions.planner import (
-    make_plan,
-    select_candidates,
-    settle_wait,
-    with_queue_order,
-)
+from dolt_watch.core.decisions.attempt_recovery import plan_failure
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
+from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import (

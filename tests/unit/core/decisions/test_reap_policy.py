@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
-from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.candidates import orphaned_pauses, select_candidates
 from dolt_watch.core.decisions.policy import (
     IMMEDIATELY,
     Candidates,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     ActivitySignal,

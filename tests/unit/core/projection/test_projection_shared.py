@@ -97,6 +97,17 @@ def test_the_claims_of_the_last_hour_are_kept_rule_by_rule() -> None:
     assert made.claims == {"agent": (AT - HOUR + MINUTE, AT), "other": (AT,), "new": (AT,)}
 
 
+@pytest.mark.parametrize("kind", [EntryKind.FAILED, EntryKind.BUSY])
+def test_a_claim_after_which_nothing_ran_is_not_counted(kind: EntryKind) -> None:
+    before = {"agent": (AT - 2 * MINUTE, AT - MINUTE)}
+    made = folded(
+        said(kind, "agent", uncounted_claim=(AT - MINUTE).isoformat()),
+        said(kind, "agent", uncounted_claim=(AT - HOUR).isoformat()),  # no longer known
+        claims=before,
+    )
+    assert made.claims == {"agent": (AT - 2 * MINUTE,)}
+
+
 @pytest.mark.parametrize(
     ("detail", "resting"),
     [

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     Act,
@@ -28,8 +29,7 @@ from dolt_watch.core.model import (
     RuleMatch,
     State,
 )
-from dolt_watch.core.projection.attempt_evidence import traces
-from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.event_deriver import derive_events, traces
 from dolt_watch.core.projection.projection import DELETED, FREED, Projection
 from tests.unit.core.projection.test_projection import (
     AT,

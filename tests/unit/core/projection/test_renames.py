@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     Bead,
@@ -28,8 +29,8 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.moved_rows import renames
 from dolt_watch.core.projection.projection import Projection, apply_to_bead
-from dolt_watch.core.projection.renames import renames
 from tests.unit.core.projection.test_projection import AT, OPEN, RUNS
 
 CELLS = {

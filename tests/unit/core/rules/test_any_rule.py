@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dolt_watch.core.decisions.candidates import queue_sort_key
 from dolt_watch.core.model import Rule
-from dolt_watch.core.rules.compiled_rule import compile_rule, queue_sort_key
+from dolt_watch.core.rules.compiled_rule import compile_rule
 from dolt_watch.errors import RuleError
 from tests.unit.core.rules.test_compiled_rule import COLUMNS, ROW, ask
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.rules.compiled_rule import queue_sort_key
+from dolt_watch.core.decisions.candidates import queue_sort_key
 
 CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],

@@ -21,8 +21,8 @@ from dolt_watch.core.model import (
     RuleMatch,
 )
 from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.moved_rows import without_rekeyed
 from dolt_watch.core.projection.projection import apply_to_bead
-from dolt_watch.core.projection.rekeyed_rows import without_rekeyed
 
 AT = datetime(2026, 4, 18, 12, 0, tzinfo=UTC)
 WAITS = RuleAnswers(matched=True, matches=True, was_running=False, runs=False)

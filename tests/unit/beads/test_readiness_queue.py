@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from dolt_watch.beads.queue_readiness import unready_until_enough
+from dolt_watch.beads.readiness import unready_until_enough
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.engines import Engine, Param, Row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dolt_watch.core.model.columns import target_expression
+from dolt_watch.beads.schema import target_expression
 
 
 @pytest.mark.parametrize(

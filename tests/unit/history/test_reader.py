@@ -13,7 +13,7 @@ import pytest
 
 from dolt_watch.engines import Commit
 from dolt_watch.engines.values import normalize_cell, sort_value
-from dolt_watch.history.commit_path import commit_path
+from dolt_watch.history.reader import commit_path
 
 DATE = datetime(2026, 4, 18, tzinfo=UTC)
 
