@@ -10,8 +10,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from dolt_watch.targets.local.reset_times import reset_time
-
 LAST_CHARACTERS = 2000
 """Number of characters of the last output that are searched."""
 AT_ONCE = timedelta(minutes=1)
@@ -125,6 +123,9 @@ def reset_near(tail: str, line: str, now: datetime, local: tzinfo) -> datetime |
     The time may be in the lines after or before it. If the line isn't part of the output, the time
     is searched in the last lines. Other parameters and the result: as for ``reset_time``.
     """
+    # Late: its patterns take 5 ms to compile, and few runs meet a limit.
+    from dolt_watch.targets.local.reset_times import reset_time
+
     lines = _lines(tail)
     place = max((number for number, each in enumerate(lines) if each == line), default=len(lines))
     after = lines[place + 1 : place + 1 + NEAR_LINES]
