@@ -34,7 +34,7 @@ class Recent(NamedTuple):
         parts = [f"{self.done} done", f"{self.failed} failed", f"{self.done / ended:.1%} success"]
         if self.took.median is not None and self.took.high is not None:
             median, high = format_span(self.took.median), format_span(self.took.high)
-            parts.append(f"median run {median}, p95 {high}")
+            parts.append(f"took {median} (median), {high} (p95)")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:

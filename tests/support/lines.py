@@ -131,7 +131,8 @@ def build_reader(
     """A reader that logs what a dry run logs. ``hear``: gets each line."""
     made = StateReader(composition.build_dry_run(engine, settings, targets, clock).parts)
     for name in READING:
-        setattr(made, name, heard_by(hear, getattr(made, name)))
+        # The reader is frozen, and only tests listen to it.
+        object.__setattr__(made, name, heard_by(hear, getattr(made, name)))
     return made
 
 

@@ -52,31 +52,19 @@ class Shot(NamedTuple):
 def pictures(plan: Plan, beads: dict[str, str]) -> tuple[Iterable[Terminal], Iterable[Shot]]:
     """Return the pictures of a tracker. ``beads``: the fate of each bead by its ID."""
     if plan is MANY:
-        return (
-            (
-                Terminal("status-2000", "status", lines=44),
-                Terminal("log-2000", "log --since 1h"),
-                Terminal("doctor-2000", "doctor --quiet", exits=(0, 1)),
-            ),
-            (
-                Shot("page-2000", at="range=24h"),
-                Shot("page-2000-dark", scheme="dark"),
-            ),
-        )
+        return (Terminal("status-2000", "status", lines=44),), (Shot("page-2000", at="range=24h"),)
     failed = next(bead for bead, fate in beads.items() if fate == "fails")
     return (
         (
             Terminal("status", "status"),
-            Terminal("status-80", "status", columns=80),
             Terminal("log", "log --since 3h"),
             Terminal("why", f"why {failed}"),
             Terminal("doctor", "doctor", exits=(0, 1)),
         ),
         (
-            Shot("page", height=1500),
-            Shot("page-dark", height=1100, scheme="dark"),
+            Shot("page", height=1200),
             Shot("page-phone", 390, 1100),
-            Shot("page-bead", height=1000, scheme="dark", at=f"bead={failed}"),
+            Shot("page-bead", height=900, scheme="dark", at=f"bead={failed}"),
         ),
     )
 

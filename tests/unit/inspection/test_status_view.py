@@ -159,7 +159,7 @@ def test_the_last_day_in_one_line() -> None:
     took = DurationStats.of([timedelta(minutes=20), timedelta(minutes=40)])
     lines = text(everything()._replace(recent=Recent(12, 4, took)), 120)
     (line,) = [line for line in lines if line.startswith("last 24h:")]
-    assert line == "last 24h: 12 done, 4 failed, 75.0% success, median run 30m, p95 40m"
+    assert line == "last 24h: 12 done, 4 failed, 75.0% success, took 30m (median), 40m (p95)"
     nothing = text(everything()._replace(recent=Recent(0, 0, DurationStats(0))), 120)
     assert not any(line.startswith("last 24h") for line in nothing)
 
