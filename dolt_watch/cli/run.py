@@ -33,6 +33,7 @@ from dolt_watch.telemetry.health import Health, Server, stall_threshold
 from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 from dolt_watch.telemetry.metrics import Metrics
+from dolt_watch.telemetry.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -84,7 +85,7 @@ def command(
 
     Continues after outages of the database and of targets. If several replicas run, one works and
     the others stand by. After each tick that would end with exit 0, DOLT_WATCH_PING_URL is
-    fetched.
+    fetched. systemd is notified (Type=notify, WatchdogSec).
 
     Example: dolt_watch run --port 9464
     """
@@ -148,7 +149,10 @@ def command(
         stop=service.stop,
         codes=(0, 1),
     )
-    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, health.pages(), routes):
+    manager = ServiceManager(os.environ, health.is_alive)
+    health.on_poll = manager.polled
+    serving = _served(host or "127.0.0.1", port, health.pages(), routes)
+    with logging_to(log), shutdown, serving, manager:
         try:
             service.run()
         except (DoltWatchError, BrokenPipeError):

@@ -55,7 +55,10 @@ class Health:
     """The state of the service, which the loop reports.
 
     ``ping`` is called after each successful tick. ``stuck``: ``stall_threshold``, in seconds.
+    ``on_poll`` is called with the status after each poll.
     """
+
+    on_poll: Callable[[str], None] = staticmethod(lambda status: None)
 
     def __init__(
         self,
@@ -99,17 +102,24 @@ class Health:
     def _ended(self, ready: bool, words: str) -> None:
         self.heartbeat()
         self.ready, self.started, self.status_text = ready, True, words
+        self.on_poll(words)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last sign of the loop."""
+        return self.clock() - self._alive
+
+    def is_alive(self) -> bool:
+        return self.silence < self.stall_after
 
     def pages(self) -> Mapping[str, Page]:
         def plain(good: bool, words: str) -> tuple[int, str, bytes]:
             return 200 if good else 503, "text/plain; charset=utf-8", f"{words}\n".encode()
 
         def healthz() -> tuple[int, str, bytes]:
-            silent = self.clock() - self._alive
-            return plain(
-                silent < self.stall_after,
-                "ok" if silent < self.stall_after else f"no sign of the loop for {silent:.0f} s",
-            )
+            if self.is_alive():
+                return plain(True, "ok")
+            return plain(False, f"no sign of the loop for {self.silence:.0f} s")
 
         return {
             "/metrics": lambda: (

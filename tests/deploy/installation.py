@@ -63,6 +63,7 @@ class Installation:
     address: ServerAddress
     board: BeadBoardStub
     service: AgentServiceStub
+    project: str = PROJECT
     settings: str = ""
     written: dict[str, Any] = field(default_factory=dict)
 
@@ -85,7 +86,7 @@ class Installation:
             "dolt_server_user": self.user,
             "dolt_server_tls": False,
             "dolt_database": self.address.database,
-            "project_id": PROJECT,
+            "project_id": self.project,
         }
         (mine / "metadata.json").write_text(json.dumps(metadata), "utf-8")
         targets = (

@@ -41,9 +41,11 @@ def check_command(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+UNITS = ROOT / "examples/systemd"
+
+
 def units() -> dict[str, str]:
-    named = [re.match(r"# \S+/([^/\s]+)\n", text) for text in blocks("systemd", "ini")]
-    return {name[1]: name.string for name in named if name}
+    return {file.name: file.read_text("utf-8") for file in sorted(UNITS.iterdir())}
 
 
 def test_systemd_units() -> None:
@@ -52,19 +54,13 @@ def test_systemd_units() -> None:
         "dolt-watch-tick.service",
         "dolt-watch-tick.timer",
     }
-    for text in units().values():
+    for name, text in units().items():
+        assert text.startswith(f"# /etc/systemd/system/{name}\n")
+        assert f"examples/systemd/{name}" in PAGES["systemd"]
         for command in re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE):
             check_command(command.split())
 
 
-HARDENING = {
-    "User",
-    "ProtectSystem",
-    "ProtectHome",
-    "PrivateTmp",
-    "NoNewPrivileges",
-    "CapabilityBoundingSet",
-}
 WHERE = {"WorkingDirectory", "Environment", "LoadCredential"}
 
 
@@ -72,18 +68,14 @@ def test_both_units_run_as_the_trackers_owner_with_the_same_rights_and_password(
     """Only its owner may read bd's .beads (0700), so DynamicUser could not start."""
     both = []
     for name in ("dolt-watch.service", "dolt-watch-tick.service"):
-        lines = [
-            line.split("=", 1)
-            for line in units()[name].splitlines()
-            if "=" in line and line[0] not in "#["
-        ]
-        assert {key for key, _ in lines} >= HARDENING | WHERE
+        text = units()[name]
+        lines = [tuple(line.split("=", 1)) for line in text.splitlines() if "=" in line]
+        where = [(key, value) for key, value in lines if key in WHERE]
+        assert {key for key, _ in where} == WHERE
         assert "DynamicUser" not in dict(lines)
-        both.append(sorted((key, value) for key, value in lines if key in HARDENING | WHERE))
+        both.append((where, text[text.index("\nUser=") :].split("\n[Install]")[0].strip()))
     assert both[0] == both[1]
-    assert ("Environment", "DOLT_WATCH_PASSWORD_FILE=%d/password") in [
-        (key, value) for key, value in both[0]
-    ]
+    assert ("Environment", "DOLT_WATCH_PASSWORD_FILE=%d/password") in both[0][0]
 
 
 def test_wrong_settings_are_not_tried_again_and_again() -> None:
@@ -116,6 +108,29 @@ def test_systemd_verifies_them(tmp_path: Path) -> None:
         subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True).returncode
         == 0
     )
+
+
+@pytest.mark.parametrize("name", ["dolt-watch.service", "dolt-watch-tick.service"])
+def test_systemd_units_are_hardened(name: str) -> None:
+    tool("systemd-analyze", "the exposure was not measured")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25"]
+    done = subprocess.run([*command, UNITS / name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    (exposure,) = re.findall(r"exposure level for \S+: (\S+)", done.stdout)
+    assert float(exposure) <= 2.5
+    if name == "dolt-watch.service":
+        assert f"an exposure of {exposure} of 10" in PAGES["systemd"]
+
+
+def test_the_drop_in_for_agents_loosens_what_the_unit_has() -> None:
+    (text,) = blocks("systemd", "ini")
+    unit = dict(
+        line.split("=", 1) for line in units()["dolt-watch.service"].splitlines() if "=" in line
+    )
+    changed = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    new = {"KillMode", "ReadWritePaths", "StateDirectory"}
+    assert set(changed) - set(unit) == new
+    assert changed["KillMode"] == "process"
 
 
 def crontab() -> tuple[dict[str, str], list[tuple[str, str]]]:
