@@ -16,6 +16,8 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from tests.support.servers import home, own_dolt, start_dolt
 
+pytestmark = pytest.mark.long
+
 
 def _fix(folder: Path) -> str:
     """The commands of the error, as a user would paste them."""

@@ -19,6 +19,8 @@ from tests.support import forked
 from tests.support.beads import create_beads, create_tracker
 from tests.support.servers import Server, own_dolt, start_dolt
 
+pytestmark = pytest.mark.long
+
 AUTHOR = "t <t@example.com>"
 ASSIGNED = (
     "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) "

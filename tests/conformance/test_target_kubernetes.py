@@ -27,6 +27,7 @@ class KubernetesRig:
         token = namespace.token()
         self.token_file.write_text(token, "utf-8")
         self.secrets = (token,)
+        self.targets: list[KubernetesTarget] = []
 
     def target(self) -> KubernetesTarget:
         settings = KubernetesSettings(
@@ -39,7 +40,8 @@ class KubernetesRig:
             image="stand-in",
             command=("sleep", "60"),
         )
-        return KubernetesTarget(settings, {})
+        self.targets.append(KubernetesTarget(settings, {}))
+        return self.targets[-1]
 
     def runs(self) -> list[str]:
         """The beads of the Jobs that are not tombstones."""
@@ -50,6 +52,8 @@ class KubernetesRig:
         ]
 
     def stop_responding(self) -> None:
+        for target in self.targets:
+            target.timeout = 0.5  # a test waits for all of it
         self.proxy.always = Fault.HANG
 
     def respond_with_garbage(self) -> None:

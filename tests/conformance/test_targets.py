@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx  # noqa: F401 - imported late by the targets, which would use up a short time-out
 import pytest
@@ -31,6 +32,8 @@ from tests.stubs.server import StubServer
 from tests.stubs.webhook import SECRET, WebhookStub
 
 SHORT = timedelta(seconds=0.5)
+SILENT = 0.3
+"""The time-out in seconds where a test waits for all of it. A start takes longer."""
 
 
 class Served:
@@ -127,6 +130,7 @@ class CommandRig:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.program = folder, folder / "program"
+        self.targets: list[Any] = []
         self.does(self.WORKS)
 
     def does(self, text: str) -> None:
@@ -134,15 +138,17 @@ class CommandRig:
         self.program.chmod(0o755)
 
     def target(self) -> Target:
-        return open_target(
-            CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2))
-        )
+        settings = CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2))
+        self.targets.append(open_target(settings))
+        return self.targets[-1]
 
     def runs(self) -> list[str]:
         begun = self.folder / "runs"
         return begun.read_text("utf-8").split() if begun.exists() else []
 
     def stop_responding(self) -> None:
+        for target in self.targets:
+            target.timeout = SILENT
         self.does(f"{self.WORKS}; sleep 300")
 
     def respond_with_garbage(self) -> None:
@@ -166,6 +172,7 @@ class LocalRig:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "state"
+        self.targets: list[Any] = []
         self.held = -1
 
     def target(self) -> Target:
@@ -178,7 +185,8 @@ class LocalRig:
             env=("SECRET=hunter2-password",),
             timeout=timedelta(seconds=2),
         )
-        return open_target(settings)
+        self.targets.append(open_target(settings))
+        return self.targets[-1]
 
     def runs(self) -> list[str]:
         begun = self.folder.glob("*/runs/*/agent.json")  # written as soon as the agent is a process
@@ -186,6 +194,8 @@ class LocalRig:
 
     def stop_responding(self) -> None:
         """Another process holds the lock of the state directory, and never lets it go."""
+        for target in self.targets:
+            target.timeout = target.store.timeout = SILENT
         self.root.mkdir(exist_ok=True)
         self.held = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(self.held, fcntl.LOCK_EX)

@@ -11,6 +11,8 @@ import pytest
 from dolt_watch.engines.address import FileAddress
 from tests.support.commands import Commands, commands
 
+pytestmark = pytest.mark.long
+
 CODE = """
 import sys
 from dolt_watch.cli import group

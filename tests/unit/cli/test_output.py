@@ -82,6 +82,7 @@ def test_run_ends_where_nobody_reads(cli: Commands) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.long
 def test_what_the_encoding_lacks_is_escaped(cli: Commands) -> None:
     cli.here.assign("bd-a")
     reason = "für später: 漢字 😀"

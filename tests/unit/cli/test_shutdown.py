@@ -24,6 +24,8 @@ from tests.support.embedded_tracker import Light
 from tests.support.lines import build
 from tests.support.servers import as_in_a_terminal
 
+pytestmark = pytest.mark.long
+
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 DISPATCH = "/api/agent-dispatch"
 # `run` ends in good order with 0; a one-shot command says by which signal it ended.

@@ -12,6 +12,8 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.errors import SettingsError
 from tests.support.commands import Commands, commands
 
+pytestmark = pytest.mark.long
+
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 4, 18, tzinfo=UTC)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknow
 from dolt_watch.targets.beadboard import read_answer, read_status
 from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, HttpResult, TransportFailure
 from dolt_watch.targets.service_health import interpret_health
+from tests.support.matrix import few_or_many
 
 # -- any answer at all --------------------
 
@@ -63,10 +65,13 @@ BROKEN = st.builds(
 NOT_KNOWN = {201, 202, 204, 408, 504, 505, 599}
 
 
-@example(HttpResult(502, {}, b'{"error":{}}'))
-@settings(max_examples=1000)
-@given(WHOLE | BROKEN)
-def test_any_exchange_is_one_of_four_answers(exchange: HttpResult) -> None:
+@pytest.mark.parametrize("examples", few_or_many(200, 1000))
+def test_any_exchange_is_one_of_four_answers(examples: int) -> None:
+    check = settings(max_examples=examples)(given(WHOLE | BROKEN)(is_one_of_four_answers))
+    example(HttpResult(502, {}, b'{"error":{}}'))(check)()
+
+
+def is_one_of_four_answers(exchange: HttpResult) -> None:
     answer = read_answer(exchange)
     assert isinstance(answer, Accepted | Refused | Busy | Unknown)
     if isinstance(answer, Accepted):
@@ -82,9 +87,12 @@ def test_any_exchange_is_one_of_four_answers(exchange: HttpResult) -> None:
         assert 0 <= answer.retry_after <= 3600
 
 
-@settings(max_examples=500)
-@given(WHOLE | BROKEN)
-def test_any_exchange_is_a_capacity(exchange: HttpResult) -> None:
+@pytest.mark.parametrize("examples", few_or_many(100, 500))
+def test_any_exchange_is_a_capacity(examples: int) -> None:
+    settings(max_examples=examples)(given(WHOLE | BROKEN)(is_a_capacity))()
+
+
+def is_a_capacity(exchange: HttpResult) -> None:
     status, health = read_status(exchange), interpret_health(exchange)
     assert status.slots in (0, 1) and not status.idle
     assert health.slots is not None and 0 <= health.slots <= 100_000
