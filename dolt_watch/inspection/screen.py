@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -88,24 +88,27 @@ class Cell(NamedTuple):
     style: str = ""
 
 
+@dataclass(frozen=True)
 class Screen:
-    """Where a command writes.
+    """The output of a command."""
 
-    Args:
-        terminal: whether it is a terminal.
-        width: cells in a line; 0: no limit.
-        height: lines of the terminal; 0: no limit.
-        color: whether styles become colors.
-        unicode: whether symbols beyond ASCII can be shown.
-    """
+    terminal: bool
+    """Whether it is a terminal."""
+    width: int
+    """Cells in a line. 0: no limit."""
+    height: int
+    """Lines of the terminal. 0: no limit."""
+    _: KW_ONLY
+    color: bool
+    """Whether styles become colors."""
+    unicode: bool
+    """Whether symbols beyond ASCII can be shown."""
+    now: datetime | None = None
+    """The moment of the view. Times of that day have no date."""
 
-    def __init__(
-        self, terminal: bool, width: int, height: int, *, color: bool, unicode: bool
-    ) -> None:
-        self.terminal, self.width, self.height = terminal, width, height
-        self.color, self.unicode = color, unicode
-        self.ellipsis = "…" if unicode else "..."
-        self.now: datetime | None = None
+    @property
+    def ellipsis(self) -> str:
+        return "…" if self.unicode else "..."
 
     @classmethod
     def of_stdout(cls) -> Screen:
@@ -119,10 +122,8 @@ class Screen:
         return cls(True, size.columns, size.lines, color=color, unicode=unicode)
 
     def at(self, now: datetime) -> Screen:
-        """Return this screen, for a view of that moment: times of that day have no date."""
-        screen = copy(self)
-        screen.now = now
-        return screen
+        """Return this screen, for a view of that moment."""
+        return replace(self, now=now)
 
     def sentence(self, text: str) -> str:
         """Return a sentence of dolt_watch, on a terminal with local times, and with the message of
