@@ -1,4 +1,4 @@
-"""``python -m bench [--quick]``: one table, measured in one run."""
+"""``python -m bench [--quick | --full]``: one table, measured in one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from bench.claims import claims
-from bench.ground import own_server, place, sized
+from bench.ground import Place, missing_of_original, own_server, place, sized
 from bench.latency import latency
 from bench.lines import PARTS
 from bench.machine import machine
@@ -32,18 +32,20 @@ from tests.stubs.beadboard import BeadBoardStub
 class Scale:
     """Numbers of repetitions, and sizes of databases."""
 
-    idle: int = 40
-    dispatches: int = 20
-    ticks: int = 40
-    waits: int = 10
+    idle: int = 20
+    dispatches: int = 10
+    ticks: int = 20
+    waits: int = 5
     rows: tuple[int, int] = (1_000, 100_000)
     commits: tuple[int, int] = (100, 10_000)
     waiting: tuple[int, int, int] = (100, 1_000, 10_000)
-    beads: int = 200
-    memory: tuple[int, int] = (10_000, 100_000)
+    beads: int = 100
+    verified: int = 200
+    memory: tuple[int, int] = (1_000, 10_000)
 
 
-QUICK = Scale(8, 4, 8, 2, (1_000, 10_000), (100, 1_000), (10, 100, 1_000), 40, (1_000, 10_000))
+FULL = Scale(40, 20, 40, 10, beads=200, verified=800, memory=(10_000, 100_000))
+QUICK = Scale(8, 4, 8, 2, (1_000, 10_000), (100, 1_000), (10, 100, 1_000), 40, 20, (500, 1_000))
 WORKERS = (1, 2, 4, 8)
 NAMES = [part.name for part in PARTS]
 
@@ -53,6 +55,9 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="fewer runs, smaller databases: to see that it works"
     )
+    parser.add_argument(
+        "--full", action="store_true", help="more runs and the long histories: half an hour"
+    )
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these parts")
     parser.add_argument(
         "--write", action="store_true", help="bench/results.md and docs/performance.md too"
@@ -60,7 +65,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.write and given.only is not NAMES:
         parser.error("a page needs one run of all parts: use --write without --only")
-    scale, load, start = QUICK if given.quick else Scale(), os.getloadavg()[0], time.monotonic()
+    scale = QUICK if given.quick else FULL if given.full else Scale()
+    load, start = os.getloadavg()[0], time.monotonic()
+    missing = missing_of_original()
+    if missing:
+        print(f"The original is left out, because PATH lacks {', '.join(missing)}.", flush=True)
     print(printed(HEAD), flush=True)
     measured = []
     for row in _measured(scale, given.only):
@@ -86,9 +95,17 @@ def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:
         BeadBoardStub() as board,
     ):
         folder = Path(name)
-        ours, theirs, bare, old = (
-            place(server, folder / each, board.url) for each in ("ours", "theirs", "bare", "old")
-        )
+        original = not missing_of_original()
+
+        def made(name: str) -> Place:
+            """A workspace of bd, or its tables alone where there is no bd."""
+            make = folder / name
+            if original:
+                return place(server, make, board.url)
+            return sized(server, make, 10, 10, board.url)
+
+        ours, bare, old = (made(each) for each in ("ours", "bare", "old"))
+        theirs = made("theirs") if original else None
         parts: dict[str, Callable[[], Iterator[Figure]]] = {
             "idle": lambda: idle(ours, theirs, scale.idle),
             "noise": lambda: noise(ours, theirs, scale.idle),
@@ -99,7 +116,7 @@ def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:
             "claims": lambda: claims(server, folder, board, WORKERS, scale.beads),
             "past": lambda: chain(
                 past(old, scale.commits[1]),
-                verified(sized(server, folder / "backlog", 10, 10, board.url)),
+                verified(sized(server, folder / "backlog", 10, 10, board.url), scale.verified),
             ),
             "memory": lambda: memory(server, folder, board, scale.memory, scale.dispatches),
         }

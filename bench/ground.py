@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dolt_watch.config import Settings, load
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.support import beads
-from tests.support.servers import Server
+from tests.support.servers import Server, start_dolt
 
 NONE = "no eligible beads"
 DISPATCH = (sys.executable, "-m", "dolt_watch", "dispatch")
@@ -36,11 +37,8 @@ class Place:
     address: ServerAddress
     run: Process
     settings: Settings
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return self.run.cwd.parent.name
+    name: str
+    """Of its folder."""
 
     @property
     def board(self) -> str:
@@ -119,7 +117,8 @@ def place(server: Server, folder: Path, board: str) -> Place:
     folder.mkdir()
     made = beads.workspace(server, folder)
     env = {**made.env, "BEADBOARD_URL": board}
-    here = Place(server, made.address, Process(made.path, env), load({}, env, made.path))
+    settings = load({}, env, made.path)
+    here = Place(server, made.address, Process(made.path, env), settings, folder.name)
     rows = [_row("bd-noise"), *(_row(f"bd-other{n}", "somebody", "it works") for n in range(9))]
     here.sql(INSERT + ", ".join(rows), *_committed("rows"))
     here.run((sys.executable, "-m", "dolt_watch", "init"), "migrated")
@@ -138,7 +137,7 @@ def sized(
     with contextlib.closing(open_engine(address)) as engine:
         beads.create_beads(engine)
     env = {"DOLT_WATCH_DATABASE": address.url, "BEADBOARD_URL": board}
-    here = Place(server, address, Process(folder, env), load({}, env, folder))
+    here = Place(server, address, Process(folder, env), load({}, env, folder), folder.name)
     with (
         contextlib.closing(server.connect(address.database)) as connection,
         connection.cursor() as cursor,
@@ -171,14 +170,13 @@ def own_server(folder: Path) -> Iterator[Server]:
 
     A server that a variable names isn't used, because the bench also measures the disk.
     """
-    import shutil
-
-    from tests.support.servers import start_dolt
-
-    missing = [
-        program for program in ("dolt", "bd", "jq", "curl", "bash") if not shutil.which(program)
-    ]
-    if missing:
-        raise SystemExit(f"bench: not on PATH: {', '.join(missing)}")
-    with start_dolt(str(shutil.which("dolt")), folder) as started:
+    program = shutil.which("dolt")
+    if program is None:
+        raise SystemExit("bench: not on PATH: dolt")
+    with start_dolt(program, folder) as started:
         yield started
+
+
+def missing_of_original() -> list[str]:
+    """Return the programs that `original.sh` needs and that aren't on PATH."""
+    return [name for name in ("bd", "jq", "curl", "bash") if shutil.which(name) is None]

@@ -24,8 +24,10 @@ MOMENTS = 1000
 """Of assignment, spread evenly over a period."""
 
 
-def latency(ours: Place, theirs: Place, board: BeadBoardStub, samples: int) -> Iterator[Figure]:
-    for each in (ours, theirs):
+def latency(
+    ours: Place, theirs: Place | None, board: BeadBoardStub, samples: int
+) -> Iterator[Figure]:
+    for each in filter(None, (ours, theirs)):
         each.clear()
         each.assign(samples + 1, "cron")
     time.sleep(ours.settings.settle.total_seconds() + 1)
@@ -39,21 +41,27 @@ def latency(ours: Place, theirs: Place, board: BeadBoardStub, samples: int) -> I
         at.done()
         return took
 
-    alternate(samples, lambda _: started(ours, DISPATCH), lambda _: started(theirs, ORIGINAL))
+    programs = [lambda _: started(ours, DISPATCH)]
+    if theirs is not None:
+        programs.append(lambda _: started(theirs, ORIGINAL))
+    alternate(samples, *programs)
     settle = ours.settings.settle.total_seconds()
-    cron, original, schedule = (
-        scheduled(to_post["ours"], settle),
-        scheduled(to_post["theirs"]),
-        scheduled([0.0]),
-    )
+    cron, schedule = scheduled(to_post["ours"], settle), scheduled([0.0])
+    original = scheduled(to_post["theirs"]) if theirs is not None else None
     ours.clear()
     service, draw = run(ours, board, samples), drawn()
     for name, taken, floor in (("run", service, draw), ("CronJob", cron, schedule)):
         yield Figure(
-            f"{name}: commit to POST, median", median(taken), median(floor), median(original)
+            f"{name}: commit to POST, median",
+            median(taken),
+            median(floor),
+            median(original) if original else None,
         )
         yield Figure(
-            f"{name}: commit to POST, 95th percentile", last(taken), last(floor), last(original)
+            f"{name}: commit to POST, 95th percentile",
+            last(taken),
+            last(floor),
+            last(original) if original else None,
         )
     poll, query = idle_poll(ours)
     yield Figure("run: processor time of an idle poll", poll, query)

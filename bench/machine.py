@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
 
 def machine() -> str:
-    """'AMD EPYC, 2 cores, 16 GB; Linux 6.1 x86_64; Python 3.11.7, dolt 2.3.1, bd 0.60.0'."""
-    dolt, bd = (
-        subprocess.run([p, "version"], capture_output=True, text=True).stdout.split()[2]
-        for p in ("dolt", "bd")
+    """'AMD EPYC, 2 cores, 16 GB; Linux 6.1 x86_64; Python 3.11.7, dolt 2.3.1, bd 0.60.0', without
+    a program that isn't on PATH.
+    """
+    versions = "".join(
+        f", {name} {_version(name)}" for name in ("dolt", "bd") if shutil.which(name) is not None
     )
     kernel = platform.release().partition("-")[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB; {platform.system()} {kernel}"
-        f" {platform.machine()}; Python {platform.python_version()}, dolt {dolt}, bd {bd}"
+        f" {platform.machine()}; Python {platform.python_version()}{versions}"
     )
+
+
+def _version(program: str) -> str:
+    return subprocess.run([program, "version"], capture_output=True, text=True).stdout.split()[2]
 
 
 def _processor() -> str:

@@ -21,8 +21,6 @@ from dolt_watch.replay.replayer import HistoryReplayer
 RUNS = 10
 BACKLOG = 1300
 """Beads that wait while the decisions are made that are verified."""
-DECIDED = 200
-"""Dispatches that are verified: two entries each."""
 WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)
 
 
@@ -61,8 +59,11 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
     yield Figure("replay, compared with everything it reads", fold, all_of_it, at=at)
 
 
-def verified(here: Place, dispatches: int = DECIDED) -> Iterator[Figure]:
-    """``replay --verify`` of decisions made beside a long queue, against reading that history."""
+def verified(here: Place, dispatches: int) -> Iterator[Figure]:
+    """``replay --verify`` of decisions made beside a long queue, against reading that history.
+
+    ``dispatches``: as many are verified, of two entries each.
+    """
     here.assign(BACKLOG + dispatches, "backlog")
     settings = load(
         {"set": (f"rules.agent.max_in_flight={dispatches}", "settle=0s")},

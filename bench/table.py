@@ -34,9 +34,11 @@ class Row(NamedTuple):
 
     @property
     def holds(self) -> bool | None:
-        """None where there is no bar."""
+        """None where there is no bar, or no original to compare with."""
         bar = self.line.bar
         if bar is None:
+            return None
+        if bar.of == ORIGINAL and self.figure.original is None:
             return None
         value = self.figure.ours if bar.of == OURS else self.ratio(bar.of)
         return value is not None and value <= bar.most

@@ -14,8 +14,11 @@ from bench.ground import BARE, DISPATCH, NONE, ORIGINAL, SCRIPT, Place
 from bench.measure import MS, alternate, ticked
 from bench.table import Figure
 
+Original = Place | None
+"""The place of the original, None where its programs are missing."""
 
-def idle(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
+
+def idle(ours: Place, theirs: Original, runs: int) -> Iterator[Figure]:
     written: list[int] = []
     beside: list[int] = []
 
@@ -28,21 +31,21 @@ def idle(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
 
         return once
 
-    floor, bare, module, script, original = alternate(
+    floor, bare, module, script, *original = alternate(
         runs,
         lambda _: ours.run(ours.floor),
         lambda _: ours.run((*ours.floor, "bare")),
         run(ours, DISPATCH, written),
         lambda _: ours.run(SCRIPT, NONE),
-        run(theirs, ORIGINAL, beside),
+        *([run(theirs, ORIGINAL, beside)] if theirs else []),
     )
-    yield Figure("idle tick (python -m)", module * MS, floor * MS, original * MS)
-    yield Figure("idle tick (console script)", script * MS, floor * MS, original * MS)
+    yield Figure("idle tick (python -m)", module * MS, floor * MS, _ms(original))
+    yield Figure("idle tick (console script)", script * MS, floor * MS, _ms(original))
     yield Figure("idle tick (console script), harder floor", script * MS, bare * MS)
-    yield Figure("idle tick: bytes written, maximum", max(written), 0, max(beside))
+    yield Figure("idle tick: bytes written, maximum", max(written), 0, max(beside, default=None))
 
 
-def noise(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
+def noise(ours: Place, theirs: Original, runs: int) -> Iterator[Figure]:
     def run(at: Place, command: tuple[str, ...]) -> Callable[[int], float]:
         def once(run: int) -> float:
             at.noise(run)
@@ -50,19 +53,19 @@ def noise(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
 
         return once
 
-    floor, bare, tick, original = alternate(
+    floor, bare, tick, *original = alternate(
         runs,
         lambda _: ours.run(ours.floor),
         lambda _: ours.run((*ours.floor, "bare")),
         run(ours, DISPATCH),
-        run(theirs, ORIGINAL),
+        *([run(theirs, ORIGINAL)] if theirs else []),
     )
-    yield Figure("noise tick", tick * MS, floor * MS, original * MS)
+    yield Figure("noise tick", tick * MS, floor * MS, _ms(original))
     yield Figure("noise tick, harder floor", tick * MS, bare * MS)
 
 
-def dispatch(ours: Place, theirs: Place, bare: Place, runs: int) -> Iterator[Figure]:
-    for each in (ours, theirs, bare):
+def dispatch(ours: Place, theirs: Original, bare: Place, runs: int) -> Iterator[Figure]:
+    for each in filter(None, (ours, theirs, bare)):
         each.assign(2 * runs + 4)
     time.sleep(ours.settings.settle.total_seconds() + 1)  # on beads already settled
     disk: dict[str, list[int]] = {}
@@ -82,8 +85,11 @@ def dispatch(ours: Place, theirs: Place, bare: Place, runs: int) -> Iterator[Fig
         return once
 
     least = (*BARE, *bare.where, bare.board)
-    mine, original, floor = alternate(
-        runs, run(ours, DISPATCH), run(theirs, ORIGINAL), run(bare, least)
+    mine, floor, *original = alternate(
+        runs,
+        run(ours, DISPATCH),
+        run(bare, least),
+        *([run(theirs, ORIGINAL)] if theirs else []),
     )
 
     with (
@@ -106,9 +112,14 @@ def dispatch(ours: Place, theirs: Place, bare: Place, runs: int) -> Iterator[Fig
 
         database, bare_database = alternate(runs, inside, least_inside)
 
-    yield Figure("dispatch tick", mine * MS, floor * MS, original * MS)
+    yield Figure("dispatch tick", mine * MS, floor * MS, _ms(original))
     number = {who: median(counts) for who, counts in commits.items()}
-    yield Figure("dispatch: Dolt commits", number["ours"], number["bare"], number["theirs"])
+    yield Figure("dispatch: Dolt commits", number["ours"], number["bare"], number.get("theirs"))
     yield Figure("dispatch: database time", database * MS, bare_database * MS)
     kb = {who: median(sizes) / 1000 for who, sizes in disk.items()}
-    yield Figure("dispatch: disk", kb["ours"], kb["bare"], kb["theirs"])
+    yield Figure("dispatch: disk", kb["ours"], kb["bare"], kb.get("theirs"))
+
+
+def _ms(original: list[float]) -> float | None:
+    """Return the original's milliseconds, None if it wasn't measured."""
+    return original[0] * MS if original else None

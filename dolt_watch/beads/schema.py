@@ -9,8 +9,8 @@ differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.errors import UnsupportedSchema
@@ -71,10 +71,22 @@ class TrackerSchema(NamedTuple):
     """Column → SQL type in lower case, by table; only those of ``KNOWN_TABLES`` that exist."""
 
     unversioned: frozenset[str] = frozenset()
-    """Tables that match `dolt_ignore`: no commit takes their rows.
+    """Tables of ``KNOWN_TABLES`` that match `dolt_ignore`: no commit takes their rows.
 
     DOLT_ADD skips such a table without an error, even one that HEAD still holds (Dolt 1.86.4).
     """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the versioned part of the shape, for ``cached_schema``."""
+        return {
+            "tables": {table: dict(self.tables[table]) for table in self.versioned_tables},
+            "unversioned": sorted(self.unversioned),
+        }
+
+    @property
+    def versioned_tables(self) -> tuple[str, ...]:
+        """The tables of ``KNOWN_TABLES`` that exist and are versioned."""
+        return tuple(t for t in KNOWN_TABLES if t not in self.unversioned and t in self.tables)
 
     def has(self, table: str, *columns: str) -> bool:
         """Return whether the table exists and has all of the columns."""
@@ -161,23 +173,60 @@ class TrackerSchema(NamedTuple):
 
 def tracker_schema(engine: Engine) -> TrackerSchema:
     """Return the shape of the tables as they are now, uncommitted changes included."""
-    tables = _tables(engine, None)
+    tables = engine.describe(KNOWN_TABLES)
     patterns = {
         str(pattern): bool(ignored)
         for pattern, ignored in engine.query("SELECT pattern, ignored FROM dolt_ignore")
     }
-    return TrackerSchema(
-        tables, frozenset(table for table in tables if is_ignored(patterns, table))
-    )
+    unversioned = (table for table in KNOWN_TABLES if is_ignored(patterns, table))
+    return TrackerSchema(tables, frozenset(unversioned))
+
+
+class _Tables(Mapping[str, Mapping[str, str]]):
+    """Columns by table. Those of unversioned tables are read when they are asked for."""
+
+    def __init__(
+        self,
+        known: Mapping[str, Mapping[str, str]],
+        unread: Iterable[str],
+        read: Callable[[str], Mapping[str, str]],
+    ) -> None:
+        self._known, self._unread, self._read = dict(known), set(unread), read
+
+    def _load(self, table: str) -> None:
+        if table in self._unread:
+            self._unread.remove(table)
+            if columns := self._read(table):
+                self._known[table] = columns
+
+    def __getitem__(self, table: str) -> Mapping[str, str]:
+        self._load(table)
+        return self._known[table]
+
+    def __iter__(self) -> Iterator[str]:
+        for table in sorted(self._unread):
+            self._load(table)
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def cached_schema(engine: Engine, saved: Mapping[str, Any]) -> TrackerSchema:
+    """Return the shape that ``TrackerSchema.to_json`` saved.
+
+    Use it only if no table of ``KNOWN_TABLES`` and no row of `dolt_ignore` changed since. No commit
+    shows a change of an unversioned table, so its columns are read again: the first time that they
+    are asked for.
+    """
+    unversioned = frozenset(saved["unversioned"])
+    return TrackerSchema(_Tables(saved["tables"], unversioned, engine.columns), unversioned)
 
 
 def schema_at(engine: Engine, commit: str) -> TrackerSchema:
     """Return the shape of the tables that a commit holds. Raises UnknownCommit."""
-    return TrackerSchema(_tables(engine, commit))
-
-
-def _tables(engine: Engine, commit: str | None) -> dict[str, dict[str, str]]:
-    return {table: columns for table in KNOWN_TABLES if (columns := engine.columns(table, commit))}
+    found = {table: engine.columns(table, commit) for table in KNOWN_TABLES}
+    return TrackerSchema({table: columns for table, columns in found.items() if columns})
 
 
 def is_ignored(patterns: Mapping[str, bool], table: str) -> bool:

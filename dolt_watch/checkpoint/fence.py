@@ -5,20 +5,23 @@ from __future__ import annotations
 import uuid
 
 from dolt_watch.engines import Transaction
-from dolt_watch.errors import Conflict
+
+OTHER_DECIDED = "another worker decided in between"
+"""The Conflict of a transaction whose fence another worker has changed."""
 
 
-def advance_fence(tx: Transaction, held: str | None) -> None:
-    """Change the fence.
+def advance_fence(tx: Transaction, held: str | None) -> str:
+    """Change the fence, and return its new value.
 
     Args:
         held: the value that the fence must have; None: any.
 
-    Raises:
-        Conflict: another worker has changed the fence.
+    The transaction raises Conflict if another worker has changed the fence: with its next statement
+    or, at the latest, before it commits.
     """
     sql, token = "UPDATE watch_cursor SET fence = ? WHERE id = 1", uuid.uuid4().hex
     if held is None:
-        tx.execute(sql, (token,))
-    elif not tx.execute(f"{sql} AND fence = ?", (token, held)):
-        raise Conflict("another worker decided in between")
+        tx.write(sql, (token,))
+    else:
+        tx.write(f"{sql} AND fence = ?", (token, held), unmatched=OTHER_DECIDED)
+    return token

@@ -27,9 +27,11 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
 _FROM = (
     "watch_cursor LEFT JOIN dolt_merge_status ON TRUE LEFT JOIN watch_attempt ON TRUE WHERE id = 1"
-    " LIMIT 1"
+    " LIMIT 2"
 )
-"""Joins instead of subqueries: each subquery costs Dolt more than 1 ms."""
+"""Joins instead of subqueries: each subquery costs Dolt more than 1 ms. One row for each claim that
+is not saved; two of them are enough to know that there are several.
+"""
 
 
 class TableState(NamedTuple):
@@ -67,6 +69,9 @@ class PollResult(NamedTuple):
     Each claim moved HEAD. If HEAD is as saved, history has lost a claim.
     """
 
+    unsaved_claim: tuple[str, str] | None = None
+    """Bead and token of the claim that the saved state does not have, if there is only one."""
+
     @property
     def unchanged(self) -> bool:
         """Whether nothing has changed since the cursor was saved, committed or not."""
@@ -98,7 +103,7 @@ class Poller:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
             try:
                 rows = self.engine.query(
-                    "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id IS NOT NULL,"
+                    "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id, token,"
                     f" {hashes}, {_CURSOR} FROM {_FROM}"
                 )
             except NoSuchTable as error:
@@ -106,7 +111,7 @@ class Poller:
                 continue
             if not rows:
                 raise _not_migrated()
-            return self._read(rows[0])
+            return self._read(rows)
 
     def _without(self, error: NoSuchTable) -> None:
         """Find the missing table that failed the statement, and raise or leave it out."""
@@ -117,9 +122,9 @@ class Poller:
             raise _not_migrated() from error
         self.tables = have
 
-    def _read(self, row: Sequence[Any]) -> PollResult:
+    def _read(self, rows: Sequence[Sequence[Any]]) -> PollResult:
         count = len(self.tables)
-        head, now, merging, attempts, *rest = row
+        head, now, merging, bead, token, *rest = rows[0]
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
         moment = to_utc(now)
         assert moment is not None
@@ -141,7 +146,8 @@ class Poller:
             compiled=cache,
             shared=_json(shared),
             merging=bool(merging),
-            has_unsaved_claims=bool(attempts),
+            has_unsaved_claims=bead is not None,
+            unsaved_claim=(bead, token) if bead is not None and len(rows) == 1 else None,
         )
 
 

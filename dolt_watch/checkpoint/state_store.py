@@ -11,10 +11,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from dolt_watch.checkpoint.fence import OTHER_DECIDED
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.core.model import (
@@ -29,7 +31,7 @@ from dolt_watch.core.model import (
     State,
 )
 from dolt_watch.core.model.reason_codes import CODES, derived_for_record, unclear_code
-from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.engines import Engine, Param, Row, Transaction
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.timestamps import to_utc
@@ -77,13 +79,19 @@ class StateStore:
 
     def _beads(self) -> dict[str, Bead]:
         rows = self.engine.query("SELECT record FROM watch_bead")
-        beads = [decode_bead(orjson.loads(record)) for (record,) in rows if record]
+        # Parsed at once: one call for each of many records costs twice as much.
+        records = orjson.loads(f"[{','.join(record for (record,) in rows if record)}]")
+        beads = [decode_bead(record) for record in records]
         self._gone = len(rows) - len(beads)
         return {bead.id: bead for bead in beads}
 
-    def has_lost_claim(self, state: State) -> bool:
+    def has_lost_claim(self, look: PollResult, state: State) -> bool:
         """Return whether history lost a claim: neither the state at HEAD nor the ledger has it."""
-        claims = self.engine.query("SELECT bead_id, token FROM watch_attempt")
+        claims: Sequence[Row] = (
+            [look.unsaved_claim]
+            if look.unsaved_claim is not None
+            else self.engine.query("SELECT bead_id, token FROM watch_attempt")
+        )
         missing = [
             (bead_id, token)
             for bead_id, token in claims
@@ -133,6 +141,10 @@ class StateStore:
             and self._saved == look.saved
             and self._state.commit != look.commit
         )
+
+    def commit(self, look: PollResult) -> str:
+        """Return the commit of ``load``, without reading the beads."""
+        return self._state.commit if self._state and self._saved == look.saved else look.commit
 
     def stage(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
         """Keep a newer state, to be saved at the end of the tick.
@@ -197,22 +209,24 @@ class StateStore:
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
         cursor |= {"compiled": _text(compiled)} if compiled != look.compiled else {}
         sets = ", ".join(f"{name} = ?" for name in cursor)
-        with self.engine.transaction() as tx:
-            if not tx.execute(
-                f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?",
-                (*cursor.values(), look.fence),
-            ):
-                raise Conflict("another worker decided in between")
-            if touched is None or self._gone > MAX_TOMBSTONES:
-                tx.execute(
-                    "DELETE FROM watch_bead" + ("" if touched is None else " WHERE record = ''")
-                )
-                self._gone = 0
-            for some in chunks(state.beads if touched is None else touched, 200):
-                _put(tx, [(id, state.beads.get(id)) for id in some])
-            if touched is None or touched:
-                tx.execute("DELETE FROM watch_attempt")
-            tx.commit()
+        update = f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?"
+        params = (*cursor.values(), look.fence)
+        # A change that leads to no decision changes the cursor row only.
+        if touched is not None and not touched and self._gone <= MAX_TOMBSTONES:
+            if not self.engine.write(update, params):
+                raise Conflict(OTHER_DECIDED)
+        else:
+            with self.engine.transaction() as tx:
+                tx.write(update, params, unmatched=OTHER_DECIDED)
+                if touched is None or self._gone > MAX_TOMBSTONES:
+                    which = "" if touched is None else " WHERE record = ''"
+                    tx.write(f"DELETE FROM watch_bead{which}")
+                    self._gone = 0
+                for some in chunks(state.beads if touched is None else touched, 200):
+                    _put(tx, [(id, state.beads.get(id)) for id in some])
+                if (touched is None or touched) and look.has_unsaved_claims:
+                    tx.write("DELETE FROM watch_attempt")
+                tx.commit()
         self._gone += sum(1 for id in touched or () if id not in state.beads)
         self._saved, self._touched = saved, set()
 
@@ -238,7 +252,7 @@ def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
         (id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", "")
         for id, bead in beads
     ]
-    tx.execute(
+    tx.write(
         f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}",
         [cell for row in values for cell in row],
     )
@@ -321,6 +335,7 @@ def _pause(value: Mapping[str, Any]) -> Pause:
 
 
 _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
+_PHASES = {phase.value: phase for phase in Phase}
 
 
 def encode_bead(bead: Bead) -> dict[str, Any]:
@@ -334,24 +349,35 @@ def encode_bead(bead: Bead) -> dict[str, Any]:
     return values | {"sign": bead.sign._asdict()} if bead.sign is not None else values
 
 
-def decode_bead(value: Mapping[str, Any]) -> Bead:
-    """Return the bead of a ``record``, which was read as JSON."""
-    cells = dict(value)
-    cells["phase"] = Phase(cells["phase"])
+def decode_bead(cells: dict[str, Any]) -> Bead:
+    """Return the bead of a ``record``, which was read as JSON. Changes ``cells``.
+
+    A command reads thousands of records, so nothing is done for fields that a record lacks.
+    """
+    phase = cells["phase"] = _PHASES[cells["phase"]]
     code = cells.get("reason_code")
-    reason = str(cells.get("reason", ""))
-    cells["reason_code"] = (
-        CODES.get(code) if code is not None else derived_for_record(cells["phase"], reason)
-    )
-    cells["unclear"] = unclear_code(cells.get("unclear", ""))
-    cells["rank"] = tuple(cells.get("rank", ()))
+    if code is not None:
+        cells["reason_code"] = CODES.get(code)
+    elif "reason" in cells:
+        cells["reason_code"] = derived_for_record(phase, str(cells["reason"]))
+    if "unclear" in cells:
+        cells["unclear"] = unclear_code(cells["unclear"])
+    if "rank" in cells:
+        cells["rank"] = tuple(cells["rank"])
     for name in _TIMES:
-        cells[name] = to_utc(cells.get(name))
-    if cells.get("sign") is not None:
-        sign = cells["sign"]
+        if name in cells:
+            cells[name] = _time(cells[name])
+    sign = cells.get("sign")
+    if sign is not None:
         at = to_utc(sign["at"])
         assert at is not None
         cells["sign"] = ActivitySignal(
             at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0)
         )
     return Bead(**cells)
+
+
+@lru_cache(maxsize=1024)
+def _time(text: str | None) -> datetime | None:
+    """Return the time. All beads that one commit changed have the same."""
+    return to_utc(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_json
 from dolt_watch.controller.executor import Executor
@@ -129,6 +130,7 @@ def build(
             clock,
             config,
             poller=poller,
+            turns=writer.turns,
             on_progress=on_progress,
         )
     )
@@ -195,20 +197,33 @@ def _assemble(
     config: LoopConfig,
     *,
     poller: Poller | None,
+    turns: Turns | None = None,
     on_progress: Callable[[], None] = lambda: None,
 ) -> LoopParts:
     """Return the parts, which share one connection, one poller and one store of the state."""
     poller = poller or Poller(engine)
     store = StateStore(engine, config.worker, clock)
     tracker = StateTracker(
-        engine,
-        policy,
-        config.rule_hashes,
-        poller,
-        executor,
-        store,
+        engine=engine,
+        policy=policy,
+        rule_hashes=config.rule_hashes,
+        poller=poller,
+        executor=executor,
+        store=store,
         notified=config.notified,
+        project_id=config.project_id,
         on_progress=on_progress,
     )
     observer = Observer(engine, policy, targets)
-    return LoopParts(engine, policy, config, clock, poller, store, tracker, observer, executor)
+    return LoopParts(
+        engine=engine,
+        policy=policy,
+        config=config,
+        clock=clock,
+        poller=poller,
+        store=store,
+        tracker=tracker,
+        observer=observer,
+        executor=executor,
+        turns=turns or Turns(engine),
+    )

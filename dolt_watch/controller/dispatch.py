@@ -69,7 +69,8 @@ def dispatch_bead(
             status = OPEN if claim.is_resend else str(claim.row["status"])
             outcome = release._replace(status=status)
         else:
-            outcome = _send(claim, target)
+            with ledger.turns.request():
+                outcome = _send(claim, target)
         # The outcome is recorded for this attempt in any case.
         outcome = outcome._replace(
             bead=attempt.bead,

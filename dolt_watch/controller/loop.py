@@ -104,11 +104,22 @@ class ControlLoop:
             stop: Checked before each iteration.
             thorough: Iterate even if nothing is due.
         """
+        try:
+            return self._tick(scope, first, stop, thorough)
+        finally:
+            self.parts.turns.end_tick()
+
+    def _tick(
+        self, scope: Scope, first: PollResult | None, stop: Callable[[], bool], thorough: bool
+    ) -> TickResult:
         parts, result = self.parts, TickResult()
         conflicts = ConflictPolicy(parts.poller)
         progress = Progress(scope, parts.config.wait_for_settle)
         while not stop():
+            if not progress.first:
+                parts.turns.begin()
             poll, first = first or parts.poller.poll(), None
+            parts.turns.on_poll(poll.fence)
             self.now = now = parts.clock.now(poll.now)
             self._due = poll.due
             # An idle tick ends after its one query.
@@ -116,8 +127,15 @@ class ControlLoop:
                 if progress.first:
                     result.down |= log_idle(poll, scope.kinds)
                 return result
+            # A worker that competes with others polls again in its turn.
+            if progress.first and parts.turns.are_taken and parts.turns.begin():
+                poll = parts.poller.poll()
+                self.now = now = parts.clock.now(poll.now)
+                if not thorough and self._is_idle(poll, now, scope):
+                    return result
             thorough, begun = False, time.monotonic()
             iteration = self._run_iteration(poll, now, progress)
+            parts.turns.offer()
             result.add(iteration)
             # Only the result of the iteration decides how the tick continues.
             match iteration.next:
@@ -125,10 +143,15 @@ class ControlLoop:
                     reaction = conflicts.on_conflict(conflicted, poll)
                     if reaction is Reaction.GIVE_UP:
                         return result
-                    if reaction is Reaction.RETRY:
+                    # The next try waits for this worker's turn, or at random if the server has
+                    # no turns.
+                    parts.turns.end()
+                    parts.turns.on_conflict()
+                    if reaction is Reaction.RETRY and not parts.turns.begin():
                         parts.clock.sleep(conflicts.backoff(time.monotonic() - begun))
                 case Wait(seconds):
                     conflicts.on_success()
+                    parts.turns.end()
                     progress = progress._replace(may_wait=False)
                     parts.clock.sleep(seconds)
                 case Next.LEAVE:
@@ -188,16 +211,19 @@ class ControlLoop:
         Raises Conflict, MergeInProgress, MigrationInProgress, SchemaChanged.
         """
         parts, tracker = self.parts, self.parts.tracker
-        # Checked once in the life of a loop: the tables exist, and the tracker is the configured
-        # one.
-        if not self._database_checked:
-            check_database(parts.engine, parts.config.project_id)
-            self._database_checked = True
         # bd may have migrated its tables since the last tick.
         if progress.first:
             tracker.begin()
         if poll.merging:
             raise MergeInProgress()
+        # The line from the saved state to HEAD, and the tables that changed on it.
+        tracker.read_ahead(poll)
+        # Checked once in the life of a loop: the tables exist, and the tracker is the configured
+        # one.
+        if not self._database_checked:
+            if not tracker.is_checked_database(poll):
+                check_database(parts.engine, parts.config.project_id)
+            self._database_checked = True
         # Read changes, derive events, apply them: the state at HEAD. A rebuild that wrote an entry
         # starts over, so that the entry is applied like any other.
         feed_query = tracker.feed_query(poll)
@@ -208,6 +234,7 @@ class ControlLoop:
         context = tracker.context(poll, state, now, feed_query)
         # No decision depends on rows outside of history: they are committed first, or awaited.
         tables = tracker.table_states(poll, now)
+        context = context._replace(committed=tracker.committed_tables(tables))
         uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
         if uncommitted.tables:
             adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
@@ -283,9 +310,10 @@ class ControlLoop:
         skip = progress.attempted.union(progress.stuck)
         policy = with_queue_order(self.parts.policy, context.feed_query.rules)
         candidates = select_candidates(context.state, policy, now, scope, skip)
-        observations, target_down = self.parts.observer.observe(
+        observations, target_down, unsure = self.parts.observer.observe(
             context, candidates, tables, uncommitted, after_conflict=progress.after_conflict
         )
+        context = context._replace(unversioned_readiness=unsure)
         plan = make_plan(context.state, policy, now, scope, candidates, observations)
         # The targets were tried in vain, which history need not contain. The next try is saved with
         # the state, and the plan is made for that state.

@@ -39,6 +39,8 @@ class Observed(NamedTuple):
     answers: Observations
     target_down: bool
     """A target that a bead waits for, or that is tried, can't be reached."""
+    unversioned_readiness: frozenset[str]
+    """Ready beads whose readiness also depends on rows outside of history."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Observer:
                 now.
         """
         now = context.now
-        holds = self._holds(context, candidates, tables, uncommitted, after_conflict)
+        unsure: set[str] = set()
+        holds = self._holds(context, candidates, tables, uncommitted, after_conflict, unsure)
         capacity, target_down = self._capacity(candidates, holds)
         settled = self._settled(candidates.unsettled, now) if candidates.unsettled else {}
         silent = [*(bead.id for bead in (*candidates.stale, *candidates.unknown)), *settled]
@@ -93,7 +96,8 @@ class Observer:
             from random import random
 
             jitter = round(random(), 6)
-        return Observed(Observations(capacity, holds, verdicts, leases, jitter), target_down)
+        observations = Observations(capacity, holds, verdicts, leases, jitter)
+        return Observed(observations, target_down, frozenset(unsure))
 
     def _holds(
         self,
@@ -102,9 +106,12 @@ class Observer:
         tables: Mapping[str, TableState],
         uncommitted: Uncommitted,
         after_conflict: bool,
+        unsure: set[str],
     ) -> dict[str, HoldReason]:
         """Return the holds by the rows: signs of life of stale beads, uncommitted changes, and
         readiness for as many beads as there are slots.
+
+        ``unsure`` receives the ready beads for which rows outside of history count.
         """
         head, now = context.poll.head, context.now
         stale: dict[str, datetime] = {}
@@ -124,7 +131,15 @@ class Observer:
             if rule.ready and queue:
                 free = candidates.slots[rule.name]
                 holds |= unready_until_enough(
-                    self.engine, queue, free, holds, context.feed_query.schema, now, head, beside
+                    self.engine,
+                    queue,
+                    free,
+                    holds,
+                    context.feed_query.schema,
+                    now,
+                    head,
+                    beside,
+                    unsure,
                 )
         return holds
 

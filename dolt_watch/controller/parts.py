@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import Clock
 from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.observer import Observer
@@ -53,3 +54,5 @@ class LoopParts:
     tracker: StateTracker
     observer: Observer
     executor: Executor
+    turns: Turns
+    """Of this worker, when others on the server compete with it."""

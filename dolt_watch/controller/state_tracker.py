@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch import __version__
 from dolt_watch.beads.feed_query import FeedQuery
-from dolt_watch.beads.schema import TrackerSchema, tracker_schema
+from dolt_watch.beads.schema import KNOWN_TABLES, TrackerSchema, cached_schema, tracker_schema
 from dolt_watch.checkpoint.poll import Poller, PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.executor import Executor
@@ -24,10 +24,39 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for, fingerprint
-from dolt_watch.engines import WORKING, Engine
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Engine
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.change_feed import read_differences
 from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.ledger.decision_context import DecisionContext
+
+CHECKED = ("watch_migration", "metadata")
+"""The tables that ``check_database`` reads."""
+
+IGNORE = "dolt_ignore"
+"""The table whose rows say which tables no commit takes."""
+
+
+class ReadAhead(NamedTuple):
+    """The line from the state's commit to HEAD, and the tables that changed on it and since."""
+
+    since: str
+    head: str
+    line: Sequence[Commit] | None
+    """None: HEAD does not descend from ``since``."""
+    differences: Mapping[Edge, Changed]
+    working: Changed
+    """HEAD to the working set."""
+
+    @property
+    def schema(self) -> frozenset[str]:
+        """Tables whose schema changed, committed or not."""
+        return self.working.schema.union(*(one.schema for one in self.differences.values()))
+
+    @property
+    def data(self) -> frozenset[str]:
+        """Tables whose rows changed, committed or not."""
+        return self.working.data.union(*(one.data for one in self.differences.values()))
 
 
 @dataclass
@@ -43,6 +72,8 @@ class StateTracker:
     store: StateStore
     notified: frozenset[str] = frozenset()
     """Kinds of entries that are reported to the notification target."""
+    project_id: str | None = None
+    """The tracker's id. None: any."""
     on_progress: Callable[[], None] = lambda: None
     """Called for each applied commit: a long catch-up must not look like a hang to health checks.
     """
@@ -51,6 +82,7 @@ class StateTracker:
     lag: tuple[int, float] = field(default=(0, 0.0), init=False)
     """Number of commits that were applied last, and the age of the oldest of them in seconds."""
     _schema: TrackerSchema | None = field(default=None, init=False)
+    _ahead: ReadAhead | None = field(default=None, init=False)
     _fresh: Mapping[str, Any] | None = field(default=None, init=False)
     _anew_since: str | None = field(default=None, init=False)
     """``saved`` of the checkpoint on which the last recorded rebuild is based. Prevents a second
@@ -60,6 +92,50 @@ class StateTracker:
     """Table → the working hash with which it could not be committed, because `dolt_ignore` excludes
     it.
     """
+
+    @property
+    def _check(self) -> list[str | None]:
+        """The program and the project with which ``check_database`` passes."""
+        return [__version__, self.project_id]
+
+    def read_ahead(self, poll: PollResult) -> None:
+        """Read what ``state_at_head`` and ``table_states`` need, in two queries.
+
+        It also shows whether the shape of the tables is as saved, so that a tick need not read it.
+        """
+        since = self.store.commit(poll)
+        line: Sequence[Commit] | None = [] if since == poll.head else None
+        if since and line is None:
+            line = find_line(self.engine, since, poll.head)
+        differences, working = read_differences(self.engine, line or [], poll.head)
+        self._ahead = ReadAhead(since, poll.head, line, differences, working)
+        if self._schema is None and self._is_as_saved(poll):
+            self._schema = cached_schema(self.engine, poll.compiled["shape"])
+
+    def _is_as_saved(self, poll: PollResult) -> bool:
+        """Return whether the shape of the tables is the one in the cursor row."""
+        ahead = self._ahead
+        return (
+            ahead is not None
+            and ahead.line is not None
+            and ahead.since == poll.commit
+            and poll.compiled.get("shape") is not None
+            and not self.recompile_rules
+            and ahead.schema.isdisjoint((*KNOWN_TABLES, IGNORE))
+            and IGNORE not in ahead.data
+        )
+
+    def is_checked_database(self, poll: PollResult) -> bool:
+        """Return whether an earlier tick checked this database for this program and project, and
+        nothing that it checked has changed.
+        """
+        ahead = self._ahead
+        return (
+            ahead is not None
+            and self._is_as_saved(poll)
+            and poll.compiled.get("checked") == self._check
+            and (ahead.data | ahead.schema).isdisjoint(CHECKED)
+        )
 
     def schema(self) -> TrackerSchema:
         """Return the shape of bd's tables: read once a tick, and again after a column was missing.
@@ -73,7 +149,7 @@ class StateTracker:
 
     def begin(self) -> None:
         """Forget the shape of the tables: bd may have migrated them since the last tick."""
-        self._schema = None
+        self._schema = self._ahead = None
 
     def forget_columns(self) -> None:
         """Read the columns again, because a statement used one that does not exist."""
@@ -90,10 +166,11 @@ class StateTracker:
         cache = self._fresh or poll.compiled  # The cursor row contains it only after the tick.
         columns = dict(schema.tables["issues"])
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
-        unversioned = sorted(schema.unversioned)
+        unversioned, shape = sorted(schema.unversioned), self._shape(schema)
         if cache.get("key") == key and not self.recompile_rules:
-            if cache.get("unversioned", []) != unversioned:
-                self._fresh = {**cache, "unversioned": unversioned}
+            known = {"unversioned": unversioned, "shape": shape, "checked": self._check}
+            if any(cache.get(name) != value for name, value in known.items()):
+                self._fresh = {**cache, **known}
             rules = [
                 CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules
             ]
@@ -103,9 +180,18 @@ class StateTracker:
             "key": key,
             "columns": columns,
             "unversioned": unversioned,
+            "shape": shape,
+            "checked": self._check,
             "rules": {rule.rule: rule.to_json() for rule in rules},
         }
         return FeedQuery(rules, list(columns), schema=schema)
+
+    def _shape(self, schema: TrackerSchema) -> Mapping[str, Any] | None:
+        """Return the shape to save. None while a change of it is not committed."""
+        working = self._ahead.working if self._ahead is not None else None
+        if working is None or not working.schema.isdisjoint((*KNOWN_TABLES, IGNORE)):
+            return None
+        return None if IGNORE in working.data else schema.to_json()
 
     def context(
         self, poll: PollResult, state: State, now: datetime, feed_query: FeedQuery
@@ -113,7 +199,14 @@ class StateTracker:
         """Return the context for decisions on this state."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
         compiled = {rule.rule: rule for rule in feed_query.rules}
-        return DecisionContext(poll, state, now, feed_query, ready, compiled)
+        return DecisionContext(
+            poll=poll,
+            state=state,
+            now=now,
+            feed_query=feed_query,
+            ready=ready,
+            compiled=compiled,
+        )
 
     def state_at_head(self, poll: PollResult, now: datetime, feed_query: FeedQuery) -> State | Next:
         """Return the state at HEAD: the saved state with later commits applied, or rebuilt.
@@ -126,7 +219,7 @@ class StateTracker:
             # History may have been set back to before a claim, and have grown again: it leads to
             # HEAD, but lacks the claim.
             if state is not None and not (
-                poll.has_unsaved_claims and self.store.has_lost_claim(state)
+                poll.has_unsaved_claims and self.store.has_lost_claim(poll, state)
             ):
                 return state
             reason = ReasonCode.HISTORY_REWRITTEN
@@ -143,14 +236,18 @@ class StateTracker:
         if state.commit == poll.head:
             return state  # Nothing was committed, or this tick has already applied it.
         projection = Projection(state)
-        path = find_line(self.engine, state.commit, poll.head)
+        ahead = self._ahead
+        if ahead is None or (ahead.since, ahead.head) != (state.commit, poll.head):
+            ahead = None
+        path = ahead.line if ahead else find_line(self.engine, state.commit, poll.head)
         if path is None:
             return None
         self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
         notices: list[Mapping[str, Any]] = []
         # The reader keeps one page of commits in memory, so the path may be long.
         reader = HistoryReader(self.engine, feed_query, self.policy.rules, self.poller.tables)
-        for _, changes, events in reader.read(path, fit_columns=False):
+        differences = ahead.differences if ahead else {}
+        for _, changes, events in reader.read(path, fit_columns=False, differences=differences):
             self.on_progress()
             projection.apply(events)
             if self.notified:
@@ -245,7 +342,12 @@ class StateTracker:
                 **poll.seen,
                 **{table: poll.seen[table]._replace(dirty=False) for table, _ in kept},
             }
-        changed = self.engine.changed(poll.head, WORKING)
+        ahead = self._ahead
+        changed = (
+            ahead.working
+            if ahead is not None and ahead.head == poll.head
+            else self.engine.changed(poll.head, WORKING)
+        )
         dirty = changed.data | changed.schema
         hashes = {t: hash for t, hash in poll.hashes.items() if t not in self.schema().unversioned}
         self._kept_out = dict(
@@ -257,6 +359,14 @@ class StateTracker:
             since = before.since if before is not None and before.hash == hash else now
             seen[table] = TableState(hash, since, table in dirty and table not in self._kept_out)
         return seen
+
+    def committed_tables(self, tables: Mapping[str, TableState]) -> dict[str, str]:
+        """Return the working hash of each table whose rows are all committed."""
+        return {
+            table: one.hash
+            for table, one in tables.items()
+            if not one.dirty and table not in self._kept_out
+        }
 
     def mark_uncommittable(self, tables: Mapping[str, str]) -> None:
         """Mark tables that can't be committed.

@@ -8,6 +8,7 @@ from dolt_watch.engines.protocol import (
     Engine,
     Leader,
     Param,
+    Read,
     Row,
     Transaction,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Engine",
     "Leader",
     "Param",
+    "Read",
     "Row",
     "Transaction",
 ]

@@ -24,6 +24,9 @@ from typing import Any, NamedTuple, Protocol
 Row = tuple[Any, ...]
 Param = str | int | bytes | datetime | None
 
+Read = tuple[str, Sequence[Param]]
+"""A query and its parameters."""
+
 WORKING = "WORKING"
 """The pseudo-commit of ``Engine.diff``: rows that are SQL-committed but not Dolt-committed."""
 
@@ -63,8 +66,22 @@ class Transaction(Protocol):
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]: ...
 
+    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
+        """Run several queries: one round trip to a server."""
+        ...
+
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
         """Run a write. Return the number of rows it matched. Raises Conflict, BeadNotFound."""
+        ...
+
+    def write(self, sql: str, params: Sequence[Param] = (), *, unmatched: str = "") -> None:
+        """Run a write whose result isn't needed now: with the next statement at the latest.
+
+        A server gets it in one round trip with the next statement, which raises its error.
+
+        Args:
+            unmatched: the message of the Conflict if it matches no row; '': it may match none.
+        """
         ...
 
     def commit(self) -> None:
@@ -116,10 +133,24 @@ class Engine(Protocol):
         """
         ...
 
+    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
+        """Run several reads like ``query``: one round trip to a server.
+
+        Each sees the newest state. Raises NoSuchTable, SchemaChanged of the first that fails.
+        """
+        ...
+
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction on a fresh snapshot.
+        """Begin a transaction on a fresh snapshot, of its first statement.
 
         DoltLite uses BEGIN IMMEDIATE: a writer waits for its turn or gets Conflict.
+        """
+        ...
+
+    def write(self, sql: str, params: Sequence[Param] = ()) -> int:
+        """Run one write of ignored tables, outside a transaction, and SQL-commit it.
+
+        Return the number of rows it matched. Raises Conflict.
         """
         ...
 
@@ -157,6 +188,13 @@ class Engine(Protocol):
 
     def changed(self, since: str, until: str) -> Changed:
         """Return the tables whose data, and those whose schema, differ. Cost: one query."""
+        ...
+
+    def changed_over(self, edges: Sequence[Edge]) -> list[Changed]:
+        """Return ``changed`` of each edge. Cost: one query for all of them, on a server.
+
+        ``Edge(head, WORKING)`` compares with the working set.
+        """
         ...
 
     def altered(
@@ -204,6 +242,10 @@ class Engine(Protocol):
         """
         ...
 
+    def describe(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return table → ``columns`` of those tables that exist now: one round trip to a server."""
+        ...
+
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         """Return column → SQL type in lower case; empty if the table doesn't exist.
 
@@ -234,6 +276,13 @@ class Engine(Protocol):
         """
         ...
 
+    def uncommitted_schema(self, tables: Collection[str]) -> frozenset[str]:
+        """Return which of the versioned tables have an uncommitted schema change.
+
+        Reads inside the open transaction. Cheaper than ``unmigrated``.
+        """
+        ...
+
     def has_unfinished_merge(self) -> bool:
         """Return whether a merge, a conflict or a constraint violation is unresolved."""
         ...
@@ -251,6 +300,18 @@ class Engine(Protocol):
 
     def leader(self) -> Leader | None:
         """Return the holder of the scheduler lock; None if it is free. Doesn't take the lock."""
+        ...
+
+    def take_turn(self, seconds: float) -> bool:
+        """Wait for the lock with which workers of this database and branch take turns.
+
+        Return False after ``seconds``, or if the engine has no such lock. It ends with the
+        connection. Like the scheduler lock, it only saves work.
+        """
+        ...
+
+    def end_turn(self) -> None:
+        """Release the lock of ``take_turn``. Raises nothing: a lost connection has released it."""
         ...
 
     def migration_lock(self) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ from dolt_watch.beads.schema import MIGRATION_MARKS, WATCHED_TABLES, TrackerSche
 from dolt_watch.core.model import Act, CommitChanges, LedgerEntry, RowChange, RuleAnswers
 from dolt_watch.core.model.columns import KEPT_BY_BD, TOUCHED
 from dolt_watch.core.projection.moved_rows import without_rekeyed
-from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql_text import chunks, gaps
 from dolt_watch.engines.values import normalize_cell, sort_value
 from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
@@ -26,6 +26,8 @@ from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 from dolt_watch.timestamps import parse_foreign
 
 LEDGER = "watch_decision"
+
+_NOT_READ: Mapping[Edge, Changed] = {}
 
 Touched = Mapping[str, Collection[Edge]]
 """Table → the edges over which the table may have changed."""
@@ -37,6 +39,7 @@ def read_changes(
     tables: Iterable[str],
     lens: FeedQuery,
     touched: Touched | None = None,
+    differences: Mapping[Edge, Changed] = _NOT_READ,
 ) -> Iterator[CommitChanges]:
     """Yield the row changes of each commit of the line, in order.
 
@@ -44,12 +47,13 @@ def read_changes(
 
     Args:
         touched: the result of ``touched_edges`` for a line that contains this line.
+        differences: the result of ``read_differences`` for edges of this line.
     """
     if not line:
         return
     tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    changed, altered = _changed(engine, edges, [*tables, LEDGER], touched)
+    changed, altered = _changed(engine, edges, [*tables, LEDGER], touched, differences)
     try:
         rows = _rows(engine, edges, tables, changed, _Apart(altered), lens)
     except Unexplained:
@@ -354,8 +358,28 @@ def _by_schema(
     yield stretch, False
 
 
+def read_differences(
+    engine: Engine, line: Sequence[Commit], head: str
+) -> tuple[dict[Edge, Changed], Changed]:
+    """Return the tables that differ over the edges of a line, and between HEAD and the working set.
+
+    Costs one query. A line of more than ``PER_EDGE_LIMIT`` commits is read as one edge, from its
+    beginning to its end.
+    """
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    if len(edges) > PER_EDGE_LIMIT:
+        edges = [Edge(edges[0].parent, edges[-1].commit)]
+    edges += gaps(edges)
+    *over, working = engine.changed_over([*edges, Edge(head, WORKING)])
+    return dict(zip(edges, over, strict=True)), working
+
+
 def _changed(
-    engine: Engine, edges: Sequence[Edge], tables: Sequence[str], touched: Touched | None = None
+    engine: Engine,
+    edges: Sequence[Edge],
+    tables: Sequence[str],
+    touched: Touched | None = None,
+    differences: Mapping[Edge, Changed] = _NOT_READ,
 ) -> tuple[dict[str, list[Edge]], Mapping[str, Collection[Edge]]]:
     """Return table → the edges over which to read it, and table → the edges that changed its
     schema.
@@ -369,8 +393,10 @@ def _changed(
         return {table: [edge for edge in edges if edge in known[table]] for table in tables}, (
             altered
         )
-    differ = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
-    between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
+    unknown = [edge for edge in [*edges, *gaps(edges)] if edge not in differences]
+    found = {**differences, **dict(zip(unknown, engine.changed_over(unknown), strict=True))}
+    differ = {edge: found[edge] for edge in edges}
+    between = {edge: found[edge] for edge in gaps(edges)}
     altered = {
         table: frozenset(edge for edge, one in (differ | between).items() if table in one.schema)
         for table in tables
@@ -495,15 +521,16 @@ def _issues(
     }
     columns["at"] = "to_updated_at"
     for name in lens.cells:
-        columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})"  # send an equal value once
+        # Notes may be long, so equal ones are sent once. An expression takes the server 0.3 ms, and
+        # a cell 0.3 µs (Dolt 1.86.4).
+        long = name == "notes"
+        columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})" if long else f"from_{name}"
         columns[f"to_{name}"] = f"to_{name}"
     for number, rule in enumerate(lens.rules):
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
-    for name in IDENTITY:  # last and rarely needed: NULL in most rows
-        columns[f"is_{name}"] = (
-            f"CASE diff_type WHEN 'added' THEN to_{name} WHEN 'removed' THEN from_{name} END"
-        )
+    for name in IDENTITY:
+        columns[f"was_{name}"], columns[f"is_{name}"] = f"from_{name}", f"to_{name}"
     differ = dict[str, tuple[str, ...]]()  # columns by digits: few distinct values
     try:
         for edge, row in engine.diff("issues", edges, columns, at):
@@ -559,9 +586,12 @@ def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(RuleAnswers(was, now, ran, runs, rank))
-    identity = (
-        tuple(normalize_cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
-    )
+    identity: tuple[Any, ...] = ()
+    if kind != "modified":
+        sides = [(name, next(values), next(values)) for name in IDENTITY]
+        identity = tuple(
+            normalize_cell(name, was if kind == "removed" else now) for name, was, now in sides
+        )
     return RowChange(
         table="issues",
         bead=from_id if kind == "removed" else to_id,

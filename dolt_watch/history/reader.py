@@ -14,7 +14,7 @@ from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.core.model import CommitChanges, Event, Rule
 from dolt_watch.core.projection.event_deriver import derive_events
-from dolt_watch.engines import Commit, Edge, Engine
+from dolt_watch.engines import Changed, Commit, Edge, Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history import change_feed
@@ -79,6 +79,7 @@ class HistoryReader:
         ahead: bool = False,
         fit_columns: bool = True,
         switches: Mapping[str, ReadRules] | None = None,
+        differences: Mapping[Edge, Changed] | None = None,
     ) -> Iterator[CommitEvents]:
         """The commits of a line, in its order; commits may be left out of it.
 
@@ -89,15 +90,16 @@ class HistoryReader:
             fit_columns: Fit the query to the columns that ``issues`` has at the end of each page.
                 It costs one statement a page; the loop's query has them already.
             switches: Commit → what applies after it.
+            differences: Edge → the tables that differ, if they are known already.
         """
         pages = self._pages(line, page, switches or {})
         if not ahead:
             for one in pages:
-                yield from self._read(self.engine, one, fit_columns)
+                yield from self._read(self.engine, one, fit_columns, differences or {})
             return
 
         def read(engine: Engine, one: _Page) -> list[CommitEvents]:
-            return list(self._read(engine, one, fit_columns))
+            return list(self._read(engine, one, fit_columns, differences or {}))
 
         for _, found in prefetch(self.engine, pages, read):
             yield from found
@@ -119,12 +121,20 @@ class HistoryReader:
             if commits:
                 yield _Page(commits, by, touched)
 
-    def _read(self, engine: Engine, page: _Page, fit_columns: bool) -> Iterator[CommitEvents]:
+    def _read(
+        self,
+        engine: Engine,
+        page: _Page,
+        fit_columns: bool,
+        differences: Mapping[Edge, Changed],
+    ) -> Iterator[CommitEvents]:
         query, rules = page.by
         if fit_columns:
             query = query.under(engine.columns("issues", page.commits[-1].hash))
         further = len(query.rules) > len(rules)
-        found = change_feed.read_changes(engine, page.commits, self.tables, query, page.touched)
+        found = change_feed.read_changes(
+            engine, page.commits, self.tables, query, page.touched, differences
+        )
         for commit, changes in zip(page.commits, found, strict=True):
             own = change_feed.narrowed(changes, 0, len(rules)) if further else changes
             yield CommitEvents(commit, changes, list(derive_events(own, rules)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.checkpoint.poll import PollResult
-from dolt_watch.core.model import State
+from dolt_watch.core.model import EMPTY, State
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 
 
@@ -25,3 +25,10 @@ class DecisionContext(NamedTuple):
     """
     compiled: Mapping[str, CompiledRule]
     """The rules of ``feed_query`` by name."""
+    committed: Mapping[str, str] = EMPTY
+    """Table → its hash in the working set, for tables without uncommitted changes at the poll. A
+    transaction that finds the same hash reads the rows of ``poll.head``: schema and readiness are
+    as observed.
+    """
+    unversioned_readiness: frozenset[str] = frozenset()
+    """Beads whose readiness also depends on rows outside of history."""

@@ -22,9 +22,10 @@ from dolt_watch import __version__
 from dolt_watch.beads.dependency_graph import Query
 from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.readiness import readiness
-from dolt_watch.beads.schema import NOT_COMMITTED, TrackerSchema, uncommitted_migration, versioned
+from dolt_watch.beads.readiness import READ_FOR_READINESS, readiness
+from dolt_watch.beads.schema import NOT_COMMITTED, TrackerSchema, versioned
 from dolt_watch.checkpoint.fence import advance_fence
+from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status
 from dolt_watch.core.model import (
@@ -41,7 +42,7 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.rules.compiled_rule import CompiledRule
-from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.engines import Engine, Param, Read, Transaction
 from dolt_watch.engines.values import normalize_cell
 from dolt_watch.errors import (
     BeadNotFound,
@@ -77,7 +78,7 @@ CONTENT = (
 dolt_watch, they make ``bead_hash``.
 """
 
-_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL
+_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL{hashes}
 FROM dolt_merge_status LEFT JOIN watch_settings ON hash = ?
 LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
 """The facts that a transaction needs before it writes. ``dolt_merge_status`` always has one row.
@@ -85,6 +86,9 @@ LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
 The query must ask for a merge, because Dolt would take this commit for the merge commit. Dolt
 itself refuses to commit with conflicts or violations outside of a merge.
 """
+
+_GUARDED = ("issues", "events", "dependencies")
+"""Tables whose hash shows that a transaction reads the rows of the observed HEAD."""
 
 ACTOR_LIMIT = 255
 """Number of characters of the column ``actor``, in the ledger and in bd's ``events``."""
@@ -135,6 +139,8 @@ class _Begun(NamedTuple):
     version: int
     """The next free version of the bead's stream."""
     settings_stand: bool
+    unchanged: frozenset[str] = frozenset()
+    """Tables whose rows and schema are those of the observed HEAD, by their hash."""
     matches: bool = False
     runs: bool = False
     row: Mapping[str, Any] | None = None
@@ -148,6 +154,8 @@ class LedgerWriter:
 
     def __init__(self, engine: Engine, identity: WriterIdentity, clock: Clock) -> None:
         self.engine = engine
+        self.turns = Turns(engine)
+        """Of this worker, when others on the server compete with it."""
         self.identity = identity
         self.clock = clock
         self.under_way: Decision | None = None
@@ -210,6 +218,7 @@ class LedgerWriter:
         alone, unsure, tries, waited = False, False, 0, 0.0
         while True:
             try:
+                self.turns.begin()
                 return (unsure and self._find_recorded(decision)) or self._write(
                     context, decision, alone=alone
                 )
@@ -225,9 +234,12 @@ class LedgerWriter:
                 if waited >= OUTCOME_TIMEOUT_SECONDS:
                     raise _not_recorded(decision, error) from error
                 tries += 1
+                self.turns.end()
                 pause = min(0.005 * tries, 1.0)
                 self.clock.sleep(pause)
                 waited += pause
+            finally:
+                self.turns.offer()
 
     def _find_recorded(self, decision: Decision) -> Written | None:
         """Return the outcome entry if it is already in history.
@@ -277,12 +289,13 @@ class LedgerWriter:
             beads: list[str] = []
             if about is not None:
                 beads = versioned(about.feed_query.schema, ("issues", "events"))
-                if uncommitted_migration(self.engine, tx.query).intersection(beads):
+                unsure = set(beads) - begun.unchanged
+                if unsure and self.engine.uncommitted_schema(unsure):
                     raise MigrationInProgress(NOT_COMMITTED)
                 self._recheck_guards(tx, about, decision, begun)
             # The fence serializes workers on one server; clones meet at the primary key of the
             # entry instead.
-            advance_fence(tx, held.poll.fence if held is not None else None)
+            fence = advance_fence(tx, held.poll.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
                 self._apply(tx, about.feed_query.schema, decision, begun, changes, entry)
@@ -293,6 +306,7 @@ class LedgerWriter:
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
+        self.turns.on_write(fence)
         return Written(entry, commit, begun.row, warning)
 
     def _read_snapshot(
@@ -304,10 +318,18 @@ class LedgerWriter:
             MergeInProgress: A merge is not committed.
             BeadNotFound: The decision is about a bead without a row.
         """
-        # One query: a transaction pays for each round trip to the server.
-        head, clock, merging, last, settings = tx.query(
-            _BEGIN, (self.identity.settings_hash, decision.bead)
-        )[0]
+        # One round trip: the transaction begins, and both queries read one snapshot.
+        observed = context.committed if context is not None else {}
+        tables = [table for table in _GUARDED if table in observed]
+        hashes = "".join(f", dolt_hashof_table('{table}')" for table in tables)
+        reads: list[Read] = [
+            (_BEGIN.format(hashes=hashes), (self.identity.settings_hash, decision.bead))
+        ]
+        asks = _guard(context, decision) if context is not None else ()
+        if context is not None:
+            names = ", ".join((*asks, *context.feed_query.columns))
+            reads.append((f"SELECT {names} FROM issues WHERE id = ?", (decision.bead,)))
+        [(head, clock, merging, last, settings, *found)], *rows = tx.query_all(reads)
         if merging:
             raise MergeInProgress()
         moment = to_utc(clock)
@@ -318,14 +340,16 @@ class LedgerWriter:
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
-        # The row and its guards come from one statement, so that they are of one moment.
-        asks = _guard(context, decision)
-        sql = f"SELECT {', '.join((*asks, *context.feed_query.columns))} FROM issues WHERE id = ?"
-        rows = tx.query(sql, (decision.bead,))
-        if not rows:
+        if not rows[0]:
             raise BeadNotFound(f"Bead {decision.bead} does not exist.")
-        (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
+        values = rows[0][0]
+        (matches, runs), cells = values[:2] if asks else (False, False), values[len(asks) :]
         return begun._replace(
+            unchanged=frozenset(
+                table
+                for table, hash in zip(tables, found, strict=True)
+                if head == context.poll.head and hash == observed[table]
+            ),
             matches=bool(matches),
             runs=bool(runs),
             row=dict(zip(context.feed_query.columns, cells, strict=True)),
@@ -346,7 +370,14 @@ class LedgerWriter:
         elif decision.kind is EntryKind.CLAIM:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches.")
-            hold = self._unready(tx.query, context, decision.rule, bead, begun.now)
+            # The plan rests on the readiness at the observed HEAD. The same rows give the same
+            # answer, except where rows outside of history count too.
+            observed = begun.unchanged.issuperset(READ_FOR_READINESS)
+            hold = (
+                None
+                if observed and bead not in context.unversioned_readiness
+                else self._unready(tx.query, context, decision.rule, bead, begun.now)
+            )
             if hold is not None:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
@@ -487,8 +518,8 @@ class LedgerWriter:
             # succeed.
             sets.append("row_lock = ?")
             params.append(uuid.uuid4().int % 2**63)
-        tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
-        tx.execute(
+        tx.write(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
+        tx.write(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -516,13 +547,13 @@ class LedgerWriter:
         The text of the settings is committed with the first decision under them.
         """
         if not settings_stand:
-            tx.execute(
+            tx.write(
                 "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
                 (self.identity.settings_hash, self.identity.settings_text),
             )
         # The primary key (bead, version) admits one entry: a second writer gets a conflict.
         marks = ", ".join("?" * len(ENTRY_COLUMNS))
-        tx.execute(
+        tx.write(
             f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
             (
                 entry.bead,
@@ -548,7 +579,7 @@ class LedgerWriter:
 
         If history loses this commit, the attempt is still known.
         """
-        tx.execute(
+        tx.write(
             "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
             " worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (

@@ -8,13 +8,14 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dolt_watch.engines import Read
 from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.engines.dolt.engine import DoltTransaction
 from tests.acceptance.conftest import Watch, rows_of
@@ -191,7 +192,14 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
         notes.append(people.submit(note, bead, f"claimed by agent {job}"))
         answers.append(time.monotonic())
 
+    ask = DoltConnection.ask
+
+    def asked(link: DoltConnection, reads: Sequence[Read]) -> Any:
+        wire.append((time.monotonic(), reads[0][0]))
+        return ask(link, reads)
+
     monkeypatch.setattr(DoltConnection, "send", heard)
+    monkeypatch.setattr(DoltConnection, "ask", asked)
     watch.board.on_accept = agent
     watch.change(rules=tuple(replace(rule, max_in_flight=beads) for rule in watch.settings.rules))
     spans, failed = [], 0
@@ -202,7 +210,8 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
             assert watch.dispatch()[0].dispatched == 1
             failed += said(notes[0].result()) != "ok"
             began, first = next((at, sql) for at, sql in wire if at > answers[-1])
-            assert first == "START TRANSACTION"
+            # The transaction begins with this read, in the same round trip.
+            assert first.startswith("SELECT HASHOF('HEAD')")
             spans.append((began - answers[-1]) * 1000)
             texts = [text for (text,) in changes_of_issues(watch.engine, since, "to_notes")]
             ours = next(place for place, text in enumerate(texts) if "dispatched: job=" in text)
@@ -246,14 +255,14 @@ def test_at_most_two_transactions_touch_the_bead(
     bead = watch.assigned("counted")
     watch.board.answer_next(*ANSWERS[answer])
     writes: list[str] = []
-    execute = DoltTransaction.execute
+    write = DoltTransaction.write
 
-    def counted(transaction: DoltTransaction, sql: str, *more: Any) -> int:
+    def counted(transaction: DoltTransaction, sql: str, *more: Any, **named: Any) -> None:
         if re.search(r"(?i)^\s*(UPDATE|INSERT INTO|REPLACE INTO|DELETE FROM)\s+`?issues\b", sql):
             writes.append(sql)
-        return execute(transaction, sql, *more)
+        write(transaction, sql, *more, **named)
 
-    monkeypatch.setattr(DoltTransaction, "execute", counted)
+    monkeypatch.setattr(DoltTransaction, "write", counted)
     watch.dispatch()
     assert watch.kinds(bead) == ["claim", answer]
     assert len(writes) == 2

@@ -5,6 +5,12 @@ omitted: the handshake already selects utf8mb4, and Dolt respects the handshake.
 variables are set only before a connection's second statement or first transaction. The first
 statement always reads current data, whatever the server's autocommit is. It uses UTC_TIMESTAMP,
 which no time zone affects.
+
+Statements can be queued. The next statement takes them along: all are sent before the first answer
+is read, which is one round trip. Each is a command of its own. Statements in one text (`a; b`) are
+not used, because Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and break the stream.
+A pipeline doesn't stop at a failure either, so nothing that commits is ever sent behind a statement
+whose answer is not read.
 """
 
 from __future__ import annotations
@@ -14,25 +20,29 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.constants import CLIENT, COMMAND, FIELD_TYPE
 from pymysql.converters import conversions
-from pymysql.cursors import SSCursor
 
-from dolt_watch.engines import Param, Row
+from dolt_watch.engines import Param, Read, Row
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection_errors import reason
 from dolt_watch.engines.dolt.errors import LOST, is_tls, translate
 from dolt_watch.engines.sql_text import split_parameters, sql_timestamp
-from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
+from dolt_watch.errors import (
+    AccessDenied,
+    Conflict,
+    DoltWatchError,
+    SettingsError,
+    Unreachable,
+)
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
-SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
-
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]
@@ -71,6 +81,19 @@ class StatementResult(NamedTuple):
     warnings: int
 
 
+class _Queued(NamedTuple):
+    """A statement that waits for the next one."""
+
+    sql: str
+    params: Sequence[Param] = ()
+    unmatched: str = ""
+    """The message of the Conflict if the statement matches no row. '': it may match none."""
+
+
+BEGIN = _Queued("START TRANSACTION")
+SESSION = _Queued("SET @@session.autocommit = 1, @@session.time_zone = '+00:00'")
+
+
 class DoltConnection:
     """A connection that sends statements and records whether a transaction is open.
 
@@ -85,6 +108,7 @@ class DoltConnection:
         """Number of connections made so far. The locks of an earlier connection are released."""
         self._sent = False
         self._session = False
+        self._queue: list[_Queued] = []
         self._connect()
 
     def send(
@@ -95,35 +119,108 @@ class DoltConnection:
         again: bool = False,
         session: bool = False,
         each: Callable[[Row], Any] | None = None,
+        then: str = "",
     ) -> StatementResult:
-        """Send a statement and return its result.
+        """Send a statement and return its result. Queued statements are sent before it.
 
         Args:
             again: whether the statement is safe to repeat. If so, a lost connection is reopened
                 once.
             session: whether to set the session variables even before a first statement.
             each: function that converts each row as it arrives, for large results.
+            then: a statement to send right after it, whatever its answer: ROLLBACK.
+
+        Raises:
+            Conflict: A queued statement matched no row. The statements behind it ran too.
         """
-        again = again and not self.in_transaction
+        queued, self._queue = self._queue, []
+        statements = [*queued, _Queued(sql, params)]
+        if each:
+            return self._repeated(lambda: self._stream(statements, each), again)
+        # Nothing of a transaction that begins with these statements outlasts a lost connection.
+        again = BEGIN in statements or (again and not self.in_transaction)
+        answers = self._repeated(
+            lambda: self._exchange(statements, session or self.in_transaction, then), again
+        )
+        for answer, statement in zip(answers, statements, strict=True):
+            if isinstance(answer, Exception):
+                self._fail(answer)
+            if statement.unmatched and not answer.matched:
+                raise Conflict(statement.unmatched)
+        last = answers[-1]
+        assert isinstance(last, StatementResult)
+        return last
+
+    def ask(self, reads: Sequence[Read]) -> list[StatementResult | DoltWatchError]:
+        """Send reads in one round trip. Return the result or the error of each."""
+        queued, self._queue = self._queue, []
+        statements = [*queued, *(_Queued(sql, params) for sql, params in reads)]
+        again = BEGIN in statements or not self.in_transaction
+        answers = self._repeated(lambda: self._exchange(statements, self.in_transaction, ""), again)
+        for answer in answers[: len(queued)]:
+            if isinstance(answer, Exception):
+                self._fail(answer)
+        return [
+            self._translated(answer) if isinstance(answer, Exception) else answer
+            for answer in answers[len(queued) :]
+        ]
+
+    def _repeated(self, exchange: Callable[[], T], again: bool) -> T:
+        """Return the result. ``again``: reopen a lost connection once."""
         try:
-            return self._once(sql, params, session, each)
+            return exchange()
         except pymysql.MySQLError as error:
             if not (again and self._lost(error) and "timed out" not in str(error)):
                 self._fail(error)
         self._connect()
         try:
-            return self._once(sql, params, session, each)
+            return exchange()
         except pymysql.MySQLError as error:
             self._fail(error)
 
+    def queue(self, sql: str, params: Sequence[Param] = (), unmatched: str = "") -> None:
+        """Send a statement of the open transaction together with the next one.
+
+        ``unmatched``: the message of the Conflict if it matches no row. '': it may match none.
+        """
+        self._queue.append(_Queued(sql, params, unmatched))
+
+    def flush(self) -> None:
+        """Send the queued statements, if there are any, and read all of their answers."""
+        if self._queue:
+            last = self._queue.pop()
+            if not self.send(last.sql, last.params).matched and last.unmatched:
+                raise Conflict(last.unmatched)
+
     def begin(self) -> None:
-        self.send("START TRANSACTION", again=True, session=True)
+        """Begin a transaction with the next statement, which must be a read.
+
+        Its snapshot is of that moment.
+        """
+        self._queue = [BEGIN]
         self.in_transaction = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server has begun the open transaction."""
+        return self.in_transaction and BEGIN not in self._queue
 
     def end(self, sql: str) -> None:
         """Send COMMIT or ROLLBACK. No transaction is open afterwards, whatever the answer."""
+        begun, self._queue = self.has_begun, []
         try:
-            self.send(sql)
+            if begun:
+                self.send(sql)
+        finally:
+            self.in_transaction = False
+
+    def commit(self, sql: str, params: Sequence[Param]) -> StatementResult:
+        """Send DOLT_COMMIT and the ROLLBACK that ends its transaction, in one round trip.
+
+        No transaction is open afterwards, whatever the answer.
+        """
+        try:
+            return self.send(sql, params, then="ROLLBACK")
         finally:
             self.in_transaction = False
 
@@ -142,6 +239,7 @@ class DoltConnection:
     def interrupt(self) -> None:
         """Close the connection in the middle of a transaction. The server rolls back."""
         self.in_transaction = False
+        self._queue = []
         self.discard()
 
     def discard(self) -> None:
@@ -155,33 +253,98 @@ class DoltConnection:
             self._connection.close()
         self._connection = None
 
-    def _once(
-        self, sql: str, params: Sequence[Param], session: bool, each: Callable[[Row], Any] | None
-    ) -> StatementResult:
+    def _exchange(
+        self, statements: Sequence[_Queued], session: bool, then: str
+    ) -> list[StatementResult | pymysql.MySQLError]:
+        """Send the statements, then read all of their answers: one round trip.
+
+        Raises the error after which no answer follows.
+        """
+        connection = self._opened(statements)
+        if not self._session and (self._sent or session):
+            statements = [SESSION, *statements]
+        texts = [self._text(connection, one.sql, one.params) for one in statements]
+        self._sent = True
+        try:
+            answers = self._pipeline(connection, [*texts, *([then] if then else [])])
+        except pymysql.InternalError:  # The stream is out of step.
+            self.discard()
+            raise
+        except pymysql.MySQLError:
+            raise
+        except BaseException:
+            self.discard()
+            raise
+        if then and isinstance(answers.pop(), Exception):
+            self.discard()  # The server rolls back when the connection ends.
+        if SESSION in statements:
+            error = answers.pop(0)
+            if isinstance(error, Exception):
+                raise error
+            self._session = True
+        return answers
+
+    def _opened(self, statements: Sequence[_Queued]) -> Connection[Any]:
+        """Return the connection. Opens it, except in the middle of a transaction."""
         if self._connection is None:
-            if self.in_transaction:
+            if self.in_transaction and BEGIN not in statements:
                 raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
             self._connect()
-        connection = self._connection
-        assert connection is not None
-        text = self._text(connection, sql, params)
-        try:
-            with connection.cursor(SSCursor if each else None) as cursor:
-                if not self._session and (self._sent or session):
-                    cursor.execute(SESSION)
-                    self._session = True
-                self._sent = True
-                cursor.execute(text)
-                names = [column[0] for column in cursor.description or ()]
-                rows = (
-                    [each(row) for row in cursor]
-                    if each
-                    else list(cursor.fetchall())
-                    if names
-                    else []
+        assert self._connection is not None
+        return self._connection
+
+    def _pipeline(
+        self, connection: Connection[Any], texts: Sequence[str]
+    ) -> list[StatementResult | pymysql.MySQLError]:
+        """Send all texts, then read the answer or the error of each.
+
+        Raises the error after which no answer follows: the connection is lost.
+        """
+        wire: Any = connection
+        for text in texts:
+            _put(wire, text)
+        answers: list[StatementResult | pymysql.MySQLError] = []
+        for _ in texts:
+            wire._next_seq_id = 1  # Each answer counts its packets from 1.
+            try:
+                wire._read_query_result()
+            except pymysql.MySQLError as error:
+                if self._lost(error) or isinstance(error, pymysql.InternalError):
+                    raise
+                answers.append(error)
+                continue
+            result = wire._result
+            names = [column[0] for column in result.description or ()]
+            answers.append(
+                StatementResult(
+                    list(result.rows or ()), result.affected_rows, names, result.warning_count or 0
                 )
-                return StatementResult(rows, cursor.rowcount, names, cursor.warning_count)
+            )
+        return answers
+
+    def _stream(self, statements: Sequence[_Queued], each: Callable[[Row], Any]) -> StatementResult:
+        """Send the statements, and convert each row of the last as it arrives."""
+        connection = self._opened(statements)
+        if not self._session and self._sent:
+            statements = [SESSION, *statements]
+        self._sent = True
+        wire: Any = connection
+        try:
+            for one in statements:
+                _put(wire, self._text(connection, one.sql, one.params))
+            for one in statements:
+                wire._next_seq_id = 1
+                wire._read_query_result(unbuffered=one is statements[-1])
+                self._session = self._session or one == SESSION
+            result = wire._result
+            names = [column[0] for column in result.description or ()]
+            rows = []
+            while (row := result._read_rowdata_packet_unbuffered()) is not None:
+                rows.append(each(row))
+            return StatementResult(rows, result.affected_rows, names, result.warning_count or 0)
         except pymysql.MySQLError:
+            if len(statements) > 1:
+                self.discard()  # An answer may still be arriving.
             raise
         except BaseException:
             self.discard()
@@ -295,7 +458,11 @@ class DoltConnection:
         )
 
     def _fail(self, error: pymysql.MySQLError) -> NoReturn:
-        """Raise the class of ``errors`` for the driver's error. Discard a lost connection."""
+        """Raise the class of ``errors`` for the driver's error."""
+        raise self._translated(error) from error
+
+    def _translated(self, error: pymysql.MySQLError) -> DoltWatchError:
+        """Return the class of ``errors`` for the driver's error. Discard a lost connection."""
         code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
         if self._lost(error):
             self.discard()
@@ -309,7 +476,12 @@ class DoltConnection:
         if isinstance(translated, Unreachable) and "timed out" in text:
             limits = f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
             translated.with_detail(limits)
-        raise translated from error
+        return translated
+
+
+def _put(wire: Any, text: str) -> None:
+    """Send a query without reading its answer."""
+    wire._execute_command(COMMAND.COM_QUERY, text.encode("utf-8", "surrogateescape"))
 
 
 def _code(error: Exception) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Read, Row
 from dolt_watch.engines.absent_columns import query_history
 from dolt_watch.engines.doltlite.errors import translate
 from dolt_watch.engines.doltlite.loader import load_sqlite3
@@ -30,6 +30,7 @@ from dolt_watch.engines.sql_text import (
     sql_timestamp,
 )
 from dolt_watch.errors import (
+    Conflict,
     DatabaseError,
     NoSuchDatabase,
     NoSuchTable,
@@ -79,8 +80,16 @@ class DoltLiteTransaction:
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         return self._send(_single(sql), params)[0]
 
+    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
+        return [self.query(*read) for read in reads]
+
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
         return self._send(_single(sql), params)[1]
+
+    def write(self, sql: str, params: Sequence[Param] = (), *, unmatched: str = "") -> None:
+        if not self.execute(sql, params) and unmatched:
+            self._abandon()
+            raise Conflict(unmatched)
 
     def commit(self) -> None:
         self._send("COMMIT")
@@ -203,8 +212,17 @@ class DoltLiteEngine:
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self.execute_sqlite(_single(sql), params)[0]
 
+    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
+        return [self.query(*read) for read in reads]
+
     def transaction(self) -> DoltLiteTransaction:
         return DoltLiteTransaction(self)
+
+    def write(self, sql: str, params: Sequence[Param] = ()) -> int:
+        with self.transaction() as tx:
+            matched = tx.execute(sql, params)
+            tx.commit()
+        return matched
 
     def execute_ddl(self, sql: str) -> None:
         for statement in transpile(sql):
@@ -283,6 +301,9 @@ class DoltLiteEngine:
             frozenset(data),
             frozenset(table for *names, _, differs in rows if differs for table in names if table),
         )
+
+    def changed_over(self, edges: Sequence[Edge]) -> list[Changed]:
+        return [self.changed(*edge) for edge in edges]
 
     def altered(
         self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
@@ -369,6 +390,12 @@ class DoltLiteEngine:
         )
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
+    def uncommitted_schema(self, tables: Collection[str]) -> frozenset[str]:
+        return self.unmigrated().intersection(tables)
+
+    def describe(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {table: columns for table in tables if (columns := self.columns(table))}
+
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         """Return column → type, now or at a commit.
 
@@ -445,6 +472,13 @@ class DoltLiteEngine:
                     return Leader(host=host)
         except FileNotFoundError:
             return None
+        return None
+
+    def take_turn(self, seconds: float) -> bool:
+        """Return False: BEGIN IMMEDIATE already lets writers wait for their turn."""
+        return False
+
+    def end_turn(self) -> None:
         return None
 
     def open_sibling(self) -> None:

@@ -99,7 +99,7 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     tables = tracker.table_states(seen.look, seen.now)
     uncommitted = read_uncommitted(reader.engine, seen.look.head, tables, seen.lens)
     context = tracker.context(seen.look, seen.state, seen.now, seen.lens)
-    outside, _ = observer.observe(context, asked, tables, uncommitted, after_conflict=False)
+    outside = observer.observe(context, asked, tables, uncommitted, after_conflict=False).answers
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # The capacity is shown for a bead that does not wait, too.

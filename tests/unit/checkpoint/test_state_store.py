@@ -94,6 +94,7 @@ def test_a_lost_claim_is_found_by_few_queries(
             )
         tx.commit()
     store, asked = StateStore(doltlite), 0
+    look = Poller(doltlite).poll()._replace(unsaved_claim=None)
     query = doltlite.query
 
     def counted(sql: str, params: Sequence[Any] = ()) -> Any:
@@ -102,17 +103,17 @@ def test_a_lost_claim_is_found_by_few_queries(
         return query(sql, params)
 
     monkeypatch.setattr(doltlite, "query", counted)
-    assert not store.has_lost_claim(State())
+    assert not store.has_lost_claim(look, State())
     assert asked <= 4
     for lost in ("bd-0", f"bd-{count - 1}"):
         with doltlite.transaction() as tx:
             tx.execute(f"DELETE FROM watch_decision WHERE bead_id = '{lost}' AND kind = 'claim'")
             tx.commit()
-        assert store.has_lost_claim(State()), "a report that a job runs proves no claim"
+        assert store.has_lost_claim(look, State()), "a report that a job runs proves no claim"
         known = Bead(
             lost, Phase.RUNNING, "agent", datetime(2026, 4, 18, tzinfo=UTC), "c", token=f"t-{lost}"
         )
-        assert not store.has_lost_claim(State(beads={lost: known}))
+        assert not store.has_lost_claim(look, State(beads={lost: known}))
         with doltlite.transaction() as tx:
             tx.execute(f"DELETE FROM watch_attempt WHERE bead_id = '{lost}'")
             tx.commit()
@@ -179,3 +180,28 @@ def test_a_state_saved_before_the_codes() -> None:
         reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED
     )
     assert _saved(bead._replace(reason="HTTP 500: boom", unclear="")).reason_code is None
+
+
+def test_the_poll_knows_the_only_claim(doltlite: Engine) -> None:
+    """So that nothing more is read after each dispatch."""
+    here = Light(doltlite)
+    here.tick()
+
+    def claim(bead: str) -> None:
+        with doltlite.transaction() as tx:
+            tx.execute(
+                "INSERT INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
+                " worker) VALUES (?, 1, 'agent', ?, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 'h')",
+                (bead, f"t-{bead}"),
+            )
+            tx.commit()
+
+    look = Poller(doltlite).poll()
+    assert (look.has_unsaved_claims, look.unsaved_claim) == (False, None)
+    claim("bd-0")
+    look = Poller(doltlite).poll()
+    assert (look.has_unsaved_claims, look.unsaved_claim) == (True, ("bd-0", "t-bd-0"))
+    claim("bd-1")
+    look = Poller(doltlite).poll()
+    assert (look.has_unsaved_claims, look.unsaved_claim) == (True, None)
+    assert StateStore(doltlite).has_lost_claim(look, State())

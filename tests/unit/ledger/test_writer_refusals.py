@@ -113,8 +113,8 @@ class Overtaken:
             raise Conflict("overtaken")
         return self.engine.transaction()
 
-    def unmigrated(self, *more: Any) -> frozenset[str]:
-        return self.engine.unmigrated(*more)
+    def uncommitted_schema(self, *more: Any) -> frozenset[str]:
+        return self.engine.uncommitted_schema(*more)
 
 
 def test_a_report_is_written_again_until_it_stands(here: Here) -> None:

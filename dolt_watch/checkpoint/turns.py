@@ -1,0 +1,98 @@
+"""Turns: workers that compete on one server wait for each other instead of conflicting.
+
+A worker that lost a race, or that finds that another worker decided after it, takes a lock of the
+server before it polls. A turn lasts for several decisions, because a worker that begins its turn
+first applies the commits of all others. The lock only saves work. The fence and the key
+(bead_id, version) guarantee exclusion, so a worker that can't get the lock, or that loses it,
+continues without it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dolt_watch.engines import Engine
+
+WAIT_SECONDS = 5.0
+"""Longest wait in seconds for a turn, enough for 16 workers. A worker that is stopped in its turn
+delays the others by this time at most.
+"""
+
+TURN_SECONDS = 0.25
+"""Seconds after which a turn ends with the decision that is under way."""
+
+QUICK_ANSWER_SECONDS = 0.05
+"""A target that answered faster is asked within the turn. Others decide while a target is slow."""
+
+QUICK_SECONDS = 0.005
+"""A turn that comes faster was waited for by no other worker, about twice the lock's round trip."""
+
+
+class Turns:
+    """The turns of one worker. It takes none until another worker is in its way."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._wanted = self._held = self._waited = False
+        self._fence = ""
+        """The fence as this worker changed it last in this tick. '' if it didn't."""
+        self._begun = 0.0
+        """Start of the turn, in seconds of the monotonic clock."""
+        self._answer_seconds = QUICK_ANSWER_SECONDS
+        """Time that the target took for its last answer."""
+
+    def on_conflict(self) -> None:
+        """Note that another worker committed first."""
+        self._wanted = self._waited = True
+
+    def on_write(self, fence: str) -> None:
+        """Note the fence that this worker wrote."""
+        self._fence = fence
+
+    def on_poll(self, fence: str) -> None:
+        """Note the fence that a poll found. Another value shows that another worker decided."""
+        if self._fence and fence != self._fence:
+            self.on_conflict()
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether this worker takes turns with others."""
+        return self._wanted
+
+    def begin(self) -> bool:
+        """Wait for this worker's turn, if it takes turns. Return whether it has one."""
+        if self._wanted and not self._held:
+            begun = time.monotonic()
+            self._held = self._engine.take_turn(WAIT_SECONDS)
+            self._begun = time.monotonic()
+            self._waited = self._waited or self._begun - begun > QUICK_SECONDS
+        return self._held
+
+    def offer(self) -> None:
+        """End the turn if it lasted long enough."""
+        if time.monotonic() - self._begun >= TURN_SECONDS:
+            self.end()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Let other workers decide during a request, unless the last was answered at once."""
+        if self._answer_seconds >= QUICK_ANSWER_SECONDS:
+            self.end()
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._answer_seconds = time.monotonic() - begun
+
+    def end(self) -> None:
+        """End the turn, so that the next worker may begin."""
+        if self._held:
+            self._held = False
+            self._engine.end_turn()
+
+    def end_tick(self) -> None:
+        """End the turn. Take none in the next tick if no other worker was in the way in this."""
+        self._wanted, self._waited, self._fence = self._waited, False, ""
+        self.end()

@@ -1,0 +1,139 @@
+"""The number of statements and of round trips of a tick on a Dolt server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.checkpoint import turns
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt import connection
+from dolt_watch.engines.dolt.connection import DoltConnection
+from tests.acceptance.conftest import Watch
+
+IDLE = (1, 1)
+"""Statements and round trips."""
+NOISE = (6, 6)
+DISPATCH = (42, 24)
+"""A dispatch after a commit of bd. docs/decisions/0021-round-trips.md lists
+the statements.
+"""
+
+
+class Counted:
+    """The statements that are sent, and how often the worker waits for the server."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.round_trips = 0
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        return len(self.statements), self.round_trips
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    found = Counted()
+    put = connection._put
+
+    def heard(wire: Any, text: str) -> None:
+        found.statements.append(text)
+        put(wire, text)
+
+    def trip(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            found.round_trips += 1
+            return method(*args)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "_put", heard)
+        for name in ("_exchange", "_stream"):
+            patch.setattr(DoltConnection, name, trip(getattr(DoltConnection, name)))
+        yield found
+
+
+def closed(watch: Watch, beads: Sequence[str]) -> None:
+    for bead in beads:
+        watch.committed(f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
+
+
+def test_of_each_kind_of_tick(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.change(settle=timedelta(0))
+    first = watch.assigned("first")
+    assert watch.dispatch()[0].dispatched == 1
+    closed(watch, [first])
+    watch.dispatch()
+    with counted(monkeypatch) as idle:
+        watch.dispatch()
+    assert idle.numbers == IDLE, idle.statements
+
+    other = watch.bd.create("of no rule")
+    watch.dispatch()
+    watch.committed(f"UPDATE issues SET title = 'another' WHERE id = '{other}'")
+    with counted(monkeypatch) as noise:
+        assert watch.dispatch()[0].dispatched == 0
+    assert noise.numbers == NOISE, noise.statements
+
+    watch.assigned("second")
+    with counted(monkeypatch) as dispatch:
+        assert watch.dispatch()[0].dispatched == 1
+    assert dispatch.numbers == DISPATCH, "\n".join(x[:110] for x in dispatch.statements)
+
+
+def test_a_changed_schema_is_read_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committed or not. Between two changes the saved shape serves."""
+    other = watch.bd.create("of no rule")
+    watch.dispatch()
+
+    def reads_columns() -> bool:
+        with counted(monkeypatch) as tick:
+            watch.committed(f"UPDATE issues SET priority = 1 - priority WHERE id = '{other}'")
+            watch.dispatch()
+        return any("SHOW COLUMNS FROM `issues`" in text for text in tick.statements)
+
+    assert not reads_columns()
+    watch.committed("ALTER TABLE issues ADD COLUMN effort INT")
+    assert reads_columns(), "committed"
+    assert not reads_columns()
+    watch.committed("INSERT INTO dolt_ignore (pattern, ignored) VALUES ('labels', 1)")
+    assert reads_columns(), "what no commit takes"
+    assert not reads_columns()
+
+
+def test_a_schema_that_is_not_committed(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.bd.create("of no rule")
+    watch.dispatch()
+    watch.sql("ALTER TABLE labels ADD COLUMN effort INT")
+    for _ in range(2):
+        with counted(monkeypatch) as tick:
+            watch.sql("UPDATE issues SET priority = 1 - priority")
+            watch.dispatch()
+        assert any("SHOW COLUMNS FROM `labels`" in text for text in tick.statements)
+
+
+@pytest.mark.parametrize("stays", ["held", "free"])
+def test_workers_that_take_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch, stays: str) -> None:
+    """Also beside a worker that never ends its turn: the lock guards nothing."""
+    begin = turns.Turns.__init__
+
+    def contended(self: turns.Turns, *more: Any) -> None:
+        begin(self, *more)
+        self.on_conflict()
+
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(turns.Turns, "__init__", contended)
+    bead = watch.assigned("in turn")
+    with contextlib.closing(open_engine(watch.bd.address)) as other:
+        if stays == "held":
+            assert other.take_turn(1)
+        assert watch.dispatch()[0].dispatched == 1
+        assert watch.kinds(bead) == ["claim", "dispatched"]
+        assert stays == "held" or other.take_turn(0), "it was released"
