@@ -258,7 +258,8 @@ class Installation:
 
 
 def patiently(condition: Callable[[], Any]) -> Any:
-    return wait_for(condition, PATIENCE)
+    """Wait for controllers and pods, which need seconds: a poll is a request."""
+    return wait_for(condition, PATIENCE, pause=0.25)
 
 
 def ended(job: Manifest) -> str:

@@ -179,14 +179,14 @@ def checked(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0, pause: float = 0.02) -> Any:
     """Poll until the condition is true; return its value."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():
             return found
         assert time.monotonic() < deadline, f"not true within {seconds:g} s"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def admin_client(folder: Path, server: str) -> httpx.Client:
