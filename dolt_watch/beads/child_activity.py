@@ -41,11 +41,11 @@ def spared_by_children(
     stands_for = {bead: {bead} for bead in since}
     seen: set[tuple[str, str]] = set()
     for _ in range(_DEPTH):
-        asked = list(stands_for)
+        ids = list(stands_for)
         pairs = query(
             f"SELECT issue_id, {target} FROM dependencies AS OF ? WHERE {target} IN"
-            f" ({', '.join('?' * len(asked))}) AND type = '{PARENT}'",
-            (commit, *asked),
+            f" ({', '.join('?' * len(ids))}) AND type = '{PARENT}'",
+            (commit, *ids),
         )
         below: dict[str, set[str]] = {}
         for child, parent in pairs:

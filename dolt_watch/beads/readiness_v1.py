@@ -47,6 +47,7 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
     """A bead, or at the next levels an ancestor → the beads of ``ids`` below it."""
     seen: set[tuple[str, str]] = set()
     blocked: set[str] = set()
+    # One level of parents a query.
     for _ in range(_DEPTH):
         level = list(descendants)
         rows = query(
@@ -58,6 +59,7 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
         unclosed = _unclosed(query, [target for target, _ in waits], commit)
         for target, id in waits:
             blocked |= descendants[id] if target in unclosed else set()
+        # A pair that was seen ends here: parents can form a cycle.
         above: dict[str, set[str]] = {}
         for id, parent, kind in rows:
             new = (

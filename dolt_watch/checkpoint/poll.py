@@ -152,7 +152,7 @@ class Poller:
 
 
 def is_idle(
-    look: PollResult,
+    poll: PollResult,
     now: datetime,
     settings_hash: str,
     kinds: Sequence[str],
@@ -162,28 +162,28 @@ def is_idle(
     """Return whether nothing has changed since the cursor was saved, under the same settings, and
     no decision of these kinds is due.
     """
-    if not look.unchanged or look.rules.get("settings") != settings_hash:
+    if not poll.unchanged or poll.rules.get("settings") != settings_hash:
         return False
-    dirty = [seen.since for seen in look.seen.values() if seen.dirty]
+    dirty = [seen.since for seen in poll.seen.values() if seen.dirty]
     if dirty and adopt and max(dirty) + settle <= now:
         return False
-    return all(at is None or at > now for at in (look.due.get(kind) for kind in kinds))
+    return all(at is None or at > now for at in (poll.due.get(kind) for kind in kinds))
 
 
 NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
 
 
-def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
+def log_idle(poll: PollResult, kinds: Sequence[str]) -> bool:
     """Log an idle tick: the original's line if the queue is empty, and each outage that delays
     beads.
 
     Return whether there is such an outage.
     """
-    waits = look.shared.get("waiting")
+    waits = poll.shared.get("waiting")
     empty = "dispatch" in kinds and not waits
-    words = NO_BEADS if empty else f"nothing new since {look.commit[:8]}"
+    words = NO_BEADS if empty else f"nothing new since {poll.commit[:8]}"
     log_condition(logger, logging.INFO, words, LogEvent.IDLE)
-    down = look.shared.get("down", ()) if "dispatch" in kinds else ()
+    down = poll.shared.get("down", ()) if "dispatch" in kinds else ()
     for words in down:
         log_condition(logger, logging.INFO, str(words), LogEvent.RULE_HELD, gate="outage")
     return bool(down)

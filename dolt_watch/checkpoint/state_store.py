@@ -68,13 +68,13 @@ class StateStore:
         lost.
         """
 
-    def load(self, look: PollResult) -> State:
+    def load(self, poll: PollResult) -> State:
         """Return the current state: the saved one, or the newer one in memory."""
-        if self._state is None or self._saved != look.saved:
-            self._state = state_from(look.commit, self._beads(), look.shared)
-            self._saved, self._touched = look.saved, set()
-            self.outbox = list(look.shared.get("outbox", ()))
-            self._down = list(look.shared.get("down", ()))
+        if self._state is None or self._saved != poll.saved:
+            self._state = state_from(poll.commit, self._beads(), poll.shared)
+            self._saved, self._touched = poll.saved, set()
+            self.outbox = list(poll.shared.get("outbox", ()))
+            self._down = list(poll.shared.get("down", ()))
         return self._state
 
     def _beads(self) -> dict[str, Bead]:
@@ -85,11 +85,11 @@ class StateStore:
         self._gone = len(rows) - len(beads)
         return {bead.id: bead for bead in beads}
 
-    def has_lost_claim(self, look: PollResult, state: State) -> bool:
+    def has_lost_claim(self, poll: PollResult, state: State) -> bool:
         """Return whether history lost a claim: neither the state at HEAD nor the ledger has it."""
         claims: Sequence[Row] = (
-            [look.unsaved_claim]
-            if look.unsaved_claim is not None
+            [poll.unsaved_claim]
+            if poll.unsaved_claim is not None
             else self.engine.query("SELECT bead_id, token FROM watch_attempt")
         )
         missing = [
@@ -109,7 +109,7 @@ class StateStore:
                 return True
         return False
 
-    def local_attempts(self, look: PollResult) -> list[Bead]:
+    def local_attempts(self, poll: PollResult) -> list[Bead]:
         """Return the attempts that this server knows without history: those that are saved as in
         flight, and later claims.
         """
@@ -126,7 +126,7 @@ class StateStore:
                 phase=Phase.CLAIMED,
                 rule=rule,
                 since=claimed,
-                cause=look.commit,
+                cause=poll.commit,
                 attempt=attempt,
                 token=token,
                 sent_at=claimed,
@@ -134,24 +134,24 @@ class StateStore:
             )
         return list(known.values())
 
-    def has_unsaved(self, look: PollResult) -> bool:
+    def has_unsaved(self, poll: PollResult) -> bool:
         """Return whether the state in memory is newer than the cursor row and not saved yet."""
         return (
             self._state is not None
-            and self._saved == look.saved
-            and self._state.commit != look.commit
+            and self._saved == poll.saved
+            and self._state.commit != poll.commit
         )
 
-    def commit(self, look: PollResult) -> str:
+    def commit(self, poll: PollResult) -> str:
         """Return the commit of ``load``, without reading the beads."""
-        return self._state.commit if self._state and self._saved == look.saved else look.commit
+        return self._state.commit if self._state and self._saved == poll.saved else poll.commit
 
-    def stage(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
+    def stage(self, poll: PollResult, state: State, touched: Iterable[str] | None) -> None:
         """Keep a newer state, to be saved at the end of the tick.
 
         ``touched``: the beads that changed; None: all of them.
         """
-        self._state, self._saved = state, look.saved
+        self._state, self._saved = state, poll.saved
         if touched is None:
             self._touched = None
         elif self._touched is not None:
@@ -171,7 +171,7 @@ class StateStore:
 
     def save(
         self,
-        look: PollResult,
+        poll: PollResult,
         seen: Mapping[str, TableState],
         due: Mapping[str, datetime | None],
         rules: Mapping[str, Any],
@@ -182,18 +182,18 @@ class StateStore:
         Raises:
             Conflict: another worker has changed the fence.
         """
-        state, touched = self.load(look), self._touched
+        state, touched = self.load(poll), self._touched
         if (
             touched is not None
             and not touched
-            and not look.has_unsaved_claims
-            and not self._leads_anew(look)
-            and _is_unchanged(look, self._shared(state), state.commit, seen, due, rules, compiled)
+            and not poll.has_unsaved_claims
+            and not self._leads_anew(poll)
+            and _is_unchanged(poll, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = uuid.uuid4().hex
-        own = {**self.worker, "at": self.clock.now(look.now)} if self.worker else None
-        worker = own or look.shared.get("worker")
+        own = {**self.worker, "at": self.clock.now(poll.now)} if self.worker else None
+        worker = own or poll.shared.get("worker")
         shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit,
@@ -206,11 +206,11 @@ class StateStore:
         }
         # These texts are long and rarely new. Writing an unchanged text costs its bytes on disk
         # again.
-        cursor |= {"rules": _text(rules)} if rules != look.rules else {}
-        cursor |= {"compiled": _text(compiled)} if compiled != look.compiled else {}
+        cursor |= {"rules": _text(rules)} if rules != poll.rules else {}
+        cursor |= {"compiled": _text(compiled)} if compiled != poll.compiled else {}
         sets = ", ".join(f"{name} = ?" for name in cursor)
         update = f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?"
-        params = (*cursor.values(), look.fence)
+        params = (*cursor.values(), poll.fence)
         # A change that leads to no decision changes the cursor row only.
         if touched is not None and not touched and self._gone <= MAX_TOMBSTONES:
             if not self.engine.write(update, params):
@@ -224,7 +224,7 @@ class StateStore:
                     self._gone = 0
                 for some in chunks(state.beads if touched is None else touched, 200):
                     _put(tx, [(id, state.beads.get(id)) for id in some])
-                if (touched is None or touched) and look.has_unsaved_claims:
+                if (touched is None or touched) and poll.has_unsaved_claims:
                     tx.write("DELETE FROM watch_attempt")
                 tx.commit()
         self._gone += sum(1 for id in touched or () if id not in state.beads)
@@ -234,9 +234,9 @@ class StateStore:
         more = {"outbox": self.outbox, "down": self._down}
         return {name: value for name, value in more.items() if value} | _shared(state)
 
-    def _leads_anew(self, look: PollResult) -> bool:
+    def _leads_anew(self, poll: PollResult) -> bool:
         """Return whether another `run` leads than the one that saved last. It records that once."""
-        worker, saved = self.worker, look.shared.get("worker") or {}
+        worker, saved = self.worker, poll.shared.get("worker") or {}
         return worker.get("by") == "run" and any(
             worker.get(key) != saved.get(key) for key in ("host", "by")
         )
@@ -259,7 +259,7 @@ def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
 
 
 def _is_unchanged(
-    look: PollResult,
+    poll: PollResult,
     shared: Mapping[str, Any],
     commit: str,
     seen: Mapping[str, TableState],
@@ -270,9 +270,9 @@ def _is_unchanged(
     """Return whether the cursor row has these values: a target that stays busy costs no write."""
     return (
         (commit, dict(seen), rules, compiled)
-        == (look.commit, dict(look.seen), look.rules, look.compiled)
-        and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
-        and orjson.loads(_text(shared)) == {k: v for k, v in look.shared.items() if k != "worker"}
+        == (poll.commit, dict(poll.seen), poll.rules, poll.compiled)
+        and all(due.get(kind) == poll.due.get(kind) for kind in ("dispatch", "reap"))
+        and orjson.loads(_text(shared)) == {k: v for k, v in poll.shared.items() if k != "worker"}
     )
 
 

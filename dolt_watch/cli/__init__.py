@@ -155,8 +155,8 @@ def main() -> None:
             # Late: only an unexpected error needs it.
             from dolt_watch.sanitize import sanitize
 
-            said = sanitize(f"{type(error).__name__}: {error}")
-            click.echo(f"error: {said} (run with --debug for the traceback)", err=True)
+            text = sanitize(f"{type(error).__name__}: {error}")
+            click.echo(f"error: {text} (run with --debug for the traceback)", err=True)
         if isinstance(error, OSError):
             _detach_stdout()
         sys.exit(1)

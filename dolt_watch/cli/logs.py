@@ -58,6 +58,7 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
             say(f"{bead} has no attempt yet")
             return 0
         job, rule, host = run
+        # An output may be followed for hours: no connection stays open.
         engine.close()
         named = next((each for each in settings.rules if each.name == rule), None)
         if named is None:
@@ -65,6 +66,7 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
                 f"There is no rule {rule!r}, which made this attempt.",
                 f"Add [rules.{rule}] with its target again, or read the target's own logs.",
             )
+        # Optional in the protocol of targets.
         read = getattr(targets(named.target), "logs", None)
         if read is None:
             raise _no_output(

@@ -84,6 +84,7 @@ def command(
     made: list[Pause] = []
     before: list[Pause] = []
 
+    # The end and the replaced pauses depend on the database's clock and on its state.
     def decide(state: State | None, now: datetime) -> Detail:
         end = parse_end(until, now, "--until") if until is not None else None
         made.append(Pause(rule or "", reason, now, current_user(), end, everything))

@@ -248,25 +248,25 @@ def _study(
     ends = absolute(ends, now, "--to") if ends is not None else None
     end = resolve_revision(engine, ends or head, head, "--to")
     policy = composition.policy(settings)
-    past = HistoryReplayer(engine, policy, end.hash)
+    replayer = HistoryReplayer(engine, policy, end.hash)
     begin = (
         resolve_revision(engine, begins, head, "--from")
         if begins is not None
-        else whatif.begins(past)
+        else whatif.begins(replayer)
     )
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
     request = WhatIfRequest(
         policy=policy,
-        every=every or cadence_of(past.entries).every,
+        every=every or cadence_of(replayer.entries).every,
         begins=begin,
         ends=end,
         run_time=run_time,
         rule=rule,
         unchanged=composition.policy(unchanged) if unchanged is not None else None,
     )
-    with progress() as told:
-        return whatif.run_what_if(past, request, told)
+    with progress() as report_progress:
+        return whatif.run_what_if(replayer, request, report_progress)
 
 
 def _check_order(

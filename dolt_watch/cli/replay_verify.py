@@ -38,18 +38,20 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
     try:
         head = head_commit(engine)
         check_database(engine, settings.project_id)
+        # A duration counts from the database's clock, as the dates of commits do.
         if ends is not None:
             ends = absolute(ends, server_time(engine), "--to")
         end = resolve_revision(engine, ends or head, head, "--to")
-        past = HistoryReplayer(engine, policy(settings), end.hash)
-        with progress() as told:
-            found = verification.verify(past, told)
+        replayer = HistoryReplayer(engine, policy(settings), end.hash)
+        with progress() as report_progress:
+            found = verification.verify(replayer, report_progress)
     finally:
         engine.close()
+    # Text and JSON print the same record, so that they agree.
     facts = {
         "schema": SCHEMA,
-        "until": past.until,
-        "entries": len(past.entries),
+        "until": replayer.until,
+        "entries": len(replayer.entries),
         "same": found.same,
         "as_recorded": found.not_recomputable,
         "not_verifiable": dict(found.unverifiable),
@@ -68,6 +70,7 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
 
 def _print_result(facts: dict[str, Any]) -> None:
 
+    # The differences come first: they decide the exit code.
     if facts["differences"]:
         rows = [
             (
@@ -95,6 +98,7 @@ def _print_result(facts: dict[str, Any]) -> None:
         )
     for why, number in sorted(facts["not_verifiable"].items()):
         say(f"{number} cannot be verified: {why}")
+    # These are no differences: the worker plans again after each write, and may plan otherwise.
     beside = facts["planned_beside_and_never_made"]
     if beside:
         say(
@@ -126,6 +130,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         head = head_commit(engine)
         begins = absolute(begins, server_time(engine), "--from")
         commit = resolve_revision(engine, begins, head, "--from")
+        # Reprocessing can start agents.
         if not dry and not yes:
             if not sys.stdin.isatty():
                 raise SettingsError(
@@ -138,6 +143,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                 " the decisions that are due?",
                 abort=True,
             )
+        # A dry run exchanges the executor and uses the same loop.
         make = build_dry_run if dry else build
         loop = make(engine, settings, targets, DatabaseClock())
         with console() as out:

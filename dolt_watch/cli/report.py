@@ -54,20 +54,22 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
+        # A mistyped ID would give an empty page, which looks like inactivity.
         beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
-        asked = FaultTolerantTargets(targets)
-        reader = build_reader(engine, settings, asked, DatabaseClock())
+        tolerant = FaultTolerantTargets(targets)
+        reader = build_reader(engine, settings, tolerant, DatabaseClock())
         found = ReportCollector(place_of(settings)).report(
             reader,
             engine,
             lambda now: resolve_time(engine, since, now, "--since"),
             beads,
-            asked.capacity,
+            tolerant.capacity,
         )
         views = read_conditions(reader, engine, found)
     finally:
         targets.close()
         engine.close()
+    # Checked this late, because the database's clock decides.
     if found.since >= found.now.now:
         raise SettingsError(
             f"--since must be in the past, but is {since!r}.",
@@ -75,6 +77,7 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
             fix="Specify an earlier time, for example 2h.",
         )
     write_page(output, render("report", found, views=views))
+    # A bead can exist and have no activity in this period.
     known = {*(row.bead for row in found.rows), *(entry.bead for entry in found.entries)}
     for each in beads:
         if each not in known:

@@ -96,8 +96,8 @@ def _tick(
         poller = Poller(engine)
         first = poller.poll()
         # The reap table and the metrics list beads for which nothing is due yet.
-        asked = write is not None or (dry_run and "reap" in kinds)
-        if not asked and is_idle(
+        thorough = write is not None or (dry_run and "reap" in kinds)
+        if not thorough and is_idle(
             first,
             clock.now(first.now),
             settings_hash(settings),
@@ -129,7 +129,7 @@ def _tick(
                 loop = build(engine, settings, targets, clock, poller=poller, worker=worker)
             with Shutdown(lambda: under_way(loop.executor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=asked)
+                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=thorough)
         finally:
             targets.close()
         # A dry run prints its findings and succeeds. A tick's result is its exit code.

@@ -89,11 +89,11 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -
     targets = TargetPool(settings)
     try:
         until = head_commit(engine)
-        asked = FaultTolerantTargets(targets)
+        tolerant = FaultTolerantTargets(targets)
         if as_of is not None:
             commit, now = _moment(engine, as_of, until)
             return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
-        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, asked))
+        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, tolerant))
     finally:
         targets.close()
 
@@ -113,14 +113,16 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
 
 
 def _then(
-    engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None
+    engine: Engine, settings: Settings, commit: str, now: Any, bead: str, tolerant: Any = None
 ) -> DecisionSnapshot:
 
-    stands = snapshot_at(engine, policy(settings), commit, now, bead, asked)
-    return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
+    snapshot = snapshot_at(engine, policy(settings), commit, now, bead, tolerant)
+    return snapshot if tolerant is not None else snapshot._replace(notes=(*snapshot.notes, UNSEEN))
 
 
-def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -> DecisionSnapshot:
+def _now(
+    engine: Engine, settings: Settings, head: str, bead: str, tolerant: Any
+) -> DecisionSnapshot:
     """Return the snapshot of the loop.
 
     A database without the loop's state (never initialized, a replica, another branch) is read
@@ -128,22 +130,23 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -
     """
 
     try:
-        reader = build_reader(engine, settings, asked, DatabaseClock())
+        reader = build_reader(engine, settings, tolerant, DatabaseClock())
         return snapshot_now(reader, bead)
     except NotMigrated:
-        return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
+        return _then(engine, settings, head, server_time(engine), bead, tolerant.capacity)
 
 
 def _facts(found: Explanation) -> dict[str, Any]:
 
-    stands = found.stands
+    snapshot = found.snapshot
+    # These keys are documented (docs/reference/json.md): names of classes may change, keys may not.
     return {
         "schema": 1,
         "bead": found.bead,
         "title": found.title,
         "verdict": found.verdict,
-        "now": stands.now,
-        "commit": stands.commit,
+        "now": snapshot.now,
+        "commit": snapshot.commit,
         "history_begins": {
             "commit": found.begins.hash,
             "time": found.begins.date,
@@ -151,9 +154,9 @@ def _facts(found: Explanation) -> dict[str, Any]:
             "shallow": found.shallow,
         },
         "life": [
-            told
-            for deed in found.deeds
-            for told in event_records(deed.commit, deed.events, stands.policy.rules)
+            record
+            for step in found.timeline
+            for record in event_records(step.commit, step.events, snapshot.policy.rules)
         ],
         "phase": found.phase or None,
         "state": encode_bead(found.state) if found.state is not None else None,
@@ -169,5 +172,5 @@ def _facts(found: Explanation) -> dict[str, Any]:
             for each in found.views
         ],
         "attempts": [one.to_dict() for one in found.attempts],
-        "notes": list(stands.notes),
+        "notes": list(snapshot.notes),
     }

@@ -239,7 +239,7 @@ class _Places:
         if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
             return
         assert self.path is not None
-        said = (
+        found = (
             f"dolt_mode is {format_raw(mode)}"
             if mode
             else "dolt_mode is not set, so bd uses an embedded database"
@@ -252,7 +252,7 @@ class _Places:
         else:
             fix = self._to_server_mode()
         raise SettingsError(
-            f"{said}. dolt_watch requires the mode 'server'.", where=str(self.path), fix=fix
+            f"{found}. dolt_watch requires the mode 'server'.", where=str(self.path), fix=fix
         )
 
     def _to_server_mode(self) -> str:

@@ -26,6 +26,7 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
     Raises:
         SettingsError: The file that a variable names, or the credentials file, can't be used.
     """
+    # The environment wins over files, and dolt_watch's variables win over those of bd.
     if value := env.get("DOLT_WATCH_PASSWORD"):
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
@@ -36,6 +37,7 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
         )
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
+    # bd's default file is optional. A file that a variable names must exist.
     named = env.get("BEADS_CREDENTIALS_FILE")
     home = env.get("HOME")
     if not named and not home:

@@ -59,6 +59,7 @@ def load(
     """
     here = (cwd or Path.cwd()).absolute()
     env = _tidy(env)
+    # All sources as raw values with their origin: an error names the place of the value.
     values = _gather(flags, env, here)
     origins: dict[str, str] = {}
     simple = {
@@ -66,12 +67,14 @@ def load(
         for key, kind in sources.TOP.items()
         if key != "database"
     }
+    # The database comes first: targets need its tracker for the paths of their files.
     address, project = _address(values, env, here, origins)
     rules = tuple(
         _table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules
     )
     targets = _targets(rules, values, env, origins)
     targets = _located(targets, project or _tracker_id(address), env, here)
+    # The kind of its target decides the default of a rule's on_unknown.
     rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}

@@ -120,6 +120,7 @@ def _lines(settings: Settings) -> Iterator[SettingLine]:
             "database", sanitize(address.url, _LONGEST_VALUE), origins.get("database", "default")
         )
     else:
+        # The password has a line of its own, which never contains its value.
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
         yield from _shown(replace(address, tls=address.uses_tls), "database", parts, settings)
         yield SettingLine(

@@ -49,6 +49,7 @@ def check_shape(givens: Iterable[RawValue]) -> None:
     """Raise SettingsError for an unknown top-level key, or a value in the place of a table."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
+        # Only the shape is checked here: types come later, when all sources are merged.
         if head in SECTIONS:
             if depth < 2 and not isinstance(given.value, dict):
                 raise SettingsError(
@@ -161,11 +162,13 @@ def has_variable(key: str, kind: str) -> bool:
 
 
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
+    # Top-level keys and sections have exactly one spelling.
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
     section, _, name = word.lower().partition("_")
     if word.isupper() and name in SECTIONS.get(section, ()):
         return (section, name)
+    # Names may contain underscores, so a variable can be split in several ways.
     spelt = _spelt(word, names)
     meant = [
         (table, name, key)
@@ -183,6 +186,7 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
             where=variable,
             fix=f"Set {key} in dolt_watch.toml, or with --set {key}=….",
         )
+    # Settings of rules have no variables.
     if word.startswith("RULES_"):
         fix = "Set it in [rules.NAME] of dolt_watch.toml, or with --set rules.NAME.KEY=…."
     else:
@@ -239,6 +243,7 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
         key = key.strip()
         where = f"--set {key}"
         path = tuple(key.split("."))
+        # Other users of the machine can read command lines, so secrets are refused first.
         if path[-1] == "password":
             fix = PASSWORD_FIX
             raise SettingsError(
@@ -257,6 +262,7 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
                 where="--set",
                 fix="Use for example `--set rules.agent.stale_after=15m`.",
             )
+        # The key must exist. A mistyped key would silently have no effect.
         if len(path) == 3 and path[0] in TABLES:
             _require_known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)

@@ -19,14 +19,14 @@ from dolt_watch.core.model import (
 class StateSurvey(NamedTuple):
     """The state at HEAD, and the plan for it."""
 
-    look: PollResult
+    poll: PollResult
     state: State
     now: datetime
     plan: Plan
     merging: bool
     policy: Policy
-    asked: Candidates
-    lens: FeedQuery
+    candidates: Candidates
+    feed_query: FeedQuery
     outside: Observations = Observations()
     """The gates of every bead in the queues, also of those beyond the free slots."""
     lag: timedelta = timedelta()
@@ -40,4 +40,4 @@ class StateSurvey(NamedTuple):
         """
         known = {name: one._replace(slots=0) if one.down else one for name, one in capacity.items()}
         outside, scope = self.outside._replace(capacity=known), Scope(dispatch=True)
-        return make_plan(self.state, self.policy, self.now, scope, self.asked, outside)
+        return make_plan(self.state, self.policy, self.now, scope, self.candidates, outside)

@@ -29,7 +29,7 @@ class Executor(Protocol):
         """
         ...
 
-    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, poll: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """Commit the uncommitted changes of other writers in these tables.
 
         Returns:
@@ -68,4 +68,4 @@ class Executor(Protocol):
         """Record that everything after the commit is applied again. Raises Conflict."""
         ...
 
-    def save(self, store: StateStore, look: PollResult, *more: Any) -> None: ...
+    def save(self, store: StateStore, poll: PollResult, *more: Any) -> None: ...

@@ -77,7 +77,7 @@ class LiveExecutor:
         rule = self.rules[decision.rule]
         return dispatch_bead(decision, context, rule, self.targets(rule.target), self.ledger)
 
-    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, poll: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """Commit the uncommitted changes of other writers, so that no decision depends on rows
         outside of history.
         """
@@ -93,11 +93,11 @@ class LiveExecutor:
             # The migration may have begun since the poll.
             if uncommitted_migration(engine, tx.query):
                 raise MigrationInProgress(NOT_COMMITTED)
-            advance_fence(tx, look.fence)
+            advance_fence(tx, poll.fence)
             try:
                 tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)
             except NothingToCommit:
-                if engine.query("SELECT HASHOF('HEAD')")[0][0] == look.head:
+                if engine.query("SELECT HASHOF('HEAD')")[0][0] == poll.head:
                     raise  # DOLT_ADD silently skips tables that dolt_ignore excludes.
                 return True  # Another writer just committed them.
         words = f"adopted uncommitted changes in {', '.join(sorted(tables))}"
@@ -114,7 +114,7 @@ class LiveExecutor:
         """Record one entry at a time, like any decision, so that the next worker that polls finds
         it in history.
         """
-        look, beads = context.poll, len(context.state.beads)
+        poll, beads = context.poll, len(context.state.beads)
         # Lost attempts are written first. Without them, the rebuilt state would send their beads
         # again.
         if missing:
@@ -126,19 +126,19 @@ class LiveExecutor:
             reason = f"{WORDS[why]}: state of {beads} beads rebuilt from their rows" + (
                 f", {len(held)} held until `dolt_watch resume`" if held else ""
             )
-            detail = entry_payloads.Remade(look.commit, look.head, beads, tuple(held)).encode()
+            detail = entry_payloads.Remade(poll.commit, poll.head, beads, tuple(held)).encode()
             decision = Decision(
                 kind=EntryKind.RESYNC,
                 bead=GLOBAL,
                 rule="",
                 attempt=0,
-                cause=look.head,
+                cause=poll.head,
                 reason=reason,
                 reason_code=why,
                 detail=detail,
             )
             logger.info(
-                f"rebuild at {look.head[:8]}: {reason}", extra=event_fields(LogEvent.RESYNC)
+                f"rebuild at {poll.head[:8]}: {reason}", extra=event_fields(LogEvent.RESYNC)
             )
         self.ledger.append_decision(context, decision)
         return Next.AGAIN
@@ -162,13 +162,13 @@ class LiveExecutor:
     def save(
         self,
         store: StateStore,
-        look: PollResult,
+        poll: PollResult,
         seen: Mapping[str, TableState],
         due: Mapping[str, Any],
         *more: Any,
     ) -> None:
         if self.stopper is not None:
-            self.stopper.leftovers(store.load(look), look.saved)
+            self.stopper.leftovers(store.load(poll), poll.saved)
         if store.outbox:
             store.keep_notices(
                 self.notifier.flush(store.outbox) if self.notifier is not None else []
@@ -179,11 +179,11 @@ class LiveExecutor:
                 "dispatch": min(
                     filter(
                         None,
-                        (due.get("dispatch"), self.ledger.clock.now(look.now) + RETRY_INTERVAL),
+                        (due.get("dispatch"), self.ledger.clock.now(poll.now) + RETRY_INTERVAL),
                     )
                 ),
             }
-        store.save(look, seen, due, *more)
+        store.save(poll, seen, due, *more)
 
 
 def under_way(executor: object) -> Decision | None:
@@ -199,7 +199,7 @@ class Reading:
     def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         return Next.DONE
 
-    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, poll: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         return False
 
     def record_rebuild(
@@ -221,7 +221,7 @@ class Reading:
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         return None
 
-    def save(self, store: StateStore, look: PollResult, *more: Any) -> None:
+    def save(self, store: StateStore, poll: PollResult, *more: Any) -> None:
         return None
 
 
@@ -240,7 +240,7 @@ class DryRunExecutor(Reading):
                 self._log(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
         return Next.DONE
 
-    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, poll: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         named = f" ({', '.join(beads[:10])})" if beads else ""
         self._log(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False

@@ -99,9 +99,9 @@ def tell_holds(state: State, plan: Plan) -> None:
     for rule, holds in plan.rules.items():
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
-        said = f"holding {words}"
+        text = f"holding {words}"
         logger.info(
-            said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
+            text, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
         )
     # A bead's own hold names the bead. A long queue with one reason must not flood the log.
     held = Counter[str]()

@@ -31,7 +31,7 @@ logged. The ledger contains their decisions.
 class Receiver(Protocol):
     """The part of a webhook that sends notices."""
 
-    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> Any: ...
+    def deliver(self, id: str, event: Mapping[str, Any], timeout: float) -> Any: ...
 
 
 def build_notice(entry: LedgerEntry) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Notifier:
         # In order. Each is removed only after the receiver accepted it.
         while rest:
             notice = rest[0]
-            told = {
+            event = {
                 "type": TYPE,
                 "subject": notice["bead"],
                 "data": {k: v for k, v in notice.items() if k != "id"},
@@ -88,7 +88,7 @@ class Notifier:
                 )
                 break
             # 410 ends all deliveries. Another failure keeps this notice and those behind it.
-            exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
+            exchange = receiver.deliver(str(notice["id"]), event, TIMEOUT)
             if exchange.failure is None and exchange.status == 410:
                 self._say(
                     f"the receiver of notices is gone (HTTP 410): {len(rest)} notices were dropped"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from dolt_watch.beads import feed_query
 from dolt_watch.beads.child_activity import spared_by_children
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.readiness import READ_FOR_READINESS, unready_until_enough
 from dolt_watch.beads.schema import uncommitted_migration
@@ -257,20 +257,20 @@ class Uncommitted(NamedTuple):
 
 
 def read_uncommitted(
-    engine: Engine, head: str, seen: Mapping[str, TableState], lens: feed_query.FeedQuery
+    engine: Engine, head: str, seen: Mapping[str, TableState], feed_query: FeedQuery
 ) -> Uncommitted:
     """Read the uncommitted changes. Nothing is read if no table has any."""
     tables = [table for table, one in seen.items() if one.dirty]
     if not tables:
         return Uncommitted([], frozenset(), [])
     migration = uncommitted_migration(engine)
-    rows = change_feed.read_uncommitted(engine, head, tables, lens, migration)
+    rows = change_feed.read_uncommitted(engine, head, tables, feed_query, migration)
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])
 
 
 def uncommitted_holds(
     loose: Sequence[RowChange],
-    asked: Candidates,
+    candidates: Candidates,
     rules: Sequence[str],
     quiet: Mapping[str, datetime],
     tables: Mapping[str, TableState],
@@ -282,14 +282,14 @@ def uncommitted_holds(
 
     Args:
         loose: The uncommitted rows.
-        asked: The candidates.
+        candidates: The candidates.
         rules: Names, in the order of the answers of the rows.
         quiet: As ``silence_cutoffs`` returns it.
         tables: The state of each table.
     """
     place = {name: number for number, name in enumerate(rules)}
-    waits = {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue}
-    runs = {bead.id: place[bead.rule] for bead in asked.stale if bead.rule in place}
+    waits = {bead.id: place[name] for name, queue in candidates.queues.items() for bead in queue}
+    runs = {bead.id: place[bead.rule] for bead in candidates.stale if bead.rule in place}
     holds: dict[str, HoldReason] = {}
     for row in loose:
         own = row.answers if row.table == "issues" else ()

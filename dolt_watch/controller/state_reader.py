@@ -72,14 +72,14 @@ class StateReader:
         plan = make_plan(state, policy, now, dispatch, candidates, observations)
         lag = timedelta(seconds=tracker.lag[1] if poll.head != poll.commit else 0.0)
         return StateSurvey(
-            look=poll,
+            poll=poll,
             state=state,
             now=now,
             plan=plan,
             merging=self.engine.has_unfinished_merge(),
             policy=policy,
-            asked=candidates,
-            lens=feed_query,
+            candidates=candidates,
+            feed_query=feed_query,
             outside=observations,
             lag=lag,
         )

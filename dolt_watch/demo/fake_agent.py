@@ -53,16 +53,19 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
         )
         now = to_utc(clock)
         assert now is not None
+        # bd writes whole seconds.
         now = now.replace(microsecond=0)
         values: dict[str, Any] = {**cells, "updated_at": now}
         if notes and "notes" in cells:
             values["notes"] = f"{notes}\n{cells['notes']}"
         if cells.get("status") == "closed":
             values["closed_at"] = now
+        # bd changes this number at each edit, to detect concurrent ones.
         if "row_lock" in engine.columns("issues"):
             values["row_lock"] = secrets.randbits(63)
         sets = ", ".join(f"{name} = ?" for name in values)
         tx.execute(f"UPDATE issues SET {sets} WHERE id = ?", (*values.values(), bead))
+        # bd records each edit as an event.
         tx.execute(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -123,9 +126,9 @@ class Agent:
         """Answer a request for the agent's status."""
         return {"busy": any(worker.is_alive() for worker in self._working)}
 
-    def dispatch(self, asked: Any) -> tuple[int, dict[str, Any]]:
+    def dispatch(self, request: Any) -> tuple[int, dict[str, Any]]:
         """Answer a request as BeadBoard does: the same checks in the same order."""
-        bead = asked.get("taskId") if isinstance(asked, dict) else None
+        bead = request.get("taskId") if isinstance(request, dict) else None
         if not isinstance(bead, str) or not bead.strip():
             return 400, {"error": "taskId is required."}
         if bead in self._unknown:
@@ -170,6 +173,7 @@ class Agent:
 
 
 def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
+    # The two routes of BeadBoard that the target uses.
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -185,11 +189,11 @@ def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
                 self._send(404, {"error": "Not found."})
                 return
             try:
-                asked = json.loads(body)
+                request = json.loads(body)
             except ValueError:
                 self._send(400, {"error": "Invalid JSON body."})
                 return
-            self._send(*agent.dispatch(asked))
+            self._send(*agent.dispatch(request))
 
         def _send(self, status: int, answer: Mapping[str, Any]) -> None:
             data = json.dumps(answer).encode()

@@ -100,7 +100,7 @@ def _with_missing(
 def _fill(
     error: SchemaChanged, have: dict[_Read, set[str]], filled: dict[_Read, list[str]]
 ) -> bool:
-    """Note the column that the error names for the table that it belongs to."""
+    """Record the column that the error names, under its table."""
     found = _COLUMN.search(error.message)
     if found is None:
         return False

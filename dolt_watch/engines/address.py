@@ -189,6 +189,7 @@ def _options(query: str) -> tuple[str, bool | None, str]:
         raise SettingsError(
             "The options after ? cannot be read.", fix="Use ?socket=/path and &tls=true."
         ) from None
+    # An option that is ignored would hide a mistake, for example plain text instead of TLS.
     unknown = sorted(options.keys() - {"socket", "tls"})
     if unknown:
         raise SettingsError(
@@ -196,6 +197,7 @@ def _options(query: str) -> tuple[str, bool | None, str]:
             fix=PASSWORD_FIX if "pass" in unknown[0] else f"Remove {unknown[0]}=… from the URL.",
         )
     socket = options.get("socket", [""])[-1]
+    # The default depends on the host, so it isn't decided here.
     if "tls" not in options:
         return socket, None, ""
     tls = options["tls"][-1]

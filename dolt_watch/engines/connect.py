@@ -1,4 +1,4 @@
-"""Opens the engine for an address."""
+"""Opens the engine of an address."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 
 
 def open_engine(address: ServerAddress | FileAddress, *, create: bool = False) -> Engine:
-    """Connect.
+    """Connect to the database, and return its engine.
 
-    ``create``: make a DoltLite file that is not there (a server's database is made by bd).
+    Args:
+        address: The database.
+        create: Whether to create a missing DoltLite file. bd creates the database of a server.
 
-    Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
+    Raises:
+        Unreachable: The server can't be reached.
+        AccessDenied: The server refused the user.
+        NoSuchDatabase: There is no such database or file.
+        DatabaseError: DoltLite can't be loaded.
     """
     if isinstance(address, FileAddress):
         # Late: only one of the two engines is used.

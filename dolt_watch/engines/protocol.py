@@ -85,7 +85,7 @@ class Transaction(Protocol):
         ...
 
     def commit(self) -> None:
-        """SQL commit: ignored tables only, no Dolt commit. Raises Conflict (then rolled back)."""
+        """Commit in SQL only, for ignored tables only. Raises Conflict after a rollback."""
         ...
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:

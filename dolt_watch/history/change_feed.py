@@ -2,7 +2,7 @@
 
 All facts enter dolt_watch through the feed. The path runs from HEAD down to the cursor. At a merge,
 the feed considers the parents that descend from the cursor. It follows the parent behind which the
-watcher made its last commit, or else the first parent. After a fast-forward onto a merge made
+worker made its last commit, or else the first parent. After a fast-forward onto a merge made
 elsewhere, the line of dolt_watch is the *second* parent, and the first-parent chain would repeat
 old changes. ``Commit.side`` contains the commits that a merge brings in from its other parents.
 """
@@ -37,7 +37,7 @@ def read_changes(
     engine: Engine,
     line: Sequence[Commit],
     tables: Iterable[str],
-    lens: FeedQuery,
+    feed_query: FeedQuery,
     touched: Touched | None = None,
     differences: Mapping[Edge, Changed] = _NOT_READ,
 ) -> Iterator[CommitChanges]:
@@ -55,7 +55,7 @@ def read_changes(
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
     changed, altered = _changed(engine, edges, [*tables, LEDGER], touched, differences)
     try:
-        rows = _rows(engine, edges, tables, changed, _Apart(altered), lens)
+        rows = _rows(engine, edges, tables, changed, _Apart(altered), feed_query)
     except Unexplained:
         rows = _rows(
             engine,
@@ -63,7 +63,7 @@ def read_changes(
             tables,
             changed,
             _Apart(engine.altered(tables, edges, exact=True), exact=True),
-            lens,
+            feed_query,
         )
     entries: dict[str, list[LedgerEntry]] = {commit.hash: [] for commit in line}
     rewritten: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
@@ -88,7 +88,7 @@ def read_changes(
         if any(row.kind == "removed" for row in found):
             found = without_rekeyed(found)
         if commit.side is not None:
-            found = list(_witnessed(engine, commit, found, lens))
+            found = list(_witnessed(engine, commit, found, feed_query))
         yield CommitChanges(
             commit=hash,
             date=commit.date,
@@ -180,7 +180,7 @@ def _touched(row: RowChange) -> bool:
 
 
 def _witnessed(
-    engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: FeedQuery
+    engine: Engine, merge: Commit, rows: Sequence[RowChange], feed_query: FeedQuery
 ) -> Iterator[RowChange]:
     """Yield the rows that a merge changed.
 
@@ -203,7 +203,9 @@ def _witnessed(
         ]
         edges.reverse()
         apart = _Apart(engine.altered(["issues"], edges, exact=True), exact=True)
-        found = _rows(engine, edges, ["issues"], {"issues": edges}, apart, lens) if edges else {}
+        found = (
+            _rows(engine, edges, ["issues"], {"issues": edges}, apart, feed_query) if edges else {}
+        )
         for commit, changes in found.items():
             for row in changes:
                 if row.bead in known:
@@ -289,7 +291,7 @@ def _rows(
     tables: Sequence[str],
     changed: Mapping[str, Sequence[Edge]],
     apart: _Apart,
-    lens: FeedQuery,
+    feed_query: FeedQuery,
 ) -> dict[str, list[RowChange]]:
     """Return the row changes by commit.
 
@@ -298,7 +300,7 @@ def _rows(
     rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
     for table in tables:
         if changed[table] or apart.edges.get(table):
-            for edge, change in _stretches(engine, table, edges, changed[table], apart, lens):
+            for edge, change in _stretches(engine, table, edges, changed[table], apart, feed_query):
                 rows[edge.commit].append(change)
     return rows
 
@@ -309,7 +311,7 @@ def _stretches(
     edges: Sequence[Edge],
     changed: Sequence[Edge],
     apart: _Apart,
-    lens: FeedQuery,
+    feed_query: FeedQuery,
 ) -> Iterator[tuple[Edge, RowChange]]:
     """Yield the row changes over the edges in ``changed``.
 
@@ -322,9 +324,9 @@ def _stretches(
         at = stretch[-1].commit if stretch[-1].commit != WORKING else None
         try:
             if not alters and table == "issues":
-                yield from _issues(engine, stretch, lens, at, apart)
+                yield from _issues(engine, stretch, feed_query, at, apart)
             elif not alters:
-                yield from _side_rows(engine, table, stretch, lens, at)
+                yield from _side_rows(engine, table, stretch, feed_query, at)
         except Unexplained:
             if not apart.exact:
                 raise
@@ -335,7 +337,7 @@ def _stretches(
             from dolt_watch.history.schema_change import changes as across  # seldom
 
             for edge in stretch:
-                yield from across(engine, table, edge, lens)
+                yield from across(engine, table, edge, feed_query)
 
 
 def _by_schema(
@@ -429,7 +431,7 @@ def read_uncommitted(
     engine: Engine,
     head: str,
     tables: Iterable[str],
-    lens: FeedQuery,
+    feed_query: FeedQuery,
     unmigrated: Collection[str] = (),
 ) -> list[RowChange]:
     """Return the changes that are committed in SQL but not in Dolt.
@@ -445,7 +447,7 @@ def read_uncommitted(
     rows = [
         change
         for table in tables
-        for _, change in _stretches(engine, table, [edge], [edge], apart, lens)
+        for _, change in _stretches(engine, table, [edge], [edge], apart, feed_query)
     ]
     return [
         row
@@ -455,10 +457,10 @@ def read_uncommitted(
 
 
 def _side_rows(
-    engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, at: str | None
+    engine: Engine, table: str, edges: Sequence[Edge], feed_query: FeedQuery, at: str | None
 ) -> Iterator[tuple[Edge, RowChange]]:
     key, when, who = SIDE[table]
-    says = SAYS[table] if lens.include_side_values else ()
+    says = SAYS[table] if feed_query.include_side_values else ()
     schema = TrackerSchema({table: engine.columns(table, at)} if table == "dependencies" else {})
     if table == "dependencies" and not schema.has(table):
         return  # neither end of any of these edges has the table
@@ -501,14 +503,14 @@ def _side_rows(
 
 
 def _issues(
-    engine: Engine, edges: Sequence[Edge], lens: FeedQuery, at: str | None, apart: _Apart
+    engine: Engine, edges: Sequence[Edge], feed_query: FeedQuery, at: str | None, apart: _Apart
 ) -> Iterator[tuple[Edge, RowChange]]:
     if apart.exact or apart.edges.get("issues"):
-        lens = lens.under(engine.columns("issues", at))
+        feed_query = feed_query.under(engine.columns("issues", at))
     same = "<=>" if engine.dialect == "mysql" else "IS"
-    asked = [f"from_{name} {same} to_{name}" for name in lens.columns]
-    for rule in lens.rules:
-        asked += (
+    unchanged = [f"from_{name} {same} to_{name}" for name in feed_query.columns]
+    for rule in feed_query.rules:
+        unchanged += (
             f"({text}) IS TRUE"
             for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to)
         )
@@ -517,16 +519,16 @@ def _issues(
         "diff_type": "diff_type",
         "from": "from_id",
         "to": "to_id",
-        "asked": f"CONCAT({', '.join(asked)})",
+        "asked": f"CONCAT({', '.join(unchanged)})",
     }
     columns["at"] = "to_updated_at"
-    for name in lens.cells:
+    for name in feed_query.cells:
         # Notes may be long, so equal ones are sent once. An expression takes the server 0.3 ms, and
         # a cell 0.3 µs (Dolt 1.86.4).
         long = name == "notes"
         columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})" if long else f"from_{name}"
         columns[f"to_{name}"] = f"to_{name}"
-    for number, rule in enumerate(lens.rules):
+    for number, rule in enumerate(feed_query.rules):
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
     for name in IDENTITY:
@@ -537,16 +539,16 @@ def _issues(
             digits = row[3]
             if digits not in differ:
                 # The digits of the rules follow those of the columns.
-                alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)
+                alike = zip(feed_query.columns, digits[: len(feed_query.columns)], strict=True)
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
-            change = _issue(row, lens, differ[digits])
+            change = _issue(row, feed_query, differ[digits])
             if not change.changed and change.nothing:
                 if not apart.exact:
                     raise Unexplained(f"An unknown column of issues changed in {edge.commit}.")
                 continue
             yield edge, change
     except SchemaChanged as error:
-        used = sorted({column for rule in lens.rules for column in rule.columns})
+        used = sorted({column for rule in feed_query.rules for column in rule.columns})
         raise SchemaChanged(
             f"A column of issues that a rule uses is missing ({error.clause}). The rules use"
             f" {', '.join(used)}.",
@@ -570,17 +572,19 @@ def _answers_alike(row: RowChange) -> bool:
     return all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
 
 
-def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
+def _issue(row: Row, feed_query: FeedQuery, changed: tuple[str, ...]) -> RowChange:
     kind, from_id, to_id, digits, at = row[:5]
     values = iter(row[5:])
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for name in lens.cells:
+    # Before and after of each cell. An unchanged cell isn't compared: its two values are the same.
+    for name in feed_query.cells:
         was, after[name] = next(values), normalize_cell(name, next(values))
         before[name] = normalize_cell(name, was) if name in changed else after[name]
     answers = []
-    for number, rule in enumerate(lens.rules):
-        start = len(lens.columns) + 4 * number
+    # Four digits for each rule: matched, matches, ran, runs. A missing row matches nothing.
+    for number, rule in enumerate(feed_query.rules):
+        start = len(feed_query.columns) + 4 * number
         was, now, ran, runs = (digit == "1" for digit in digits[start : start + 4])
         rank = tuple(sort_value(next(values)) for _ in rule.rank_to)
         was, ran = was and kind != "added", ran and kind != "added"

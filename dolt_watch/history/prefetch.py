@@ -58,15 +58,15 @@ def prefetch(
                 twins.append(twin)
 
         pool = stack.enter_context(ThreadPoolExecutor(len(twins)))
-        asked: deque[tuple[Job, Future[Found]]] = deque()
+        pending: deque[tuple[Job, Future[Found]]] = deque()
         stack.callback(
-            lambda: [future.cancel() for _, future in asked]
+            lambda: [future.cancel() for _, future in pending]
         )  # before the pool is waited for
         for job in chain(first, rest):
-            asked.append((job, pool.submit(one, job)))
-            if len(asked) > PREFETCH_CONNECTIONS:
-                done, future = asked.popleft()
+            pending.append((job, pool.submit(one, job)))
+            if len(pending) > PREFETCH_CONNECTIONS:
+                done, future = pending.popleft()
                 yield done, future.result()
-        while asked:
-            done, future = asked.popleft()
+        while pending:
+            done, future = pending.popleft()
             yield done, future.result()

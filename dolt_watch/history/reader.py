@@ -63,10 +63,13 @@ class HistoryReader:
     tables: Sequence[str] = WATCHED
 
     def commits(self, since: str, until: str, *, page: int = PAGE) -> Iterator[CommitEvents]:
-        """Every commit after ``since`` up to ``until``. Memory doesn't grow with a history that
-        has no merge; below the newest merge, by less than 0.5 KB a commit.
+        """Yield each commit after ``since`` up to ``until``, with its events.
 
-        Raises UnknownCommit where ``until`` does not descend from ``since``.
+        Memory is constant for a history without merges. Below the newest merge, it grows by less
+        than 0.5 KB a commit.
+
+        Raises:
+            UnknownCommit: ``until`` does not descend from ``since``.
         """
         for line in line_pages(self.engine, since, until):
             yield from self.read(line, page=page)
@@ -81,15 +84,15 @@ class HistoryReader:
         switches: Mapping[str, ReadRules] | None = None,
         differences: Mapping[Edge, Changed] | None = None,
     ) -> Iterator[CommitEvents]:
-        """The commits of a line, in its order; commits may be left out of it.
+        """Yield the commits of a line with their events, in the line's order.
 
         Args:
-            line: As ``find_line`` returns it.
-            page: Commits whose row changes are read at once; None: all.
-            ahead: Read the next pages on further connections meanwhile, for a long line.
-            fit_columns: Fit the query to the columns that ``issues`` has at the end of each page.
-                It costs one statement a page; the loop's query has them already.
-            switches: Commit → what applies after it.
+            line: A line of ``find_line``, or a part of one.
+            page: Number of commits whose row changes are read at once. None: all.
+            ahead: Whether to read the next pages ahead on further connections, for long lines.
+            fit_columns: Whether to fit the query to the columns of ``issues`` at the end of each
+                page. This costs one statement a page. The loop's query is fitted already.
+            switches: Commit → the rules after it.
             differences: Edge → the tables that differ, if they are known already.
         """
         pages = self._pages(line, page, switches or {})
@@ -107,7 +110,7 @@ class HistoryReader:
     def _pages(
         self, line: Iterable[Commit], size: int | None, switches: Mapping[str, ReadRules]
     ) -> Iterator[_Page]:
-        """Pages of at most ``size`` commits; one ends where other rules begin to apply."""
+        """Yield pages of at most ``size`` commits. A page also ends where the rules change."""
         by = ReadRules(self.query, self.rules)
         for piece in chunks(line, LINE_PAGE) if size else [list(line)]:
             touched = _touched(self.engine, piece, self.tables) if len(piece) > PAGE else None
@@ -143,9 +146,9 @@ class HistoryReader:
 def commits_of_bead(
     engine: Engine, line: Sequence[Commit], bead: str, tables: Sequence[str] = WATCHED
 ) -> Iterator[Commit]:
-    """The commits of a line that changed a row of the bead, or that record a decision about it.
+    """Yield the commits of a line that changed a row of the bead or recorded a decision about it.
 
-    Costs one pass over the line that reads nothing but ids, page by page, ahead.
+    The cost is one pass over the line, which reads only IDs.
     """
 
     def pages() -> Iterator[tuple[list[Commit], change_feed.Touched]]:
@@ -167,8 +170,9 @@ def _touched(engine: Engine, line: Sequence[Commit], tables: Sequence[str]) -> c
 
 
 def find_line(engine: Engine, since: str, until: str) -> list[Commit] | None:
-    """The commits from after ``since`` to ``until``, as ``commit_path``; None where ``until``
-    does not descend from ``since``: history was rewritten.
+    """Return the ``commit_path`` from ``since`` to ``until``.
+
+    Return None if ``until`` does not descend from ``since``: history was rewritten.
     """
     try:
         return commit_path(engine.commits(since, until), since, until)
@@ -268,13 +272,14 @@ def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
 
 
 def line_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
-    """The line of ``find_line`` in pages, oldest first.
+    """Yield the line of ``find_line`` in pages, oldest first.
 
-    A straight history is walked twice, down for where each page begins and up to read it. From
-    its newest merge down, the line is found in one piece: which parent it takes depends on all
-    that lies below.
+    A straight history is listed twice: downward to find the begin of each page, and upward to
+    read it. The part below the newest merge is one page, because the choice of a parent depends
+    on all commits below.
 
-    Raises UnknownCommit where ``until`` does not descend from ``since``.
+    Raises:
+        UnknownCommit: ``until`` does not descend from ``since``.
     """
     tops, at = [], until
     while at != since:
@@ -292,16 +297,16 @@ def line_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]
 
 
 class WholeLine(NamedTuple):
-    """The watcher's line from the beginning of history."""
+    """The worker's line from the beginning of history."""
 
     first: Commit
-    """Where history begins: it is no step of the line."""
+    """The begin of history. It isn't a step of the line."""
     commits: list[Commit]
-    """All after it, oldest first."""
+    """The commits after it, oldest first."""
 
 
 def whole_line(engine: Engine, until: str) -> WholeLine:
-    """The whole line that ends at ``until``. Costs one listing of history."""
+    """Return the whole line that ends at ``until``. The cost is one listing of history."""
     known = {commit.hash: commit for commit in engine.commits(None, until)}
     at = until
     while known[at].parents:
@@ -312,9 +317,7 @@ def whole_line(engine: Engine, until: str) -> WholeLine:
 
 
 def first_commit(engine: Engine, head: str) -> Commit:
-    """Where history begins: its only root, or of several the one that the line of first parents
-    ends at.
-    """
+    """Return the root of history. Of several roots, it is the end of the line of first parents."""
     at = head
     while True:
         known = {commit.hash: commit for commit in engine.commits(None, at, LINE_PAGE)}
@@ -325,6 +328,6 @@ def first_commit(engine: Engine, head: str) -> Commit:
 
 
 def is_cut(engine: Engine, begins: Commit) -> bool:
-    """Return whether history has no parent of its first commit: it is a shallow clone's."""
+    """Return whether the first commit has parents that history lacks, as in a shallow clone."""
     commit = engine.commit_of(begins.hash)
     return commit is not None and bool(commit.parents)

@@ -63,20 +63,23 @@ def rebuild_state(
 ) -> RebuiltState:
     """Return the state at ``head``, as history contains it. ``date`` is the date of ``head``."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
+    # The ledger has an own stream for each bead, and one for all.
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
     own_events = {
         event for entries in streams.values() for entry in entries for event in entry.wrote.events
     }
-    asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
+    watched = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
     wrote = {
         (bead, entry.actor, entry.at.replace(microsecond=0))
         for bead, entries in streams.items()
         for entry in entries
         if entry.wrote.events
     }
-    signs = _signs(engine, head, date, asked, own_events, wrote)
+    # Own events and own notes are no signs of life.
+    signs = _signs(engine, head, date, watched, own_events, wrote)
     beads: dict[str, Bead] = {}
+    # Each bead from its stream, adjusted to its row.
     edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
     moved = _moved(engine, head, rows, streams, written)
@@ -92,10 +95,11 @@ def rebuild_state(
             )
         if after is not None:
             beads[bead] = after
+    # Entries about all beads are applied in the order of time.
     projection = Projection(State(head, head, beads))
     for entry in _in_order([shared, *streams.values()]):
-        said = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
-        projection.apply_global(said, entry.at)
+        kept = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
+        projection.apply_global(kept, entry.at)
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
     answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}
@@ -143,6 +147,7 @@ def preview_restored(
     """Return the beads as if the missing attempts were written again, for read-only commands."""
     after = dict(beads)
     for decision in missing:
+        # The entry that the next tick would append.
         entry = LedgerEntry(
             bead=decision.bead,
             version=0,
@@ -162,6 +167,7 @@ def preview_restored(
             wrote=EntryEffects(),
             reason_code=decision.reason_code,
         )
+        # Applied as the feed would apply it, so that a preview and the next tick agree.
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
         facts = RuleMatch(running=(decision.rule,))
@@ -190,6 +196,8 @@ def _bead(
     version = entries[-1].version if entries else 0
     if state is not None and _runs(state, facts):
         return _continue_attempt(state, facts, sign, row, entries, date)
+    # The row doesn't match its attempt. The attempt may still run, for example after an old row
+    # came back.
     claim = next(
         (
             entry
@@ -201,19 +209,21 @@ def _bead(
     if claim is not None and claim.token:
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
-            came = _came(claim, row, entries, written.get(known.token, frozenset()))
-            if came is Origin.BACK:
+            source = _came(claim, row, entries, written.get(known.token, frozenset()))
+            if source is Origin.BACK:
                 return _continue_attempt(
                     known._replace(reverted=True), facts, sign, row, entries, date
                 )
-            if came is Origin.UNCLEAR and facts.matches:
+            if source is Origin.UNCLEAR and facts.matches:
                 return _held(known, facts, min(changed, date), head)
     if state is not None and state.phase is Phase.CLAIMED:
         return _continue_attempt(state, facts, sign, row, entries, date)
+    # A settled attempt keeps its phase, unless an edit of the row followed.
     if facts.matches:
         if state is not None and state.phase in _SETTLED and not edited():
             runs = facts.matches in facts.running
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
+        # The row runs without an attempt: a person started it.
         since = min(changed, date)
         return Bead(
             id=bead,
@@ -369,6 +379,7 @@ def _moved(
         for bead, stream in streams.items()
         if stream[-1].token and bead not in rows
     }
+    # A bead that still exists was not renamed.
     there: set[str] = set()
     for some in chunks(sorted(ended), 200):
         marks = ", ".join("?" * len(some))
@@ -378,6 +389,7 @@ def _moved(
                 f"SELECT id FROM issues AS OF '{head}' WHERE id IN ({marks})", some
             )
         )
+    # A note of an attempt contains its time and job, so it identifies the attempt.
     by_line = {
         line: bead
         for bead, token in ended.items()

@@ -43,6 +43,7 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
         SettingsError: There is no such commit, more than one, or the time is before the first.
     """
     word = text.strip()
+    # A time first: it contains a dash, a hash doesn't.
     moment = timestamp_in(word)
     if moment is not None:
         return _last_commit_before(engine, moment, head, where)
@@ -56,6 +57,7 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
     if len(word) < SHORTEST:
         fix = f"Specify at least {SHORTEST} characters of its hash."
         raise SettingsError(f"{word!r} is too short for a commit.", where=where or None, fix=fix)
+    # A full hash needs no list of all commits.
     if len(word) == len(head):
         commit = engine.commit_of(word)
         found = [commit] if commit is not None and engine.is_ancestor(word, head) else []
@@ -68,6 +70,7 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
             fix=_FORMS,
             whole=len(word) == len(head),
         )
+    # An ambiguous hash is an error: the wrong commit would give a wrong answer.
     if len(found) > 1:
         some = ", ".join(commit.hash[: len(word) + 6] for commit in found[:3])
         fix = f"Specify more of its hash: {some}{', …' if len(found) > 3 else ''}"

@@ -38,15 +38,15 @@ class _End(NamedTuple):
 
 
 def changes(
-    engine: Engine, table: str, edge: Edge, lens: FeedQuery
+    engine: Engine, table: str, edge: Edge, feed_query: FeedQuery
 ) -> Iterator[tuple[Edge, RowChange]]:
     """Yield the row changes of the edge. Cost: all rows of the table at both ends."""
     ends = tuple(_end(engine, table, commit) for commit in edge)
     shared = [name for name in ends[1].columns if name in ends[0].columns]
     rows = (
-        _issues(engine, ends, shared, lens)
+        _issues(engine, ends, shared, feed_query)
         if table == "issues"
-        else _others(engine, table, ends, shared, lens)
+        else _others(engine, table, ends, shared, feed_query)
     )
     for row in rows:
         yield edge, row
@@ -66,21 +66,22 @@ def _read(
 
 
 def _issues(
-    engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery
+    engine: Engine, ends: Sequence[_End], shared: Sequence[str], feed_query: FeedQuery
 ) -> Iterator[RowChange]:
-    cells = lens.under([*ends[0].columns, *ends[1].columns]).cells
-    asked = [text for rule in lens.rules for text in (rule.when_row, rule.running_row)]
-    ranks = [text for rule in lens.rules for text in rule.rank_row]
+    cells = feed_query.under([*ends[0].columns, *ends[1].columns]).cells
+    conditions = [text for rule in feed_query.rules for text in (rule.when_row, rule.running_row)]
+    ranks = [text for rule in feed_query.rules for text in rule.rank_row]
     found: list[dict[str, tuple[Any, ...]]] = []
+    # Read both ends as whole tables: Dolt has no row diff across a change of schema.
     for end in ends:
         known = [f"`{name}`" if name in end.columns else "NULL" for name in cells]
-        wanted = ["id", "updated_at", *known, *(f"({text}) IS TRUE" for text in asked), *ranks]
+        wanted = ["id", "updated_at", *known, *(f"({text}) IS TRUE" for text in conditions), *ranks]
         names = shared or list(end.columns)
         rows = _read(engine, "issues", end, [*wanted, *(f"`{name}`" for name in names)])
         found.append({str(row[0]): row for row in rows})
     before, after = found
     first = 2 + len(cells)
-    last = first + len(asked)
+    last = first + len(conditions)
 
     def values(row: tuple[Any, ...]) -> dict[str, Any]:
         return {
@@ -100,9 +101,10 @@ def _issues(
                 bool(now and now[first + 2 * number + 1]),
                 tuple(next(rank) for _ in rule.rank_row),
             )
-            for number, rule in enumerate(lens.rules)
+            for number, rule in enumerate(feed_query.rules)
         )
 
+    # Then compare row by row, as the diff would.
     for bead in dict.fromkeys([*before, *after]):
         was, now = before.get(bead), after.get(bead)
         kind = "modified" if was and now else "added" if now else "removed"
@@ -130,9 +132,9 @@ def _issues(
 
 
 def _others(
-    engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery
+    engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[str], feed_query: FeedQuery
 ) -> Iterator[RowChange]:
-    says = SAYS[table] if lens.include_side_values else ()
+    says = SAYS[table] if feed_query.include_side_values else ()
     found: list[dict[Key, tuple[Any, ...]]] = []
     for end in ends:
         target = ""
@@ -144,9 +146,9 @@ def _others(
 
         natural = [written(text) for text in _NATURAL[table]]
         own = [written(text) for text in SIDE[table]]
-        said = [target if name == "depends_on_id" else name for name in says]
+        side_columns = [target if name == "depends_on_id" else name for name in says]
         names = [name for name in shared if name in end.columns] or list(end.columns)
-        wanted = [*natural, "issue_id", *own, *said, *(f"`{name}`" for name in names)]
+        wanted = [*natural, "issue_id", *own, *side_columns, *(f"`{name}`" for name in names)]
         rows = _read(engine, table, end, wanted)
         found.append({row[: len(natural)]: row[len(natural) :] for row in rows})
     before, after = found

@@ -110,10 +110,10 @@ def _attempt(
 ) -> Attempt:
     """``latest``: the bead has no later attempt, so its row tells how this one ended."""
     first = group[0]
-    said = [entry for entry in group if entry.kind in OUTCOMES] if first.token else []
-    last = said[-1] if said else group[-1]
-    outcome = OUTCOMES[last.kind] if said else last.kind.value
-    end: datetime | None = last.at if said else None
+    outcomes = [entry for entry in group if entry.kind in OUTCOMES] if first.token else []
+    last = outcomes[-1] if outcomes else group[-1]
+    outcome = OUTCOMES[last.kind] if outcomes else last.kind.value
+    end: datetime | None = last.at if outcomes else None
     status = row.status if row is not None and latest else ""
     if outcome == "running" and status != IN_PROGRESS:
         closed = row.closed_at if row is not None and status == CLOSED else None

@@ -111,16 +111,16 @@ def changed_values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return before, after
 
 
-def to_cloudevent(told: Mapping[str, Any], source: str) -> dict[str, Any]:
+def to_cloudevent(record: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return an event as a CloudEvent. ``source``: a URI reference that names the database."""
-    subject = {"subject": told["bead"]} if told["bead"] else {}
+    subject = {"subject": record["bead"]} if record["bead"] else {}
     return {
         "specversion": "1.0",
-        "id": told["id"],
+        "id": record["id"],
         "source": source,
-        "type": f"dolt_watch.{told['kind']}",
-        "time": told["time"],
+        "type": f"dolt_watch.{record['kind']}",
+        "time": record["time"],
         **subject,
         "datacontenttype": "application/json",
-        "data": told,
+        "data": record,
     }

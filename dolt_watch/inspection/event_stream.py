@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from dolt_watch.beads import feed_query
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.clock import Clock
 from dolt_watch.core.model import Rule
 from dolt_watch.core.rules.compiled_rule import compile_for
@@ -14,18 +14,15 @@ from dolt_watch.history.reader import CommitEvents, HistoryReader, first_commit
 from dolt_watch.history.revisions import head_commit
 
 PAGE = 100
-"""Commits whose rows are in memory at once: with every cell, they are large."""
+"""Number of commits whose rows are in memory at once. Rows with all cells are large."""
 POLL = 2.0
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
-def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQuery:
-    """All that a row says: for people and programs that want to see it.
-
-    The loop's own lens is narrower.
-    """
+def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> FeedQuery:
+    """Return the query of all columns. The loop's query reads only those of its rules."""
     columns = engine.columns("issues")
-    return feed_query.FeedQuery(
+    return FeedQuery(
         [compile_for(rule, columns, engine.dialect) for rule in rules],
         list(columns),
         list(columns),
@@ -36,16 +33,17 @@ def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQue
 def read_events(
     engine: Engine, since: str, until: str, rules: Sequence[Rule]
 ) -> Iterator[CommitEvents]:
-    """Every commit after ``since`` up to ``until``, on the line that the watcher takes.
+    """Yield each commit after ``since`` up to ``until``, on the worker's line.
 
-    Raises UnknownCommit where ``until`` does not descend from it.
+    Raises:
+        UnknownCommit: ``until`` does not descend from ``since``.
     """
     reader = HistoryReader(engine, full_feed_query(engine, rules), rules)
     yield from reader.commits(since, until, page=PAGE)
 
 
 class Follower:
-    """Stays on: one cheap look a poll, and what came since."""
+    """Polls HEAD, and yields the events of new commits."""
 
     def __init__(
         self,

@@ -75,8 +75,8 @@ def _question(study: WhatIfResult, screen: Screen) -> Iterator[Text]:
     rule = f", rule {question.rule}" if question.rule else ""
     cadence = study.cadence
     if cadence is not None:
-        said = f"a tick every {duration_text(cadence.every)} ({cadence.source})"
-        yield from screen.prose(f"{said}, the recorded settings", LABEL, first="unchanged:")
+        recorded = f"a tick every {duration_text(cadence.every)} ({cadence.source})"
+        yield from screen.prose(f"{recorded}, the recorded settings", LABEL, first="unchanged:")
     yield from screen.prose(
         f"a tick every {duration_text(question.every)}{rule}", LABEL, first="what if:"
     )

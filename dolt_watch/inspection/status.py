@@ -166,6 +166,7 @@ class Status(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of ``status --format json``."""
+        # Times stay UTC: this is for programs.
         last = self.last
         return {
             "schema": 1,
@@ -206,17 +207,19 @@ def collect_status(
         capacity: asks a target for its free slots; None asks no target.
     """
     seen = reader.survey(BOTH)
-    folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
+    folded = engine.commit_of(seen.poll.commit) if seen.poll.commit else None
     last = next(iter(read_entries(engine, limit=1)), None)
     idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, reader.policy, seen.now))
     names = sorted({rule.target for rule in reader.policy.rules}) if capacity is not None else []
-    told = {name: _capacity(capacity, name) for name in names if capacity is not None}
-    plan = seen.under(told) if told else seen.plan
+    # The targets are asked before the plan is read: without capacity, everything is held.
+    capacities = {name: _capacity(capacity, name) for name in names if capacity is not None}
+    plan = seen.under(capacities) if capacities else seen.plan
     found = reasons(seen.state, seen.policy, plan)
     worker = liveness(engine, seen, plan, reader.poll_interval)
     rules = {rule.name: rule for rule in seen.policy.rules}
     titles = read_titles(engine, seen.state.beads)
     beads = []
+    # One row a bead, in the order of the queue.
     for bead in _in_display_order(seen.state.beads.values(), found.beads):
         reason = found.beads.get(bead.id)
         rule = rules.get(bead.rule)
@@ -240,12 +243,12 @@ def collect_status(
         )
     return Status(
         now=seen.now,
-        head=seen.look.head,
-        folded=seen.look.commit,
+        head=seen.poll.head,
+        folded=seen.poll.commit,
         folded_at=folded.date if folded else None,
         merging=seen.merging,
         paused=active_pauses(seen.state, seen.now),
-        targets=told,
+        targets=capacities,
         beads=tuple(beads),
         last=last,
         state=seen.state,

@@ -92,6 +92,7 @@ def _header(now: Status, screen: Screen) -> Iterator[Text]:
     def labelled(label: str, text: str, style: str = "") -> list[Text]:
         return screen.prose(text, LABEL, style, f"{label}:")
 
+    # From what can stop everything to details.
     worker = now.worker
     if worker is not None:
         yield from labelled("worker", worker.words, "red" if worker.late else "")

@@ -62,8 +62,8 @@ class Liveness(NamedTuple):
         if self.due_since is not None:
             away = f"no worker for {last}" if last else "no worker has run yet"
             return f"{away} although work is due since {iso(self.due_since)}"
-        said = f"no leader; last change saved {last} ago{host}" if last else "no worker has run yet"
-        return f"{said}; {'work is due' if self.due else 'nothing is due'}"
+        text = f"no leader; last change saved {last} ago{host}" if last else "no worker has run yet"
+        return f"{text}; {'work is due' if self.due else 'nothing is due'}"
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON form; ``quiet`` is in seconds."""
@@ -87,23 +87,25 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
         plan: The dispatcher's plan, with the capacity of the targets.
         poll: The interval of a `run`.
     """
-    saved: Mapping[str, Any] = seen.look.shared.get("worker") or {}
+    saved: Mapping[str, Any] = seen.poll.shared.get("worker") or {}
     leader, now = engine.leader(), seen.now
     saved_at = to_utc(saved.get("at"))
     runs = saved.get("by") == "run"
     dispatch = _dispatch_since(seen, plan)
     reap = _reap_since(seen)
+    # A leader without progress is late. Without a leader, overdue work decides.
     if leader is not None:
         late = leader.quiet is not None and leader.quiet > max(STUCK, 10 * poll)
     else:
         periods = (poll, poll) if runs else (DISPATCH_PERIOD, REAP_PERIOD)
         both = zip((dispatch, reap), periods, strict=True)
         late = any(since is not None and now - since > 2 * period for since, period in both)
+    # The oldest due work defines the begin.
     moments = [since for since in (dispatch, reap) if since is not None]
     rules = {rule.name: rule for rule in seen.policy.rules}
     overdue = [
         bead.id
-        for bead in seen.asked.stale
+        for bead in seen.candidates.stale
         if stale_at(bead, rules[bead.rule]) + REAP_PERIOD <= now
     ]
     return Liveness(
@@ -133,18 +135,18 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
     decisions = _due(plan)
     if not decisions:
         return None
-    look, settle = seen.look, seen.policy.settle
+    last_poll, settle = seen.poll, seen.policy.settle
     beads = [seen.state.beads[one.bead] for one in decisions if one.bead in seen.state.beads]
     claims = all(one.kind is EntryKind.CLAIM for one in decisions)
     ready = [
         max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads
     ]
     earliest = min(ready) if claims else IMMEDIATELY
-    if not look.commit:
+    if not last_poll.commit:
         return earliest if claims else None
-    at = look.due.get("dispatch")
+    at = last_poll.due.get("dispatch")
     moments = [at] if at is not None and IMMEDIATELY < at <= seen.now else []
-    moments += [seen.now - seen.lag] if look.head != look.commit else []
+    moments += [seen.now - seen.lag] if last_poll.head != last_poll.commit else []
     return max(min(moments), earliest) if moments else None
 
 
@@ -153,6 +155,6 @@ def _reap_since(seen: StateSurvey) -> datetime | None:
 
     A spared bead becomes due later.
     """
-    at = seen.look.due.get("reap")
+    at = seen.poll.due.get("reap")
     due = at is not None and IMMEDIATELY < at <= seen.now
-    return at if due and seen.asked.stale else None
+    return at if due and seen.candidates.stale else None

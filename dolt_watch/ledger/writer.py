@@ -439,8 +439,8 @@ class LedgerWriter:
             }
             # A writer that had read the notes before may have written them back.
             if kind is EntryKind.NOTE:
-                stands = (row["notes"] or "").splitlines()
-                note = "\n".join(line for line in note.splitlines() if line not in stands)
+                lines = (row["notes"] or "").splitlines()
+                note = "\n".join(line for line in note.splitlines() if line not in lines)
             # A note that the column can't hold is left out of the row: the entry must be written.
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > context.feed_query.schema.text_limit("issues", "notes"):
@@ -505,11 +505,11 @@ class LedgerWriter:
         second = entry.at.replace(microsecond=0)
         sets = [f"{name} = ?" for name in changes]
         params: list[Param] = list(changes.values())
-        said: dict[str, Any] = {name: value for name, value in changes.items() if name == "status"}
+        cells: dict[str, Any] = {name: value for name, value in changes.items() if name == "status"}
         if note:
             sets.append("notes = CASE WHEN notes = '' THEN ? ELSE CONCAT(notes, '\n', ?) END")
             params += [note, note]
-            said["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
+            cells["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
         sets.append("updated_at = ?")
         params.append(second)
         if schema.has_row_lock:
@@ -533,8 +533,8 @@ class LedgerWriter:
                     schema.text_limit("events", "old_value"),
                 ),
                 fit_to_column(
-                    said,
-                    {name: value for name, value in said.items() if name != "notes"},
+                    cells,
+                    {name: value for name, value in cells.items() if name != "notes"},
                     schema.text_limit("events", "new_value"),
                 ),
                 second,

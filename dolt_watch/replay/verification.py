@@ -122,7 +122,7 @@ class VerificationResult:
 
 
 def verify(
-    past: HistoryReplayer,
+    replayer: HistoryReplayer,
     report_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> VerificationResult:
     """Recompute every recorded decision.
@@ -135,25 +135,25 @@ def verify(
             commits and entries, and their total.
     """
     out = VerificationResult()
-    out.differences += _streams(past)
-    out.differences += _settings(past)
+    out.differences += _streams(replayer)
+    out.differences += _settings(replayer)
     waiting: dict[str, list[LedgerEntry]] = {}
-    for entry in past.entries:
+    for entry in replayer.entries:
         out.settings.add(entry.settings_hash)
         if entry.kind in DECIDED | REPORTS:
             waiting.setdefault(entry.observed, []).append(entry)
         else:
             out.not_recomputable += 1
-    begin = past.first_replayable_commit()
+    begin = replayer.first_replayable_commit()
     altered: set[tuple[str, int]] = set()
     if begin is not None:
-        check = _EntryVerifier(past, out)
-        check.begin(past.line(begin) or ())
-        start = past.projection_at(begin, past.settings_at(begin))
+        check = _EntryVerifier(replayer, out)
+        check.begin(replayer.line(begin) or ())
+        start = replayer.projection_at(begin, replayer.settings_at(begin))
         check.verify_at(waiting.pop(begin, []), start.state())
-        total = len(past.line(begin) or ()) + sum(map(len, waiting.values()))
+        total = len(replayer.line(begin) or ()) + sum(map(len, waiting.values()))
         done = 0
-        for step in past.steps(begin, start=start, cells=check.cells):
+        for step in replayer.steps(begin, start=start, cells=check.cells):
             # The progress counts both: verifying a decision takes about as long as a commit.
             done += 1 + len(waiting.get(step.commit.hash, ()))
             report_progress("verifying", done, total)
@@ -175,9 +175,9 @@ def verify(
 # -- the ledger --------------------
 
 
-def _streams(past: HistoryReplayer) -> Iterator[Difference]:
+def _streams(replayer: HistoryReplayer) -> Iterator[Difference]:
     expected: dict[str, int] = {}
-    for entry in sorted(past.entries, key=lambda entry: (entry.bead, entry.version)):
+    for entry in sorted(replayer.entries, key=lambda entry: (entry.bead, entry.version)):
         expected[entry.bead] = expected.get(entry.bead, 0) + 1
         if entry.version != expected[entry.bead]:
             yield _difference(
@@ -189,8 +189,8 @@ def _streams(past: HistoryReplayer) -> Iterator[Difference]:
             expected[entry.bead] = entry.version
 
 
-def _settings(past: HistoryReplayer) -> Iterator[Difference]:
-    for hash, text in past.texts.items():
+def _settings(replayer: HistoryReplayer) -> Iterator[Difference]:
+    for hash, text in replayer.texts.items():
         if hash_of_text(text) != hash:
             yield Difference("", 0, "settings", "text", hash, hash_of_text(text))
 
@@ -240,19 +240,19 @@ def _decides(entry: LedgerEntry) -> bool:
 class _EntryVerifier:
     """Recomputes entries, and adds the result to a ``VerificationResult``."""
 
-    def __init__(self, past: HistoryReplayer, out: VerificationResult) -> None:
-        self.past, self.out = past, out
+    def __init__(self, replayer: HistoryReplayer, out: VerificationResult) -> None:
+        self.replayer, self.out = replayer, out
         self.claims = {
-            entry.token: entry for entry in past.entries if entry.kind is EntryKind.CLAIM
+            entry.token: entry for entry in replayer.entries if entry.kind is EntryKind.CLAIM
         }
         self.last = {
             entry.bead: entry.version
-            for entry in sorted(past.entries, key=lambda entry: entry.version)
+            for entry in sorted(replayer.entries, key=lambda entry: entry.version)
         }
         self.agreed: set[tuple[str, int]] = set()
         """Bead and version of the entries that equal the computation."""
-        content = {*CONTENT, *(name for one in past.current.compiled for name in one.columns)}
-        self.cells = [*CELLS, *sorted(content.intersection(past.columns).difference(CELLS))]
+        content = {*CONTENT, *(name for one in replayer.current.compiled for name in one.columns)}
+        self.cells = [*CELLS, *sorted(content.intersection(replayer.columns).difference(CELLS))]
         """Columns for the hash of a bead. They are read with the changes, in one query."""
         self._ready: dict[str, tuple[HoldReason | None, datetime | None]] = {}
         """Bead → hold or None, and the end of its deferral or None.
@@ -270,7 +270,7 @@ class _EntryVerifier:
         self._ready.clear()
         self._front = QueueFront()
         edges = [Edge(commit.parents[0], commit.hash) for commit in line if commit.parents]
-        altered = self.past.engine.altered(READ_FOR_READINESS, edges) if edges else {}
+        altered = self.replayer.engine.altered(READ_FOR_READINESS, edges) if edges else {}
         self._altered = frozenset(edge.commit for some in altered.values() for edge in some)
 
     def follow(self, step: ReplayStep) -> None:
@@ -294,9 +294,9 @@ class _EntryVerifier:
         before the rebuild are deferred to another pass.
         """
         own = RecordedInputs.decode(entry.detail).made
-        if own == made or own not in self.past.rebuild_points:
+        if own == made or own not in self.replayer.rebuild_points:
             return True
-        if not self.past.engine.is_ancestor(own, entry.observed):
+        if not self.replayer.engine.is_ancestor(own, entry.observed):
             return True  # This is impossible. The check reports a difference.
         self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
         return False
@@ -304,11 +304,11 @@ class _EntryVerifier:
     def verify_deferred(self) -> None:
         """Verify the deferred entries. Replay history from the rebuild of each."""
         for made, waiting in self._elsewhere.items():
-            under = self.past.settings_or_current(self.past.rebuild_points[made])
-            start = self.past.projection_at(made, under)
-            self.begin(self.past.line(made) or ())
+            under = self.replayer.settings_or_current(self.replayer.rebuild_points[made])
+            start = self.replayer.projection_at(made, under)
+            self.begin(self.replayer.line(made) or ())
             self._check(waiting.pop(made, []), start.state())
-            for step in self.past.steps(made, under, start=start) if waiting else ():
+            for step in self.replayer.steps(made, under, start=start) if waiting else ():
                 self.follow(step)
                 self._check(waiting.pop(step.commit.hash, []), step.projection.state())
                 if not waiting:
@@ -318,7 +318,7 @@ class _EntryVerifier:
 
     def _check(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
-            under = self.past.find_settings(entry.settings_hash)
+            under = self.replayer.find_settings(entry.settings_hash)
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
                 continue
@@ -374,29 +374,29 @@ class _EntryVerifier:
         """Return the plan of the tick that made the entry, from its recorded inputs."""
         scope, passed = Scope.of(given.scope or ()), given.passed
         state = with_recorded_tries(state, given.outages)
-        asked = select_candidates(
+        candidates = select_candidates(
             state,
             under.policy,
             now,
             scope,
             [bead for bead, gate in passed.items() if gate == ATTEMPTED],
         )
-        stale = silence_cutoffs(asked.stale, under.policy, now)
-        holds = spared_by_children(self.past.engine, stale, entry.observed, now)
+        stale = silence_cutoffs(candidates.stale, under.policy, now)
+        holds = spared_by_children(self.replayer.engine, stale, entry.observed, now)
         holds |= {
             bead: HoldReason(gate, "as recorded")
             for bead, gate in passed.items()
             if gate in (UNCOMMITTED, UNVERSIONED)
         }
         for rule in under.policy.rules:
-            queue = asked.queues.get(rule.name, ())
+            queue = candidates.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                enough = asked.slots.get(rule.name, 0)
+                enough = candidates.slots.get(rule.name, 0)
                 holds |= self._readiness(ids, enough, holds, given, now, entry.observed)
         jitter = given.jitter or 0.0
-        world = Observations(given.capacity, holds, given.verdicts, given.leases, jitter)
-        return make_plan(state, under.policy, now, scope, asked, world)
+        observations = Observations(given.capacity, holds, given.verdicts, given.leases, jitter)
+        return make_plan(state, under.policy, now, scope, candidates, observations)
 
     def _readiness(
         self,
@@ -412,7 +412,7 @@ class _EntryVerifier:
         Beads are checked in queue order, as in the loop, until ``enough`` beads are ready and not
         ``held``. Beads further back can't be claimed.
         """
-        engine = self.past.engine
+        engine = self.replayer.engine
         holds: dict[str, HoldReason] = {}
         for chunk in growing_chunks(ids, enough):
             if given.readiness in (None, 1):  # Entries without a version use version 1.
@@ -431,7 +431,7 @@ class _EntryVerifier:
         """Yield the holds of beads. Query only beads whose readiness is not known."""
         new = [bead for bead in beads if not self._is_known(bead, now)]
         if new:
-            found = readiness_at(self.past.engine, new, self.past.schema, now, commit)
+            found = readiness_at(self.replayer.engine, new, self.replayer.schema, now, commit)
             self._ready |= {bead: (found.holds.get(bead), found.until.get(bead)) for bead in new}
         for bead in beads:
             hold, _ = self._ready[bead]
@@ -479,15 +479,15 @@ class _EntryVerifier:
         for entry in changes.entries:
             rules = {
                 one.rule: one
-                for one in (self.past.find_settings(entry.settings_hash) or under).compiled
+                for one in (self.replayer.find_settings(entry.settings_hash) or under).compiled
             }
             row = rows.get(entry.bead)
             if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
                 continue
             for name, (before, after) in entry.wrote.cells.items():
-                stands = before if row is None else row.after.get(name)
-                if stands != after:
-                    yield _difference(entry, f"wrote {name}", after, stands)
+                current = before if row is None else row.after.get(name)
+                if current != after:
+                    yield _difference(entry, f"wrote {name}", after, current)
             if entry.wrote.note and entry.wrote.note not in str(
                 (row and row.after.get("notes")) or ""
             ):
@@ -513,14 +513,14 @@ class _EntryVerifier:
         The entry's commit can contain changes that were uncommitted before.
         """
         for at in (commit, entry.observed):
-            if self.past.engine.commit_of(at) is None:
+            if self.replayer.engine.commit_of(at) is None:
                 # Other users can write the ledger. Its text is used in SQL only if it names a
                 # commit.
                 continue
-            yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
+            yield from self._hashes_at(at, entry.bead, list(self.replayer.columns), compiled)
             # The columns of the commit are read only if the current columns don't match the hash.
-            then = list(self.past.engine.columns("issues", at))
-            if then != list(self.past.columns):
+            then = list(self.replayer.engine.columns("issues", at))
+            if then != list(self.replayer.columns):
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
     def _hashes_at(
@@ -530,7 +530,7 @@ class _EntryVerifier:
             f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM issues AS OF '{commit}'"
             " WHERE id = ?"
         )
-        for row in self.past.engine.query(sql, (bead,)) if columns else ():
+        for row in self.replayer.engine.query(sql, (bead,)) if columns else ():
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
 

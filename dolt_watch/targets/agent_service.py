@@ -87,10 +87,11 @@ class AgentService:
             prompt = self._prompt.render(task, token)
         except TemplateRenderError as error:
             return Refused(f"no prompt: {error}")
+        # No release of the service reads the token yet. Its log shows it, and a proxy can use it.
         metadata = {"idempotency_key": token, "bead": task.bead} | (
             {"rule": task.rule} if task.rule else {}
         )
-        asked = {
+        request = {
             "prompt": prompt,
             "agent": self._settings.agent,
             "max_budget_usd": self._settings.max_budget_usd,
@@ -102,7 +103,7 @@ class AgentService:
             "idempotency-key": token,
             **self._authorization,
         }
-        body = json.dumps(asked).encode()
+        body = json.dumps(request).encode()
         return read_answer(
             self._service.exchange(
                 "POST", "/execute", timeout=self.timeout, headers=headers, body=body
@@ -110,10 +111,10 @@ class AgentService:
         )
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        look = min(self.timeout, STATUS_TIMEOUT)
+        limit = min(self.timeout, STATUS_TIMEOUT)
         path = f"/jobs/{quote(job, safe='')}"
         return read_job(
-            self._service.exchange("GET", path, timeout=look, headers=self._authorization)
+            self._service.exchange("GET", path, timeout=limit, headers=self._authorization)
         )
 
     def close(self) -> None:
@@ -165,11 +166,11 @@ def read_job(exchange: HttpResult) -> JobReport:
 def _error(exchange: HttpResult) -> str:
     """Return the job's error text: ``error``, or what it wrote to stderr, or its exit code."""
     for key in ("error", "stderr", "exit_code"):
-        said = _field(exchange, key)
-        if isinstance(said, str) and said.strip():
-            return sanitize(said.strip())
-        if key == "exit_code" and isinstance(said, int):
-            return f"exit code {said}"
+        value = _field(exchange, key)
+        if isinstance(value, str) and value.strip():
+            return sanitize(value.strip())
+        if key == "exit_code" and isinstance(value, int):
+            return f"exit code {value}"
     return ""
 
 

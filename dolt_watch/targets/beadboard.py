@@ -65,15 +65,17 @@ class BeadBoard:
 
         With ``service_url``, return the service's numbers.
         """
-        look = min(self.timeout, STATUS_TIMEOUT)  # If its service hangs, BeadBoard hangs for 301 s.
+        limit = min(
+            self.timeout, STATUS_TIMEOUT
+        )  # If its service hangs, BeadBoard hangs for 301 s.
         if self._service is None:
-            return read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
-        capacity = interpret_health(self._service.exchange("GET", "/health", timeout=look))
+            return read_status(self._board.exchange("GET", "/api/agent-status", timeout=limit))
+        capacity = interpret_health(self._service.exchange("GET", "/health", timeout=limit))
         if not capacity.slots and not capacity.idle:
             return capacity
         # A frozen BeadBoard dispatches its pending requests when it thaws. So an idle service is
         # evidence only if BeadBoard answers too, and a free slot is useless without BeadBoard.
-        board = read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
+        board = read_status(self._board.exchange("GET", "/api/agent-status", timeout=limit))
         return board if board.down else capacity._replace(proof="both")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
@@ -182,8 +184,8 @@ def _passed_on(exchange: HttpResult) -> Answer:
         # The service's 422. The service validates a request before anything else.
         return Refused(exchange.summary, 502, not_found=names_no_bead(exchange.summary))
     # Without a text of BeadBoard, a proxy reports that it can't reach BeadBoard.
-    told = isinstance(error, str) and error in SERVICE_AWAY
-    away = "service" if error is None or told else ""
+    is_outage = isinstance(error, str) and error in SERVICE_AWAY
+    away = "service" if error is None or is_outage else ""
     return Unknown(exchange.summary, 502, away)
 
 

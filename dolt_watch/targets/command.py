@@ -130,17 +130,17 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
 
     By the table in docs/reference/target-answers.md. Raises nothing.
     """
-    said = sanitize(end.err.decode("utf-8", "replace").strip())
+    text = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
         return Unknown(
             f"the program didn't end within {timeout:g} s and was killed with its process group"
         )
     if end.code < 0:
-        return Unknown(f"the program was killed by signal {-end.code}: {said}".rstrip(": "))
+        return Unknown(f"the program was killed by signal {-end.code}: {text}".rstrip(": "))
     if end.code == os.EX_TEMPFAIL:
-        return Busy(f"exit {end.code}: {said}".rstrip(": "))
+        return Busy(f"exit {end.code}: {text}".rstrip(": "))
     if end.code != 0:
-        why = f"exit {end.code}: {said}".rstrip(": ")
+        why = f"exit {end.code}: {text}".rstrip(": ")
         return Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
     job = valid_job_id(first)

@@ -81,8 +81,8 @@ def factory(kind: str) -> Callable[[Any], Target]:
         SettingsError: There is no such kind, or a third party's kind can't be imported.
     """
     if kind in BUILT_IN:
-        ours: Callable[[Any], Target] = _named(BUILT_IN[kind][1])
-        return ours
+        own: Callable[[Any], Target] = _named(BUILT_IN[kind][1])
+        return own
     point = _entry_points().get(kind)
     if point is None:
         raise SettingsError(
@@ -91,7 +91,7 @@ def factory(kind: str) -> Callable[[Any], Target]:
             fix=(f"Use one of: {', '.join(kinds())}"),
         )
     try:
-        theirs: Callable[[Any], Target] = point.load()
+        foreign: Callable[[Any], Target] = point.load()
     except Exception as error:  # A third party's module may raise anything.
         distribution = point.dist.name if point.dist else point.module
         raise SettingsError(
@@ -99,7 +99,7 @@ def factory(kind: str) -> Callable[[Any], Target]:
             where=f"entry point {point.value} of {distribution}",
             fix=f"`pip install --force-reinstall {distribution}`",
         ) from error
-    return theirs
+    return foreign
 
 
 def setting_types(kind: str) -> dict[str, str]:

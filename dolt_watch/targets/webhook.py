@@ -57,6 +57,7 @@ class Webhook:
             SettingsError: There is no URL or no secret, or the secret, a template or a header is
                 invalid.
         """
+        # Everything that can be wrong is found here, before a bead is claimed.
         check_url(
             settings,
             "url",
@@ -81,6 +82,7 @@ class Webhook:
         }
         if settings.token:
             check_bearer(settings, settings.url, settings.token)
+        # Values of the query are secrets: errors must not show them.
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         values = [pair.partition("=")[2] for pair in parts.query.split("&")]
@@ -156,10 +158,14 @@ def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
 
     It is ASCII, so that signer and reader can't differ in its encoding.
     """
-    told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
+    attributes = {
+        **_cloudevent_attributes(token, source, moment),
+        "type": TYPE,
+        "subject": task.bead,
+    }
     if task.rule:
-        told["rule"] = task.rule  # An extension attribute.
-    return json.dumps({**told, "data": bead_payload(task)})
+        attributes["rule"] = task.rule  # An extension attribute.
+    return json.dumps({**attributes, "data": bead_payload(task)})
 
 
 def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, Any]:

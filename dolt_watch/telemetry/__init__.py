@@ -1,4 +1,4 @@
-"""How the watcher is watched: logs, metrics, health, a dead man's switch.
+"""The observability of a worker: logs, metrics, health endpoints, and the heartbeat ping.
 
 Nothing here decides anything.
 """

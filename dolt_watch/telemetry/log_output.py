@@ -160,7 +160,7 @@ class RepeatFilter(logging.Filter):
     def next_tick(self) -> None:
         """Begin another tick. A tick that logged nothing changes nothing."""
         if not self._decided:
-            rest = {key: said for key, said in self._before.items() if key[0] not in UNDECIDED}
+            rest = {key: record for key, record in self._before.items() if key[0] not in UNDECIDED}
             self._now = (rest | self._now) if self._now else self._before
         self._before, self._now, self._decided = self._now, {}, False
 
@@ -181,7 +181,7 @@ def _json(line: _Line) -> str:
 
     JSON has no lone surrogates, and orjson accepts only string keys.
     """
-    said = {
+    record = {
         "time": line.time,
         "level": line.level,
         "event": line.event,
@@ -189,9 +189,9 @@ def _json(line: _Line) -> str:
         **line.fields,
     }
     try:
-        return orjson.dumps(said, default=str).decode()
+        return orjson.dumps(record, default=str).decode()
     except TypeError:
-        plain = {str(name): str(value) for name, value in said.items()}
+        plain = {str(name): str(value) for name, value in record.items()}
         text = {
             name: value.encode("utf-8", "backslashreplace").decode()
             for name, value in plain.items()

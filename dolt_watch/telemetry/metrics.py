@@ -43,6 +43,7 @@ class Metrics:
         self._known_outages: set[str] = set()
         """Targets that had an outage: their gauge goes back to 0, so that an alert ends."""
         self.registry = CollectorRegistry()
+        # Names and labels are public: docs/reference/metrics.md is generated from them.
         self.info = Gauge(
             "dolt_watch_info", "Which program this is", ["version"], registry=self.registry
         )
@@ -128,6 +129,7 @@ class Metrics:
         if outcome.succeeded:
             self._succeeded = True
             self.success.set(time.time())
+        # An idle tick reads no state, so its gauges stay as they are.
         if outcome.rounds:
             self._gauge(
                 self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values())
@@ -137,6 +139,7 @@ class Metrics:
             self._gauge(
                 self.outages, {(name,): int(name in state.outages) for name in self._known_outages}
             )
+        # The age of the queue grows without any change.
         waits = [
             bead.matched_at or bead.since
             for bead in state.beads.values()

@@ -298,13 +298,13 @@ class TargetConformance:
     def test_it_tells_no_secret(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if how:
             getattr(rig, how)()
-        told = [
+        shown_to_users = [
             target,
             target.capacity(),
             target.dispatch(make_task(), "token-1"),
             target.verdict("job-1", None),
         ]
-        shown = "\n".join(map(repr, told))
+        shown = "\n".join(map(repr, shown_to_users))
         assert not [secret for secret in rig.secrets if secret in shown]
 
 

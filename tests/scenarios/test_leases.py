@@ -146,7 +146,7 @@ def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> N
         return found, {one.name: one for one in found.views[0].conditions}
 
     found, conditions = why(2 * MINUTE)
-    assert "lease" not in conditions and NO_EVENTS in found.stands.notes
+    assert "lease" not in conditions and NO_EVENTS in found.snapshot.notes
     here.heartbeat(39 * MINUTE)
     for at, fresh in ((40 * MINUTE, True), (72 * MINUTE, False)):
         found, conditions = why(at)

@@ -40,7 +40,7 @@ def test_why_says_so_while_it_waits(here: Light) -> None:
         )
         return explain(
             here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a")
-        ).stands.notes
+        ).snapshot.notes
 
     assert notes() == (TOO,)
     here.tick()
@@ -53,7 +53,7 @@ def test_nothing_is_said_where_no_rule_is_behind(here: Light) -> None:
         here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
     )
     now = explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a"))
-    assert now.stands.notes == ()
+    assert now.snapshot.notes == ()
 
 
 def test_the_tick_that_dispatches_it_reads_no_other_rule(here: Light) -> None:

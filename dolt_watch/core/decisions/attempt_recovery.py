@@ -34,14 +34,14 @@ from dolt_watch.timestamps import whole_minutes
 
 
 def plan_resends(
-    policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
+    policy: Policy, candidates: Candidates, probes: Mapping[str, circuit_breaker.Probe]
 ) -> Iterator[Decision]:
     """Yield a new claim for each bead of unknown outcome that tries its target.
 
     The bead's row doesn't change.
     """
     chosen = {probe.bead for probe in probes.values() if probe.resend}
-    for bead in asked.unknown:
+    for bead in candidates.unknown:
         rule = policy.rule(bead.rule)
         if rule is not None and bead.id in chosen:
             detail = entry_payloads.Resend(bead.since, bead.sent_at).encode()
@@ -137,7 +137,7 @@ def plan_expired(
     state: State,
     policy: Policy,
     now: datetime,
-    asked: Candidates,
+    candidates: Candidates,
     outside: Observations,
 ) -> Planned:
     """Return the end of attempts that no worker will settle any more, and the beads that a lease
@@ -149,7 +149,7 @@ def plan_expired(
         if bead.deadline is not None and bead.deadline <= now
     ]
     holds: dict[str, HoldReason] = {}
-    for bead in asked.unknown:
+    for bead in candidates.unknown:
         rule = policy.rule(bead.rule)
         if rule is None:
             continue

@@ -196,7 +196,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
     stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(
         policy.settings_hash
     )
-    told = (
+    reported = (
         "its target rejected the credential or is gone (see the log); fix it, then"
         " run `dolt_watch resume`"
     )
@@ -204,7 +204,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
     yield GateResult(
         "stopped",
         not stopped,
-        told if stopped else "not stopped",
+        reported if stopped else "not stopped",
         IMMEDIATELY if stopped else None,
     )
     # The target's state comes next.

@@ -86,14 +86,14 @@ def try_pause(tries: int, jitter: float) -> timedelta:
     return doubled(FIRST_TRY, LAST_TRY, tries, jitter)
 
 
-def busy_pause(busy: int, asked: float | None) -> timedelta:
+def busy_pause(busy: int, candidates: float | None) -> timedelta:
     """Return the cooldown after ``busy`` consecutive busy answers.
 
     Args:
         busy: From 1.
         asked: Seconds that the target named. A shorter time than the computed one is ignored.
     """
-    return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
+    return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=candidates or 0.0))
 
 
 # -- deciding --------------------
@@ -114,10 +114,10 @@ def short_reason(why: str) -> str:
     head, colon, body = why.partition(": ")
     if colon and head.startswith("HTTP "):
         try:
-            said = orjson.loads(body)
+            answer = orjson.loads(body)
         except ValueError:
-            said = None
-        error = said.get("error") if isinstance(said, dict) else None
+            answer = None
+        error = answer.get("error") if isinstance(answer, dict) else None
         if isinstance(error, str):
             why = f"{head} {error}"
     return why if len(why) <= SHOWN else f"{why[:SHOWN]}…"
@@ -199,7 +199,7 @@ class Probe(NamedTuple):
 
 
 def select_probes(
-    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+    state: State, policy: Policy, now: datetime, candidates: Candidates, outside: Observations
 ) -> Mapping[str, Probe]:
     """Return the probe of each target that may be tried by a dispatch now."""
     if not state.outages:
@@ -207,7 +207,7 @@ def select_probes(
     found = {}
     for name in targets_of(policy):
         if is_doubtful(state.outages.get(name), outside.capacity.get(name), now):
-            found[name] = _probe(name, state, policy, now, asked, outside)
+            found[name] = _probe(name, state, policy, now, candidates, outside)
     return found
 
 
@@ -216,7 +216,7 @@ def _probe(
     state: State,
     policy: Policy,
     now: datetime,
-    asked: Candidates,
+    candidates: Candidates,
     outside: Observations,
 ) -> Probe:
     """Return the probe of one target.
@@ -235,7 +235,7 @@ def _probe(
         and bead.id not in outside.verdicts
     ]
     if again:
-        silent = [bead for bead in asked.unknown if bead in again]
+        silent = [bead for bead in candidates.unknown if bead in again]
         ready = [
             bead for bead in silent if held_by_lease(bead, rules[bead.rule], outside, now) is None
         ]
@@ -245,7 +245,7 @@ def _probe(
     queue = [
         bead.id
         for name in rules
-        for bead in asked.queues.get(name, ())
+        for bead in candidates.queues.get(name, ())
         if bead.id not in outside.holds
     ]
     noted = state.outages[target].noted
@@ -253,7 +253,7 @@ def _probe(
 
 
 def postpone_tries(
-    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+    state: State, policy: Policy, now: datetime, candidates: Candidates, outside: Observations
 ) -> State | None:
     """Return the state after tries that history doesn't contain.
 

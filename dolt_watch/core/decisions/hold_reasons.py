@@ -58,15 +58,17 @@ def queued(state: State, policy: Policy) -> dict[str, list[Bead]]:
     return queues
 
 
-def in_line(state: State, policy: Policy, asked: Candidates) -> dict[str, tuple[Bead, ...]]:
+def in_line(state: State, policy: Policy, candidates: Candidates) -> dict[str, tuple[Bead, ...]]:
     """Return for each rule the beads that history alone does not hold, in queue order.
 
     The gates of these beads (readiness, uncommitted rows) decide whether they only wait for their
     turn.
     """
-    shared = asked.stops
+    shared = candidates.stops
     return {
-        rule: tuple(bead for bead in queue if asked.held.get(bead.id) in (None, shared.get(rule)))
+        rule: tuple(
+            bead for bead in queue if candidates.held.get(bead.id) in (None, shared.get(rule))
+        )
         for rule, queue in queued(state, policy).items()
     }
 

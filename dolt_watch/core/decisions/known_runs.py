@@ -35,10 +35,10 @@ LONGEST_LIMIT = timedelta(days=1)
 
 
 def settled_by_target(
-    policy: Policy, asked: Candidates, outside: Observations
+    policy: Policy, candidates: Candidates, outside: Observations
 ) -> Iterator[Decision]:
     """Yield the entries of attempts of unknown outcome that their target settled."""
-    for bead in asked.unsettled:
+    for bead in candidates.unsettled:
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
         if report is None or rule is None or report.verdict is Verdict.UNKNOWN:
             continue
@@ -66,10 +66,10 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
 
 
 def rested(
-    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+    state: State, policy: Policy, now: datetime, candidates: Candidates, outside: Observations
 ) -> Iterator[Decision]:
     """Yield the ends of runs that met a usage limit."""
-    for bead in (*asked.stale, *asked.jobs):
+    for bead in (*candidates.stale, *candidates.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
         assert rule is not None  # `reap_candidates` leaves out beads of other rules.
         if report is not None and report.limited and report.dead:

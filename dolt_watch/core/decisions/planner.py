@@ -51,7 +51,7 @@ def make_plan(
     policy: Policy,
     now: datetime,
     scope: Scope,
-    asked: Candidates,
+    candidates: Candidates,
     outside: Observations,
 ) -> Plan:
     """Return the plan.
@@ -61,8 +61,10 @@ def make_plan(
     order.
     """
     decisions: list[Decision] = []
-    holds = dict(asked.held)
-    rules: dict[str, tuple[HoldReason, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
+    holds = dict(candidates.held)
+    rules: dict[str, tuple[HoldReason, ...]] = {
+        rule: (hold,) for rule, hold in candidates.stops.items()
+    }
     probes: Mapping[str, Probe] = EMPTY
     # Most ticks need none of these planners: they are called if there is something for them.
     claimed = [bead for bead in state.beads.values() if bead.phase is Phase.CLAIMED]
@@ -78,28 +80,30 @@ def make_plan(
         # An outage is decided before the attempts that it left unknown: it says how they end.
         if state.outages or any(one.down for one in outside.capacity.values()):
             decisions += plan_outage_changes(state, policy, now, outside)
-            probes = select_probes(state, policy, now, asked, outside)
-        if asked.unsettled:
-            decisions += known_runs.settled_by_target(policy, asked, outside)
-        if claimed or asked.unknown:
-            expired = attempt_recovery.plan_expired(claimed, state, policy, now, asked, outside)
+            probes = select_probes(state, policy, now, candidates, outside)
+        if candidates.unsettled:
+            decisions += known_runs.settled_by_target(policy, candidates, outside)
+        if claimed or candidates.unknown:
+            expired = attempt_recovery.plan_expired(
+                claimed, state, policy, now, candidates, outside
+            )
             decisions += expired.decisions
             holds |= expired.holds
-    if scope.reap and (asked.stale or asked.jobs):
-        decisions += known_runs.rested(state, policy, now, asked, outside)
-        reaps = plan_reaps(policy, now, asked, outside)
+    if scope.reap and (candidates.stale or candidates.jobs):
+        decisions += known_runs.rested(state, policy, now, candidates, outside)
+        reaps = plan_reaps(policy, now, candidates, outside)
         decisions += reaps.decisions
         holds |= reaps.holds
     if scope.dispatch:
         if damaged:
             decisions += attempt_recovery.plan_note_repairs(damaged)
         if probes:
-            decisions += attempt_recovery.plan_resends(policy, asked, probes)
+            decisions += attempt_recovery.plan_resends(policy, candidates, probes)
         # Rules that share a target share its capacity: the first in the file goes first.
         used: dict[str, int] = {}
         for rule in policy.rules:
             taken = used.get(rule.target, 0)
-            claims = plan_claims(state, rule, now, asked, outside, taken, probes)
+            claims = plan_claims(state, rule, now, candidates, outside, taken, probes)
             used[rule.target] = taken + len(claims.decisions)
             decisions += claims.decisions
             holds |= claims.holds
@@ -110,8 +114,10 @@ def make_plan(
         given = given._replace(jitter=outside.jitter)
     # Read-only commands also observe the gates of beads that their rule holds. The result is such a
     # bead's own reason.
-    shared = asked.stops.values()
-    holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
+    shared = candidates.stops.values()
+    holds |= {
+        bead: hold for bead, hold in outside.holds.items() if candidates.held.get(bead) in shared
+    }
     inputs = given.encode()
     decided = tuple(one._replace(detail={**one.detail, **inputs}) for one in decisions)
     return Plan(decided, holds, rules)
@@ -131,7 +137,7 @@ def plan_claims(
     state: State,
     rule: Rule,
     now: datetime,
-    asked: Candidates,
+    candidates: Candidates,
     outside: Observations,
     used: int,
     probes: Mapping[str, Probe],
@@ -147,11 +153,11 @@ def plan_claims(
     deferred = is_unhealthy(state, rule.target, now)
     capacity = outside.capacity.get(rule.target)
     slots = None if capacity is None else capacity.slots
-    free = asked.slots.get(rule.name, 0)
+    free = candidates.slots.get(rule.name, 0)
     decisions: list[Decision] = []
     holds: dict[str, HoldReason] = {}
     shared: dict[HoldReason, None] = {}
-    for bead in asked.queues.get(rule.name, ()):
+    for bead in candidates.queues.get(rule.name, ()):
         place = len(decisions)
         # A bead's own hold comes before the hold of its rule.
         if (own := outside.holds.get(bead.id)) is not None:
@@ -194,13 +200,13 @@ def _claim(
     )
 
 
-def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
+def settle_wait(candidates: Candidates, policy: Policy, now: datetime) -> float:
     """Return how many seconds a one-shot command waits, once, for a bead that only has to settle.
 
     Returns 0 if there is no such bead.
     """
-    due = asked.due.get("dispatch")
-    if due is None or not asked.settles:
+    due = candidates.due.get("dispatch")
+    if due is None or not candidates.settles:
         return 0.0
     settle = policy.settle.total_seconds()
     return min((due - now).total_seconds() + 0.001, settle) if due > now else settle

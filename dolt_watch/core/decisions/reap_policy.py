@@ -84,20 +84,22 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
     }
 
 
-def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Planned:
+def plan_reaps(
+    policy: Policy, now: datetime, candidates: Candidates, outside: Observations
+) -> Planned:
     """Stale beads and failed jobs end; the others are held, each with its reason."""
     decisions: list[Decision] = []
     holds: dict[str, HoldReason] = {}
     # A job that ended well while its bead is open: its agent may close the bead yet. One that
     # failed is not waited for.
     unheard = JobReport(Verdict.UNKNOWN)
-    failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
-    for bead in asked.jobs:
+    failed = [bead for bead in candidates.jobs if outside.verdicts.get(bead.id, unheard).failed]
+    for bead in candidates.jobs:
         report = outside.verdicts.get(bead.id, unheard)
         if report.verdict is Verdict.FINISHED and not report.failed:
             why = f"its job {bead.job} ended {report.ended}, but the bead is still in progress"
             holds[bead.id] = HoldReason("verdict", why)
-    for bead in (*asked.stale, *failed):
+    for bead in (*candidates.stale, *failed):
         rule = policy.rule(bead.rule)
         assert rule is not None
         report = outside.verdicts.get(bead.id, unheard)
@@ -166,9 +168,9 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     )
     # The target's report says more than the bead's silence.
     if report.ended:
-        said = f": {outside_text(report.error, 200)}" if report.error else ""
+        error = f": {outside_text(report.error, 200)}" if report.error else ""
         code = ReasonCode.JOB_ENDED
-        reason = f"job {bead.job} ended {report.ended}{said}"
+        reason = f"job {bead.job} ended {report.ended}{error}"
     else:
         threshold = whole_minutes(rule.stale_after)
         code = ReasonCode.NO_PROGRESS

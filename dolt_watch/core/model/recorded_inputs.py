@@ -119,20 +119,20 @@ class RecordedInputs(NamedTuple):
 
 
 def _capacity_as(one: Capacity) -> list[Any]:
-    told: list[Any] = [one.slots, one.idle, one.why]
-    return [*told, one.down, one.proof] if one.down or one.proof else told
+    values: list[Any] = [one.slots, one.idle, one.why]
+    return [*values, one.down, one.proof] if one.down or one.proof else values
 
 
 def _verdict_as(one: JobReport) -> list[Any]:
     """Return a verdict as it is recorded. Default values are left out."""
-    told: list[Any] = [one.verdict.value, one.status_text, one.error]
+    values: list[Any] = [one.verdict.value, one.status_text, one.error]
     known = {
         name: value
         for name, value in one._asdict().items()
         if value != JobReport._field_defaults.get(name)
     }
     more = {name: _moment_as(known[name]) for name in _MORE if name in known}
-    return [*told, more] if more else told
+    return [*values, more] if more else values
 
 
 def _moment_as(value: Any) -> Any:

@@ -42,9 +42,9 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
     """Yield the events of one commit, bead by bead: first the entries of dolt_watch, then the
     changes of other writers.
     """
-    ours: dict[str, list[LedgerEntry]] = {}
+    own: dict[str, list[LedgerEntry]] = {}
     for entry in changes.entries:
-        ours.setdefault(entry.bead, []).append(entry)
+        own.setdefault(entry.bead, []).append(entry)
     issues: dict[str, RowChange] = {}
     others: dict[str, list[RowChange]] = {}
     for change in changes.rows:
@@ -71,18 +71,18 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
             other=new.bead,
         )
 
-    for bead in dict.fromkeys([*ours, *issues, *others]):
-        entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
+    for bead in dict.fromkeys([*own, *issues, *others]):
+        entries = sorted(own.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
         facts = rule_match(row, rules) if row else None
-        theirs = _foreign_columns(row, entries, changes.migration) if row else ()
-        came, freed = Origin.ACT, frozenset[str]()
-        if row and facts and theirs:
-            came = Origin.UNCLEAR
+        foreign = _foreign_columns(row, entries, changes.migration) if row else ()
+        source, freed = Origin.ACT, frozenset[str]()
+        if row and facts and foreign:
+            source = Origin.UNCLEAR
             if row.kind != "removed":
-                came = origin(row, rule_match(row, rules, before=True), facts)
-            if changes.merge and row.kind != "removed" and came is not Origin.SAME:
-                came, freed = in_a_merge(came), _freed_on_side_lines(row, rules)
+                source = origin(row, rule_match(row, rules, before=True), facts)
+            if changes.merge and row.kind != "removed" and source is not Origin.SAME:
+                source, freed = in_a_merge(source), _freed_on_side_lines(row, rules)
         for entry in entries:
             yield Event(
                 EventKind.LEDGER,
@@ -92,12 +92,12 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
                 facts=facts,
                 entry=entry,
                 row=row,
-                origin=came,
+                origin=source,
                 freed=freed,
             )
         if row:
-            for event in _row_events(row, theirs, bool(entries), facts, changes, rules):
-                yield event._replace(origin=came, freed=freed)
+            for event in _row_events(row, foreign, bool(entries), facts, changes, rules):
+                yield event._replace(origin=source, freed=freed)
         written = {event for entry in entries for event in entry.wrote.events}
         for side in others.get(bead, ()):
             if side.key in written or side.kind == "removed":
@@ -223,13 +223,13 @@ def _foreign_columns(
             else ("row",)
         )
         return () if migration and TOUCHED.issuperset(named) else named
-    theirs = []
+    foreign = []
     for column in row.changed:
         if column == "updated_at" or column in KEPT_BY_BD:
             continue
         if column == "notes":
             if row.after.get("notes") != appended(row.before.get("notes") or "", entries):
-                theirs.append(column)
+                foreign.append(column)
             continue
         cells = [entry.wrote.cells[column] for entry in entries if column in entry.wrote.cells]
         if (
@@ -237,8 +237,8 @@ def _foreign_columns(
             or cells[0][0] != row.before.get(column)
             or cells[-1][1] != row.after.get(column)
         ):
-            theirs.append(column)
-    return tuple(theirs)
+            foreign.append(column)
+    return tuple(foreign)
 
 
 def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
@@ -294,13 +294,13 @@ def origin(row: RowChange, before: RuleMatch, after: RuleMatch) -> Origin:
     )  # No agent can take a bead that doesn't match.
 
 
-def in_a_merge(came: Origin) -> Origin:
+def in_a_merge(source: Origin) -> Origin:
     """Return the origin of a change by a merge.
 
     A merge by itself is no act of a user: a line that it brought in must contain the act. If the
     attempt's own notes are still there, a user resolved the row by hand.
     """
-    return Origin.UNCLEAR if came is Origin.ACT else came
+    return Origin.UNCLEAR if source is Origin.ACT else source
 
 
 def ends_as(act: RowChange, merged: RowChange) -> bool:

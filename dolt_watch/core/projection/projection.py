@@ -592,8 +592,8 @@ def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None
         runs=entry.rule in facts.running,
         rank=facts.rank,
     )
-    stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
-    return back if stands else _realign_with_row(back, event)
+    holds = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
+    return back if holds else _realign_with_row(back, event)
 
 
 def _recorded(
@@ -687,7 +687,7 @@ def _return_to_queue(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | Non
 
 def _retried(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """Return the record after a user's retry: due now, and counted from the start."""
-    anew = bead._replace(
+    returned = bead._replace(
         since=entry.at,
         cause=event.commit,
         attempt=0,
@@ -703,13 +703,13 @@ def _retried(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
         unclear="",
     )
     if not bead.matches:
-        return _realign_with_row(anew, event)
-    return anew._replace(phase=Phase.WAITING, rule=_matched(bead, event))
+        return _realign_with_row(returned, event)
+    return returned._replace(phase=Phase.WAITING, rule=_matched(bead, event))
 
 
 def _released(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """Return the record after a user took the bead over. It occupies no slot."""
-    theirs = bead._replace(
+    foreign = bead._replace(
         attempt=0,
         token="",
         job="",
@@ -721,8 +721,8 @@ def _released(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
         unclear="",
     )
     if not bead.runs:
-        return _realign_with_row(theirs, event)
-    return theirs._replace(
+        return _realign_with_row(foreign, event)
+    return foreign._replace(
         phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at
     )
 

@@ -100,6 +100,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
     where = f"rules.{rule.name}"
     try:
         when = sql.Expression(f"{where}.when", rule.when, columns).parse_condition()
+        # Without `running`, it follows from `when`: the same beads, with the status in_progress.
         if rule.running.strip():
             running = sql.Expression(f"{where}.running", rule.running, columns).parse_condition()
         elif "status" in sql.names(columns):
@@ -110,6 +111,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
                 where=f"{where}.running",
                 fix=f"Set `running` in [{where}].",
             )
+        # The order of the queue is compiled with the rule: the feed reads it with each row.
         keys = sql.Expression(f"{where}.order_by", rule.order_by, columns).parse_order_by()
         ranks = [key for key, _ in keys]
 
@@ -117,6 +119,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             return f"({renderer.render(tree, dialect, prefix)})"
 
         used = set().union(*(columns_of(tree) for tree in (when, running, *ranks)))
+        # The claim checks `when` on a row that it has changed itself: those cells are put back.
         marked, put_back = renderer.render_with_placeholders(when, dialect, CLAIMED_CELLS)
         return CompiledRule(
             rule=rule.name,
@@ -175,6 +178,6 @@ def fingerprint(
 
     It changes with everything that can change the text.
     """
-    said = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
-    whole = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), said])
-    return hashlib.sha256(whole.encode()).hexdigest()
+    texts = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
+    key = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), texts])
+    return hashlib.sha256(key.encode()).hexdigest()

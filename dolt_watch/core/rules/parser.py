@@ -89,6 +89,7 @@ class Expression:
         tokens = self._tokens()
         parts: list[list[Any]] = [[]]
         depth = 0
+        # Split at the commas outside parentheses: a key can contain a function call.
         for token in tokens:
             depth += (token.token_type == TokenType.L_PAREN) - (
                 token.token_type == TokenType.R_PAREN
@@ -98,6 +99,7 @@ class Expression:
             else:
                 parts[-1].append(token)
         keys = []
+        # ASC and DESC aren't part of the expression.
         for part in parts if tokens else []:
             way = (
                 part[-1].text.upper()
@@ -224,13 +226,13 @@ class Expression:
         try:
             trees: list[Any] = parser.parse_into(exp.Condition, tokens)
         except ParseError as error:
-            told = error.errors[0]
+            first = error.errors[0]
             at = next(
-                (t.start for t in tokens if (t.line, t.col) == (told["line"], told["col"])),
+                (t.start for t in tokens if (t.line, t.col) == (first["line"], first["col"])),
                 tokens[-1].start,
             )
-            said = told["description"].split(" for <class")[0]
-            self.fail(f"Syntax error: {said}.", at, "Write one boolean SQL expression.")
+            description = first["description"].split(" for <class")[0]
+            self.fail(f"Syntax error: {description}.", at, "Write one boolean SQL expression.")
         # No tree if the text begins with ELSE, and ``None`` if it begins with +.
         tree = next(iter(trees), None)
         if tree is None:
@@ -253,6 +255,8 @@ class Expression:
     def _check(self, node: Any, known: Mapping[str, str]) -> None:
         at = _offset(node)
         allowed = ALLOWED_ARGS.get(type(node))
+        # An allow-list: an SQL feature that is not listed could be slow, volatile or unknown to an
+        # engine.
         if allowed is None or any(
             value for name, value in node.args.items() if name not in allowed
         ):
@@ -261,6 +265,7 @@ class Expression:
                 at,
                 "Compare columns of issues with values.",
             )
+        # sqlglot accepts more than both engines do. Each case is an error on one of them.
         if isinstance(node, exp.Column):
             if not isinstance(node.this, exp.Identifier) or node.name.lower() not in known:
                 self.fail(

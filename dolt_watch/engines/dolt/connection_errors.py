@@ -42,6 +42,7 @@ def reason(
         seconds: Timeout of the connection, in seconds.
     """
     at = address.socket or address.display_name.rpartition("/")[0]
+    # The server's own refusals have codes.
     if code == TOO_MANY or "too many connections" in text.lower():
         return _full(at)
     if code in HOST_BLOCKED:
@@ -49,6 +50,7 @@ def reason(
             f"The server at {at} accepts no connection from this machine.",
             f"As an administrator, allow this host: CREATE USER '{address.user}'@'%' …",
         )
+    # The system's errors have classes.
     if isinstance(cause, socket.gaierror):
         return Reach(
             f"The host name {address.host} is not known ({cause.strerror or cause}).",
@@ -76,6 +78,7 @@ def reason(
             f"TLS with {at} failed ({text}).",
             "Check the server's tls_cert and tls_key. ?tls=false in the URL allows plain text.",
         )
+    # A server of another protocol sends bytes that pymysql can't parse.
     if "timed out" in text:
         return Reach(
             f"{at} accepted the connection, but sent nothing for {seconds:g} s. It isn't a Dolt"

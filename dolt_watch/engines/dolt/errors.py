@@ -110,12 +110,12 @@ def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
         return NoSuchTable(
             missing_table(text) or "?", where=address.display_name, fix="Run `dolt_watch doctor`."
         )
-    said = (text or "the connection is closed").split("\n")[0][
+    detail = (text or "the connection is closed").split("\n")[0][
         :300
     ]  # Dolt may add a stack of Go routines
-    said = f"{code}: {said}" if code else said
+    detail = f"{code}: {detail}" if code else detail
     return kind(
-        f"{_summary(kind)} ({said}).",
+        f"{_summary(kind)} ({detail}).",
         where=address.display_name,
         fix=_fix(kind, code, text, address),
     )
@@ -125,6 +125,7 @@ def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
     """Return the TLS error and its fix, or None. pymysql reports a rejected certificate as 2003."""
     if not address.uses_tls:
         return None
+    # pymysql's text, because it has no code for this.
     if "SSL is required" in text:
         why = (
             ""
@@ -164,6 +165,7 @@ def _summary(kind: type[DoltWatchError]) -> str:
 
 def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddress) -> str | None:
     client = f"dolt --host {address.host} --port {address.port} --user {address.user} sql -q"
+    # The way to start the server depends on its owner: bd, or the user.
     if kind is Unreachable:
         if address.socket:
             return f"Start it: dolt sql-server --socket {address.socket}"
@@ -182,6 +184,7 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
             "Specify the primary server. Replicas, and servers with read_only in config.yaml, are"
             " read-only."
         )
+    # A wrong password and a missing privilege have different fixes.
     if kind is AccessDenied:
         if code in LOGIN:
             return PASSWORD_FIX

@@ -47,7 +47,7 @@ class DoctorContext:
         return self._survey()
 
     @cached_property
-    def look(self) -> PollResult:
+    def poll(self) -> PollResult:
         return Poller(self.engine).poll()
 
 

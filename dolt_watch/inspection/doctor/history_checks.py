@@ -30,21 +30,21 @@ FORGOTTEN = timedelta(minutes=10)
 
 
 def cursor(case: DoctorContext) -> Iterator[Finding]:
-    look = case.look
-    if not look.commit:
+    poll = case.poll
+    if not poll.commit:
         yield ok("cursor", "nothing applied yet: the first tick reads the beads as they are")
-    elif not case.engine.is_ancestor(look.commit, look.head):
-        says = f"history was rewritten: it lacks {look.commit[:8]}, the last applied commit"
+    elif not case.engine.is_ancestor(poll.commit, poll.head):
+        says = f"history was rewritten: it lacks {poll.commit[:8]}, the last applied commit"
         yield warning(
             "cursor",
             says,
             "dolt_watch tick   (rebuilds the state; no attempt is dispatched again)",
         )
     else:
-        behind = look.head != look.commit
+        behind = poll.head != poll.commit
         yield ok(
             "cursor",
-            f"at {look.commit[:8]}" + (f"; HEAD is newer: {look.head[:8]}" if behind else ""),
+            f"at {poll.commit[:8]}" + (f"; HEAD is newer: {poll.head[:8]}" if behind else ""),
         )
 
 
@@ -61,46 +61,49 @@ def merge(case: DoctorContext) -> Iterator[Finding]:
 
 
 def uncommitted(case: DoctorContext) -> Iterator[Finding]:
-    look, settings = case.look, case.settings
+    poll, settings = case.poll, case.settings
     dirty = case.engine.dirty()
     since = {
-        table: _since(look.seen.get(table), hash)
-        for table, hash in look.hashes.items()
+        table: _since(poll.seen.get(table), hash)
+        for table, hash in poll.hashes.items()
         if table in dirty
     }
-    told = ", ".join(
-        f"{table} for {format_span(look.now - at)}" if at else f"{table} for less than a second"
+    spans = ", ".join(
+        f"{table} for {format_span(poll.now - at)}" if at else f"{table} for less than a second"
         for table, at in sorted(since.items())
     )
+    # A table that is uncommitted for long means that no tick adopts it.
     old = [
         at
         for at in since.values()
-        if at is not None and look.now - at > max(FORGOTTEN, settings.settle)
+        if at is not None and poll.now - at > max(FORGOTTEN, settings.settle)
     ]
-    ours = sorted(dirty & {"watch_decision", "watch_settings", "watch_migration"})
-    if ours:
+    # Manual changes of the ledger are never adopted: an administrator must decide about them.
+    own_tables = sorted(dirty & {"watch_decision", "watch_settings", "watch_migration"})
+    if own_tables:
         fix = (
             "see what changed: dolt diff "
-            + " ".join(ours)
+            + " ".join(own_tables)
             + "; then commit it, or CALL DOLT_CHECKOUT('"
-            + "', '".join(ours)
+            + "', '".join(own_tables)
             + "')"
         )
-        yield warning("uncommitted", f"uncommitted manual changes of {', '.join(ours)}", fix)
+        yield warning("uncommitted", f"uncommitted manual changes of {', '.join(own_tables)}", fix)
+    # The most severe problem is reported, the others may be its effects.
     if uncommitted_migration(case.engine):
         yield failure("uncommitted", NOT_COMMITTED, "bd dolt commit")
     elif since and not settings.adopt:
         yield warning(
             "uncommitted",
-            f"{told}: decisions ignore uncommitted rows",
+            f"{spans}: decisions ignore uncommitted rows",
             "bd dolt commit, or adopt = true",
         )
     elif old:
-        yield warning("uncommitted", f"{told}: no tick has adopted it", "dolt_watch tick")
+        yield warning("uncommitted", f"{spans}: no tick has adopted it", "dolt_watch tick")
     else:
         yield ok(
             "uncommitted",
-            f"{told}: the next tick commits it"
+            f"{spans}: the next tick commits it"
             if since
             else "no uncommitted rows in the beads tables",
         )
@@ -132,10 +135,12 @@ def recorded(case: DoctorContext) -> Iterator[Finding]:
     texts: dict[str, str] = dict(case.engine.query("SELECT hash, text FROM watch_settings"))
     wrong = sorted(hash for hash, text in texts.items() if hash_of_text(text) != hash)
     used = case.engine.query("SELECT DISTINCT settings_hash FROM watch_decision")
-    gone = sorted({hash for (hash,) in used} - {"", *texts})
-    if wrong or gone:
+    missing = sorted({hash for (hash,) in used} - {"", *texts})
+    if wrong or missing:
         says = (
-            f"changed since: {', '.join(wrong)}" if wrong else f"not in history: {', '.join(gone)}"
+            f"changed since: {', '.join(wrong)}"
+            if wrong
+            else f"not in history: {', '.join(missing)}"
         )
         yield failure(
             "recorded",
@@ -173,11 +178,11 @@ def program(case: DoctorContext) -> Iterator[Finding]:
 
 
 def hosts(case: DoctorContext) -> Iterator[Finding]:
-    """Check whether hosts alternate: workers on one server, or watchers of clones that sync.
+    """Check whether hosts alternate: workers on one server, or workers of clones that sync.
 
     Only the user knows which. Each run of a CronJob has a new host name, so none of those repeats.
     """
-    lately = read_entries(case.engine, since=case.look.now - LATELY)
+    lately = read_entries(case.engine, since=case.poll.now - LATELY)
     turns = [
         host
         for host, _ in groupby(

@@ -25,11 +25,11 @@ def rules(case: DoctorContext) -> Iterator[Finding]:
         except RuleError as error:
             yield failed("rules", error)
             continue
-        asked = searchable(rule, columns)
-        if leading is None or asked & leading:
+        searched = searchable(rule, columns)
+        if leading is None or searched & leading:
             yield ok("rules", f"{rule.name}: compiles")
         else:
-            column = min(asked, default="")
+            column = min(searched, default="")
             fix = (
                 f"As an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
                 if column

@@ -22,26 +22,28 @@ ANEW = (
 
 def saved(case: DoctorContext) -> Iterator[Finding]:
     """Compare the saved state with a replay of the commits since it was built."""
-    look, state = _consistent_read(case)
+    poll, state = _consistent_read(case)
     engine = case.engine
-    if not look.commit:
+    if not poll.commit:
         yield ok("saved", "nothing saved yet")
         return
-    if look.rules.get("now") != case.rule_hashes:
+    # States under different rules differ without an error.
+    if poll.rules.get("now") != case.rule_hashes:
         fix = (
             "no action is needed if only this process runs: the next tick rebuilds the state; if"
             " another process has other rules, give both the same dolt_watch.toml"
         )
         yield warning("saved", "not compared: it was built under other rules", fix)
         return
+    # After a rewrite of history, the next tick rebuilds the state.
     if not (
-        engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)
+        engine.is_ancestor(poll.commit, poll.head) and engine.is_ancestor(state.made, poll.commit)
     ):
         yield ok(
             "saved", "not compared: history does not contain the commit that it was built from"
         )
         return
-    folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).replay_from(state.made)
+    folded, _, commits = HistoryReplayer(engine, case.policy, poll.commit).replay_from(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -55,13 +57,13 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
 
 def _consistent_read(case: DoctorContext) -> tuple[PollResult, State]:
     """Read cursor and beads of one save: a tick may save between the two reads."""
-    look = Poller(case.engine).poll()
+    poll = Poller(case.engine).poll()
     while True:
-        state = StateStore(case.engine).load(look)
+        state = StateStore(case.engine).load(poll)
         again = Poller(case.engine).poll()
-        if again.saved == look.saved:
-            return look, state
-        look = again
+        if again.saved == poll.saved:
+            return poll, state
+        poll = again
 
 
 def _differences(state: State, folded: State) -> Iterator[str]:

@@ -75,6 +75,8 @@ def local(case: DoctorContext) -> Iterator[Finding]:
         )
     if not engine.query("SELECT 1 FROM watch_cursor WHERE id = 1"):
         raise NotMigrated("watch_cursor has no row.", fix=INIT)
+    # In history: the next merge conflicts. Not ignored: the next commit of all tables puts them
+    # there.
     tracked = [table for table in LOCAL if _tracked(case, table)]
     loose = sorted({*LOCAL} & engine.dirty() - {*tracked})
     if not tracked and not loose:
@@ -99,4 +101,4 @@ def local(case: DoctorContext) -> Iterator[Finding]:
 
 
 def _tracked(case: DoctorContext, table: str) -> bool:
-    return bool(case.engine.columns(table, case.look.head))
+    return bool(case.engine.columns(table, case.poll.head))

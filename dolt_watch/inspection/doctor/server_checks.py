@@ -100,6 +100,7 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
     if not isinstance(address, ServerAddress):
         return
     missing = []
+    # A read-only server denies all of them, so the first denial is the answer.
     for need in REQUIRED:
         denied = _denied(case, need)
         if isinstance(denied, ReadOnly):
@@ -122,6 +123,7 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
             "As an administrator: "
             + " ".join(grant_statements(address.database_name, user, missing)),
         )
+    # More privileges than required are a risk, but no problem.
     elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
         yield ok(
             "privileges",
@@ -148,6 +150,7 @@ def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
 
 def clock(case: DoctorContext) -> Iterator[Finding]:
     """Compare the database's clock, which decisions use, with this machine's."""
+    # The answer's travel time must not look like a difference.
     before = case.machine()
     database = server_time(case.engine)
     after = case.machine()
@@ -161,6 +164,7 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
         yield warning("clock", says, "synchronize both with NTP: `timedatectl set-ntp true`")
     else:
         yield ok("clock", "the clocks of the database and of this machine agree")
+    # A date in the future hides a dead agent: the bead counts as alive until then.
     for table, bead, column in (
         ("issues", "id", "updated_at"),
         ("comments", "issue_id", "created_at"),

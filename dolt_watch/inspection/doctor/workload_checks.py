@@ -56,6 +56,7 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
         elif not capacity.down:
             takes = "accepts any number" if capacity.slots is None else f"{capacity.slots} free"
             says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
+            # BeadBoard answers while its service is down, and accepts beads that no agent takes up.
             if getattr(settings.targets[name], "service_url", None) == "":
                 says += (
                     "; without service_url, only a dispatch can detect an outage of the service"
@@ -103,11 +104,13 @@ def worker(case: DoctorContext) -> Iterator[Finding]:
     """Check that a worker is alive: it fails if work is due for longer than twice its interval."""
     found = case.survey
     names = {rule.target for rule in case.settings.rules}
+    # With the capacity of the targets: a bead that waits for a slot isn't late.
     capacity = {
         name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None
     }
     here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
     start = "start `dolt_watch run`, or check its CronJob: kubectl get cronjobs,jobs"
+    # A leader that does nothing blocks all standbys.
     if here.late and here.leads:
         yield failure(
             "worker",
@@ -178,12 +181,14 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
         for rule in case.settings.rules
         if found.state.halted_rules.get(rule.name) == case.policy.settings_hash
     ]
+    # Switches that stop beads until a user acts come first.
     for rule in stopped:
         yield failure(
             "switches",
             f"rule {rule} is stopped: its target refused the credential",
             f"correct the credential, then dolt_watch resume --rule {rule}",
         )
+    # Outages end by themselves.
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
         says = outage_hold(name, found.state.outages[name]).why
         yield warning(
@@ -191,6 +196,7 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
             says,
             f"start it (see [targets.{name}] in `dolt_watch config`); retries are automatic",
         )
+    # A pause of a rule that was renamed protects nothing.
     idle = orphaned_pauses(found.state, case.policy, found.now)
     pauses = active_pauses(found.state, found.now)
     for pause in pauses:

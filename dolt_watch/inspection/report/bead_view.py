@@ -20,16 +20,16 @@ def view_of(found: Explanation) -> dict[str, Any]:
     return {
         **conditions_of(found.views),
         "verdict": sanitize(found.verdict, LONGEST),
-        "notes": [sanitize(note, LONGEST) for note in found.stands.notes],
+        "notes": [sanitize(note, LONGEST) for note in found.snapshot.notes],
         "life": [
             [
-                seconds(deed.commit.date),
-                deed.commit.hash,
+                seconds(step.commit.date),
+                step.commit.hash,
                 sanitize(who),
                 sanitize(text, LONGEST),
             ]
-            for deed in found.deeds
-            for who, text in describe_entry(deed)
+            for step in found.timeline
+            for who, text in describe_entry(step)
         ],
     }
 

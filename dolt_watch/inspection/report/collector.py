@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.beads import feed_query
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.model import Capacity, EntryKind, LedgerEntry
 from dolt_watch.engines import Engine
@@ -107,17 +107,17 @@ class ReportCollector:
         return history
 
     def _read_whole_history(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
-        past = HistoryReplayer(engine, reader.policy, now.head)
-        begin = past.first_replayable_commit()
+        replayer = HistoryReplayer(engine, reader.policy, now.head)
+        begin = replayer.first_replayable_commit()
         made = now.state.made
-        if begin is None:  # nothing was decided yet: begin where the watcher began
+        if begin is None:  # nothing was decided yet: begin where the worker began
             begin = made if made and engine.is_ancestor(made, now.head) else now.head
-        self._under = past.settings_at(begin)
+        self._under = replayer.settings_at(begin)
         commit = engine.commit_of(begin)
         if commit is None:
             raise UnknownCommit(f"history does not hold {begin}")
-        history = LaneBuilder(begin, commit.date, past.projection_at(begin, self._under))
-        for step in past.steps(begin) if begin != now.head else ():
+        history = LaneBuilder(begin, commit.date, replayer.projection_at(begin, self._under))
+        for step in replayer.steps(begin) if begin != now.head else ():
             history.apply(step.commit.hash, step.changes, step.events, step.projection)
             self._under = step.settings
         return history
@@ -133,7 +133,7 @@ class ReportCollector:
         line = find_line(engine, history.commit, head)
         if line is None:
             return False
-        query = feed_query.FeedQuery(under.compiled, list(engine.columns("issues")))
+        query = FeedQuery(under.compiled, list(engine.columns("issues")))
         for commit, changes, events in HistoryReader(engine, query, under.policy.rules).read(line):
             if any(entry.kind in REBUILDING for entry in changes.entries):
                 return False

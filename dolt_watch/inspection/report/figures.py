@@ -102,6 +102,7 @@ def all_ranges(measured: Measured, first: datetime, now: datetime) -> tuple[Figu
 
 
 def _figures(name: str, begin: datetime, measured: Measured, now: datetime) -> Figures:
+    # An attempt counts in the range in which it ended.
     ended = [one for one in measured.attempts if one.end is not None and one.end >= begin]
     outcomes: dict[str, int] = {}
     for one in ended:
@@ -109,6 +110,7 @@ def _figures(name: str, begin: datetime, measured: Measured, now: datetime) -> F
     done, failed = outcomes.get(DONE, 0), sum(outcomes.get(one, 0) for one in FAILURES)
     waits = [one for one in measured.waits if one.at >= begin]
     runs = [one for one in measured.runs if one.at >= begin]
+    # Counted as a tick counts, so that the page and the metrics agree.
     counted = TickResult()
     for entry in measured.entries:
         if entry.at >= begin:

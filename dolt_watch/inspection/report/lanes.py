@@ -71,7 +71,7 @@ class LaneBuilder:
         self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection
     ) -> None:
         """Add the next commit."""
-        anew = projection is not self.projection or any(event.bead == GLOBAL for event in events)
+        rebuilt = projection is not self.projection or any(event.bead == GLOBAL for event in events)
         self.commit, self.projection = commit, projection
         entries: dict[str, list[LedgerEntry]] = {}
         for entry in changes.entries:
@@ -81,11 +81,11 @@ class LaneBuilder:
         statuses = {
             row.bead: str(row.after.get("status")) for row in changes.rows if row.table == "issues"
         }
-        beads = {*told_by, *self._last, *projection.beads} if anew else set(told_by)
+        beads = {*told_by, *self._last, *projection.beads} if rebuilt else set(told_by)
         for bead in sorted(beads - {GLOBAL}):
-            ours = entries.get(bead, [])
-            at = max((entry.at for entry in ours), default=changes.date)
-            self._bead(bead, at, commit, ours, told_by.get(bead), statuses.get(bead))
+            own = entries.get(bead, [])
+            at = max((entry.at for entry in own), default=changes.date)
+            self._bead(bead, at, commit, own, told_by.get(bead), statuses.get(bead))
         self._sample(max((entry.at for entry in changes.entries), default=changes.date))
 
     def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
@@ -203,12 +203,12 @@ class LaneBuilder:
             lane[-1:] = split(lane[-1], last + timedelta(seconds=threshold))
 
     def _sample(self, at: datetime) -> None:
-        stands = Counter(bead.phase for bead in self._last.values())
+        phases = Counter(bead.phase for bead in self._last.values())
         self.depths.add(
             at,
-            stands[Phase.WAITING],
-            sum(stands[one] for one in UNDER_WAY),
-            sum(stands[one] for one in HELD_BACK),
+            phases[Phase.WAITING],
+            sum(phases[one] for one in UNDER_WAY),
+            sum(phases[one] for one in HELD_BACK),
         )
 
 

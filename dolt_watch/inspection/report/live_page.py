@@ -239,9 +239,9 @@ class LivePage:
                 reader = self.make(engine)
                 # One query tells whether a row changed. Without a change, only the time of day can
                 # change the report: once a minute is often enough.
-                look, now = reader.poll()
+                polled, now = reader.poll()
                 minute = now.replace(second=0, microsecond=0)
-                mark = (look.head, look.hashes, look.saved, look.merging, minute)
+                mark = (polled.head, polled.hashes, polled.saved, polled.merging, minute)
                 if self.report is not None and mark == self._mark:
                     self.versions.advance(now - self.report.now.now)
                     return None

@@ -37,6 +37,7 @@ SAME, OPEN = 0, -1
 
 def payload(report: Report) -> dict[str, Any]:
     """Return the data of a page. ``rows`` and the other values are independent of each other."""
+    # Texts are sanitized here, once: the page inserts them as text.
     now = report.now
     return {
         "place": {
@@ -199,8 +200,8 @@ def _intervals(lane: tuple[PhaseInterval, ...]) -> list[list[Any]]:
     for number, one in enumerate(lane):
         after = lane[number + 1].begin if number + 1 < len(lane) else None
         end = OPEN if one.end is None else SAME if one.end == after else seconds(one.end)
-        told = [one.phase, seconds(one.begin), end, sanitize(one.why), one.commit, one.attempt]
-        found.append([*told, one.job] if one.job else told)
+        values = [one.phase, seconds(one.begin), end, sanitize(one.why), one.commit, one.attempt]
+        found.append([*values, one.job] if one.job else values)
     return found
 
 

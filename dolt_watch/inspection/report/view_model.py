@@ -148,14 +148,17 @@ def build_report(
         only: IDs of the beads to show. Empty: all beads.
         place: The tracker.
     """
+    # Everything below sees only the selected beads.
     shown = now._replace(beads=tuple(bead for bead in now.beads if not only or bead.bead in only))
     kept = tuple(entry for entry in entries if not only or entry.bead in only)
     lanes = {one.bead: one.intervals for one in _lanes(history, now, rules, since, only)}
     rows = tuple(_rows(lanes, shown, facts, kept, history.commits))
+    # The page begins at the first event, so that a new tracker isn't a dot at the right edge.
     moments = [max(since, lane[0].begin) for lane in lanes.values()]
     moments += [entry.at for entry in kept[-1:]]
     first = min([*moments, now.now])
     depths = _depths(history, now, since)
+    # Ranges end at a whole minute: two refreshes without a change are equal.
     minute = _whole_minute(now.now)
     ranges = all_ranges(_measured(rows, depths, kept), first, minute)
     known = {*facts, *lanes}
@@ -238,10 +241,12 @@ def _rows(
     own: dict[str, list[LedgerEntry]] = {}
     for entry in reversed(entries):
         own.setdefault(entry.bead, []).append(entry)
+    # Open beads are in the order of `status`.
     for bead in now.beads:
         lane = lanes.get(bead.bead, ())
         row = _open_row(bead, now.state.beads.get(bead.bead), lane)
         yield _completed(row, facts, own.get(bead.bead, ()), commits)
+    # The others have left: their lane is all that is known.
     here = {bead.bead for bead in now.beads}
     left = [one for one in lanes.items() if one[0] not in here]
     for id, lane in sorted(left, key=lambda one: (one[1][-1].begin, one[0]), reverse=True):

@@ -51,6 +51,7 @@ def page_context(compared: Compared) -> dict[str, Any]:
     study = compared.study
     begins, ends = study.question.begins, study.question.ends
     before, after = (one.since(begins.date) for one in study.depths)
+    # Both simulations share one chart, with one axis.
     waiting = _chart(
         study,
         [(one.at, (one.waiting,)) for one in before],
@@ -68,7 +69,7 @@ def page_context(compared: Compared) -> dict[str, Any]:
         "commits": study.commits,
         "every": duration_text(study.question.every),
         "rule": study.question.rule,
-        "asked": asked(study),
+        "asked": changed_settings(study),
         "known": study.last_policy is not None,
         "summary": formatter.summary(study),
         "figures": list(formatter.figure_lines(study)),
@@ -91,7 +92,7 @@ def page_context(compared: Compared) -> dict[str, Any]:
     }
 
 
-def asked(study: WhatIfResult) -> list[ChangedSetting]:
+def changed_settings(study: WhatIfResult) -> list[ChangedSetting]:
     """Return the settings that differ from those of the last recorded decision."""
     stood, now = study.last_policy, study.question.policy
     if stood is None:
@@ -132,7 +133,7 @@ def _chart(
         points.append((ends, points[-1][1]))
     times = [series.seconds(at) for at, _ in points]
     columns = [list(column) for column in zip(*(values for _, values in points), strict=True)]
-    before, after = (max((one[0] for _, one in told), default=0) for told in (recorded, what_if))
+    before, after = (max((one[0] for _, one in curve), default=0) for curve in (recorded, what_if))
     return Chart([times, *columns], (before, after))
 
 
@@ -144,7 +145,7 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
             series.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)
         ]
         kind = pair.difference.what.value.replace("-", " ")
-        said = sanitize(formatter.describe(pair.difference), LONGEST)
+        text = sanitize(formatter.describe(pair.difference), LONGEST)
         title = compared.titles.get(pair.bead, "")
         yield [
             sanitize(pair.bead),
@@ -152,6 +153,6 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
             formatter.decision(pair),
             kind,
             *times,
-            said,
+            text,
             sanitize(pair.rule),
         ]

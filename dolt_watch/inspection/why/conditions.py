@@ -84,53 +84,53 @@ class RuleEvaluation(NamedTuple):
 
 
 def evaluate_rule(
-    engine: Engine, rule: Rule, bead: str, stands: DecisionSnapshot, columns: Iterable[str]
+    engine: Engine, rule: Rule, bead: str, snapshot: DecisionSnapshot, columns: Iterable[str]
 ) -> RuleEvaluation:
     """Return the evaluation of the bead by a rule. ``columns``: the columns of issues."""
-    state = stands.state.beads.get(bead)
+    state = snapshot.state.beads.get(bead)
     state = state if state is not None and state.rule == rule.name else None
-    asked = next(one.parts for one in stands.lens.rules if one.rule == rule.name)
-    row = _row(engine, bead, stands.commit, asked, columns)
+    conjuncts = next(one.parts for one in snapshot.feed_query.rules if one.rule == rule.name)
+    row = _row(engine, bead, snapshot.commit, conjuncts, columns)
     if row is None:
-        gone = Condition(
+        missing = Condition(
             "exists",
             False,
-            f"commit {stands.commit[:8]} contains no such row in issues",
+            f"commit {snapshot.commit[:8]} contains no such row in issues",
             "create the bead again",
         )
         verdict = f"{bead} will not be dispatched: it does not exist."
-        return RuleEvaluation(rule.name, (gone,), (gone.remedy,), verdict)
+        return RuleEvaluation(rule.name, (missing,), (missing.remedy,), verdict)
     if (
         state is not None
         and state.phase not in _WAITS
         and state.phase not in (Phase.QUARANTINED, Phase.HELD)
     ):
-        return _evaluate_running(rule, state, stands, tuple(_of_when(asked, row)))
-    matching = tuple(_of_when(asked, row))
+        return _evaluate_running(rule, state, snapshot, tuple(_of_when(conjuncts, row)))
+    matching = tuple(_of_when(conjuncts, row))
     conditions = [
         *matching,
-        *_of_bead(engine, rule, bead, state, stands, row),
-        *_of_rule(rule, bead, stands),
+        *_of_bead(engine, rule, bead, state, snapshot, row),
+        *_of_rule(rule, bead, snapshot),
     ]
-    told = stands.reasons
-    reason = told.beads.get(bead) if state is not None else None
-    whole = told.rules.get(rule.name) if reason is not None else None
-    conditions += _place(rule, bead, reason, stands)
-    hold = stands.plan.holds.get(bead) if state is not None else None
+    queue_reasons = snapshot.reasons
+    reason = queue_reasons.beads.get(bead) if state is not None else None
+    whole = queue_reasons.rules.get(rule.name) if reason is not None else None
+    conditions += _place(rule, bead, reason, snapshot)
+    hold = snapshot.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.satisfied for one in conditions):  # The plan decides.
         conditions.append(_condition(hold.gate, False, hold.why))
     conditions = [one._replace(remedy=one.remedy.replace("ID", bead)) for one in conditions]
     unmet = [one for one in conditions if not one.satisfied]
     # If the bead does not match the rule, the rule's slots are irrelevant.
     deciding = [one for one in matching if not one.satisfied] or unmet
-    goes = not unmet and any(
-        one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions
+    is_next = not unmet and any(
+        one.kind is EntryKind.CLAIM and one.bead == bead for one in snapshot.plan.decisions
     )
     return RuleEvaluation(
         rule=rule.name,
         conditions=tuple(conditions),
         to_go=tuple(dict.fromkeys(f"{one.remedy} ({one.value})" for one in deciding)),
-        verdict=_verdict(bead, goes, deciding, matching, reason, whole),
+        verdict=_verdict(bead, is_next, deciding, matching, reason, whole),
         reason=reason.why if reason is not None else "",
         rule_held=whole.why if whole is not None else "",
         parts=len(matching),
@@ -139,14 +139,14 @@ def evaluate_rule(
 
 def _verdict(
     bead: str,
-    goes: bool,
+    is_next: bool,
     deciding: Sequence[Condition],
     matching: Sequence[Condition],
     reason: Reason | None,
     whole: HoldReason | None,
 ) -> str:
     """Return one sentence. The bead's own reason comes before its rule's reason and its place."""
-    if goes:
+    if is_next:
         return f"{bead} will be dispatched: the next dispatch claims it."
     mismatch = [one.value for one in deciding if one in matching]
     if mismatch:
@@ -163,23 +163,27 @@ def _verdict(
 
 
 def _row(
-    engine: Engine, bead: str, commit: str, asked: Sequence[Conjunct], columns: Iterable[str]
+    engine: Engine, bead: str, commit: str, conjuncts: Sequence[Conjunct], columns: Iterable[str]
 ) -> dict[str, Any] | None:
     """Return the bead's row, and the value of each part of ``when`` under its index."""
     names = [*columns]
-    sql = ", ".join([*(part.sql for part in asked), *(f"`{name}`" for name in names)])
+    sql = ", ".join([*(part.sql for part in conjuncts), *(f"`{name}`" for name in names)])
     rows = engine.query(f"SELECT {sql} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
-    return dict(zip([*map(str, range(len(asked))), *names], rows[0], strict=True)) if rows else None
+    return (
+        dict(zip([*map(str, range(len(conjuncts))), *names], rows[0], strict=True))
+        if rows
+        else None
+    )
 
 
-def _of_when(asked: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Condition]:
-    for number, part in enumerate(asked):
-        said = (
+def _of_when(conjuncts: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Condition]:
+    for number, part in enumerate(conjuncts):
+        value = (
             ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns)
             or "the same for every bead"
         )
         remedy = f"change the bead so that {part.text}"
-        yield Condition(part.text, bool(row[str(number)]), said, remedy)
+        yield Condition(part.text, bool(row[str(number)]), value, remedy)
 
 
 def _of_bead(
@@ -187,33 +191,33 @@ def _of_bead(
     rule: Rule,
     bead: str,
     state: Bead | None,
-    stands: DecisionSnapshot,
+    snapshot: DecisionSnapshot,
     row: Mapping[str, Any],
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
-        for check in time_gates(state, stands.policy, stands.now):
+        for check in time_gates(state, snapshot.policy, snapshot.now):
             yield _checked(check)
     if rule.ready:
-        for check in own_checks(row, stands.now):
+        for check in own_checks(row, snapshot.now):
             yield _checked(check)
         schema = tracker_schema(engine)
-        hold = readiness_at(engine, [bead], schema, stands.now, stands.commit).blocked.get(bead)
+        hold = readiness_at(engine, [bead], schema, snapshot.now, snapshot.commit).blocked.get(bead)
         why = hold.why if hold is not None else "no open bead blocks it"
         yield _condition(READY, hold is None, why)
-    hold = stands.outside.holds.get(bead)
+    hold = snapshot.outside.holds.get(bead)
     if hold is not None and hold.gate in (UNCOMMITTED, UNVERSIONED):
         yield _condition(hold.gate, False, hold.why)
 
 
-def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condition]:
-    if stands.merging:
+def _of_rule(rule: Rule, bead: str, snapshot: DecisionSnapshot) -> Iterator[Condition]:
+    if snapshot.merging:
         yield _condition("merge", False, "a merge is not finished")
-    for check in rule_gates(stands.state, rule, stands.policy, stands.now):
+    for check in rule_gates(snapshot.state, rule, snapshot.policy, snapshot.now):
         yield _checked(check)
-    hold = stands.plan.holds.get(bead)
-    capacity = stands.outside.capacity.get(rule.target, Capacity(None))
+    hold = snapshot.plan.holds.get(bead)
+    capacity = snapshot.outside.capacity.get(rule.target, Capacity(None))
     free = capacity.slots is None or capacity.slots > 0
     yield _condition(
         "capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold)
@@ -221,12 +225,12 @@ def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condit
 
 
 def _place(
-    rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot
+    rule: Rule, bead: str, reason: Reason | None, snapshot: DecisionSnapshot
 ) -> Iterator[Condition]:
     """Yield the bead's place in the queue of its rule, and the beads before it."""
     if reason is None or not reason.place:
         return
-    beads = stands.reasons.beads
+    beads = snapshot.reasons.beads
     line = sorted(
         (one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None
     )
@@ -234,7 +238,7 @@ def _place(
     more = ", …" if len(before) > 3 else ""
     names = f"; before it: {', '.join(before[:3])}{more}" if before else ""
     where = f"place {reason.place} of {reason.length}" if reason.own is None else "held back"
-    free = max(1, rule.max_in_flight - len(in_flight(stands.state, rule)))
+    free = max(1, rule.max_in_flight - len(in_flight(snapshot.state, rule)))
     value = f"{where} in the queue{names}"
     yield _condition("place", reason.place <= free, value)
 
@@ -251,7 +255,7 @@ def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
 
 
 def _evaluate_running(
-    rule: Rule, bead: Bead, stands: DecisionSnapshot, matching: tuple[Condition, ...]
+    rule: Rule, bead: Bead, snapshot: DecisionSnapshot, matching: tuple[Condition, ...]
 ) -> RuleEvaluation:
     """Return the state of a claimed, unknown, or running bead, and the end of its attempt."""
     which = f"attempt {bead.attempt}" if bead.token else "dispatched by a user"
@@ -261,6 +265,7 @@ def _evaluate_running(
         shown = tuple(conditions)
         return RuleEvaluation(rule.name, shown, (), f"{bead.id} {sentence}.", parts=len(matching))
 
+    # Before the request ends, nothing else applies.
     if bead.phase is Phase.CLAIMED:
         until = f" until {iso(bead.deadline)}" if bead.deadline is not None else ""
         return found(matching, f"is claimed ({which}): its worker may be sending it{until}")
@@ -270,20 +275,22 @@ def _evaluate_running(
             f"may be running: the outcome of its request is unknown ({which}: {bead.reason});"
             f" a sign of life settles it, else time at {at}, or {_by_hand(bead.id)}"
         )
-        return found((*matching, *_lease(rule, bead, stands)), sentence)
-    conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
-    pause = active_pause(stands.state, rule.name, stands.now, reaping=True)
+        return found((*matching, *_lease(rule, bead, snapshot)), sentence)
+    # A running bead: what keeps it, then what ends it.
+    conditions = [*matching, _alive(rule, bead, snapshot), *_lease(rule, bead, snapshot)]
+    pause = active_pause(snapshot.state, rule.name, snapshot.now, reaping=True)
     if pause is not None:
         value = f"paused by {pause.by}: {pause.reason}"
         conditions.append(Condition("reaping", False, value, REMEDIES["paused"]))
-    if bead.id in stands.outside.verdicts:
-        report = stands.outside.verdicts[bead.id]
+    if bead.id in snapshot.outside.verdicts:
+        report = snapshot.outside.verdicts[bead.id]
         value = f"the target says of job {bead.job}: {report.status_text or report.verdict}"
         conditions.append(Condition("verdict", True, value, ""))
+    # The plan decides, not these conditions: they explain it.
     reaped = next(
         (
             one
-            for one in stands.plan.decisions
+            for one in snapshot.plan.decisions
             if one.bead == bead.id and one.kind in (EntryKind.REAP, EntryKind.REQUEUE)
         ),
         None,
@@ -303,27 +310,27 @@ def _by_hand(bead: str) -> str:
     return f"`dolt_watch retry {bead} --not-running`, `dolt_watch release {bead}`"
 
 
-def _alive(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Condition:
+def _alive(rule: Rule, bead: Bead, snapshot: DecisionSnapshot) -> Condition:
     sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", its start"
     at = stale_at(bead, rule)
     return Condition(
         "sign of life",
-        at > stands.now,
+        at > snapshot.now,
         f"last at {iso(last_activity(bead))}{sign}; too old at {iso(at)}",
         "a sign of life",
     )
 
 
-def _lease(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Iterator[Condition]:
+def _lease(rule: Rule, bead: Bead, snapshot: DecisionSnapshot) -> Iterator[Condition]:
     """Yield the bead's lease, if bd keeps one. A fresh lease protects the bead from the reaper."""
-    lease = stands.outside.leases.get(bead.id)
+    lease = snapshot.outside.leases.get(bead.id)
     if lease is not None:
-        fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None
-        said = (
+        fresh = held_by_lease(bead, rule, snapshot.outside, snapshot.now) is not None
+        value = (
             f"{sanitize(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at"
             f" {iso(lease.expires)}"
         )
-        yield Condition("lease", fresh, said, "a heartbeat")
+        yield Condition("lease", fresh, value, "a heartbeat")
 
 
 def _checked(check: GateResult) -> Condition:

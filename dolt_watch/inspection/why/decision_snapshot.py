@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.beads import feed_query
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.beads.schema import NOT_COMMITTED
@@ -37,10 +37,10 @@ class DecisionSnapshot(NamedTuple):
     now: datetime
     state: State
     policy: Policy
-    asked: Candidates
+    candidates: Candidates
     outside: Observations
     plan: Plan
-    lens: feed_query.FeedQuery
+    feed_query: FeedQuery
     """The rules, compiled, and the columns of issues."""
     merging: bool = False
     notes: tuple[str, ...] = ()
@@ -95,11 +95,13 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     """
     seen = reader.survey(BOTH)
     tracker, observer = reader.parts.tracker, reader.parts.observer
-    asked = _of_one(seen.asked, bead)
-    tables = tracker.table_states(seen.look, seen.now)
-    uncommitted = read_uncommitted(reader.engine, seen.look.head, tables, seen.lens)
-    context = tracker.context(seen.look, seen.state, seen.now, seen.lens)
-    outside = observer.observe(context, asked, tables, uncommitted, after_conflict=False).answers
+    candidates = _of_one(seen.candidates, bead)
+    tables = tracker.table_states(seen.poll, seen.now)
+    uncommitted = read_uncommitted(reader.engine, seen.poll.head, tables, seen.feed_query)
+    context = tracker.context(seen.poll, seen.state, seen.now, seen.feed_query)
+    outside = observer.observe(
+        context, candidates, tables, uncommitted, after_conflict=False
+    ).answers
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # The capacity is shown for a bead that does not wait, too.
@@ -110,23 +112,23 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
     if bead not in outside.leases:
         outside = outside._replace(
-            leases=read_leases(reader.engine.query, seen.lens.schema, [bead])
+            leases=read_leases(reader.engine.query, seen.feed_query.schema, [bead])
         )
     notes = (NOT_COMMITTED,) * bool(uncommitted.migration) + tuple(
         f"{row.table} has an uncommitted change of this bead: {row.kind}"
         for row in uncommitted.rows
         if row.bead == bead
     )
-    if not seen.lens.schema.events_in_history:
+    if not seen.feed_query.schema.events_in_history:
         notes = (*notes, NO_EVENTS)
-    return _stands(
-        seen.look.head,
+    return _build(
+        seen.poll.head,
         seen.now,
         seen.state,
         seen.policy,
-        asked,
+        candidates,
         outside,
-        seen.lens,
+        seen.feed_query,
         seen.merging,
         notes,
     )
@@ -146,62 +148,70 @@ def snapshot_at(
         now: the time at which gates are checked.
         capacity: asks a target now; None: its capacity as last recorded.
     """
-    past = HistoryReplayer(engine, policy, until)
-    state, under, notes = _folded(past)
-    asked = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
-    queues = in_line(state, under.policy, asked)
+    replayer = HistoryReplayer(engine, policy, until)
+    state, under, notes = _replayed(replayer)
+    candidates = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
+    queues = in_line(state, under.policy, candidates)
     ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
-    holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
+    holds = readiness_at(engine, ready, replayer.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = (
         {name: capacity(name) for name in names}
         if capacity is not None
-        else _recorded(past.entries, names)
+        else _recorded(replayer.entries, names)
     )
     if not engine.columns("events", until):
         notes = (*notes, NO_EVENTS)
-    lens = feed_query.FeedQuery(under.compiled, list(past.columns))
-    return _stands(
-        until, now, state, under.policy, asked, Observations(known, holds), lens, False, notes
+    feed_query = FeedQuery(under.compiled, list(replayer.columns))
+    return _build(
+        until,
+        now,
+        state,
+        under.policy,
+        candidates,
+        Observations(known, holds),
+        feed_query,
+        False,
+        notes,
     )
 
 
-def _stands(
+def _build(
     commit: str,
     now: datetime,
     state: State,
     policy: Policy,
-    asked: Candidates,
+    candidates: Candidates,
     outside: Observations,
-    lens: feed_query.FeedQuery,
+    feed_query: FeedQuery,
     merging: bool,
     notes: tuple[str, ...],
 ) -> DecisionSnapshot:
-    plan = make_plan(state, policy, now, BOTH, asked, outside)
+    plan = make_plan(state, policy, now, BOTH, candidates, outside)
     return DecisionSnapshot(
         commit=commit,
         now=now,
         state=state,
         policy=policy,
-        asked=asked,
+        candidates=candidates,
         outside=outside,
         plan=plan,
-        lens=lens,
+        feed_query=feed_query,
         merging=merging,
         notes=notes,
     )
 
 
-def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
+def _replayed(replayer: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
     """Replay from the last rebuild. Before the first decision, derive the state from the rows."""
-    since = past.last_rebuild_before(past.until)
+    since = replayer.last_rebuild_before(replayer.until)
     if since is None:
         return (
-            past.projection_at(past.until, past.current).state(),
-            past.current,
-            (NEVER,) if not past.entries else (),
+            replayer.projection_at(replayer.until, replayer.current).state(),
+            replayer.current,
+            (NEVER,) if not replayer.entries else (),
         )
-    state, under, _ = past.replay_from(since)
+    state, under, _ = replayer.replay_from(since)
     return state, under, ()
 
 
@@ -214,8 +224,11 @@ def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str,
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 
 
-def _of_one(asked: Candidates, bead: str) -> Candidates:
+def _of_one(candidates: Candidates, bead: str) -> Candidates:
     """Limit job reports to one bead: each is a request."""
-    only = (tuple(one for one in beads if one.id == bead) for beads in (asked.stale, asked.unknown))
+    only = (
+        tuple(one for one in beads if one.id == bead)
+        for beads in (candidates.stale, candidates.unknown)
+    )
     stale, unknown = only
-    return asked._replace(stale=stale, unknown=unknown)
+    return candidates._replace(stale=stale, unknown=unknown)

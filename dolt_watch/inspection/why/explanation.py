@@ -34,8 +34,8 @@ class Explanation(NamedTuple):
     """Whether history begins at the boundary of a shallow clone. Older commits are only in its
     origin.
     """
-    deeds: tuple[TimelineEntry, ...]
-    stands: DecisionSnapshot
+    timeline: tuple[TimelineEntry, ...]
+    snapshot: DecisionSnapshot
     phase: str
     """The bead's phase, or '' if the bead is not tracked."""
     state: Bead | None
@@ -66,46 +66,51 @@ def explain(
     Raises:
         SettingsError: History contains no such bead.
     """
+    # The bead's whole life, from the first commit that touched it.
     line = whole_line(engine, until)
     sql = "SELECT 1 FROM issues AS OF ? WHERE id = ?"
     from_the_beginning = bool(engine.query(sql, (line.first.hash, bead)))
     touched = list(commits_of_bead(engine, line.commits, bead))
     if not touched and not from_the_beginning:
         raise no_such_bead(engine, bead, until)
-    stands = take_snapshot()
-    columns, policy = engine.columns("issues"), stands.policy
-    query = stands.lens._replace(cells=list(columns), include_side_values=True)
-    deeds = tuple(build_timeline(HistoryReader(engine, query, policy.rules), touched, bead))
-    state = stands.state.beads.get(bead)
+    # Then the present: state, plan and conditions of one commit.
+    snapshot = take_snapshot()
+    columns, policy = engine.columns("issues"), snapshot.policy
+    query = snapshot.feed_query._replace(cells=list(columns), include_side_values=True)
+    timeline = tuple(build_timeline(HistoryReader(engine, query, policy.rules), touched, bead))
+    state = snapshot.state.beads.get(bead)
     if (
         state is not None
         and state.matches
-        and state.rule in [one.rule for one in stands.lens.rules]
+        and state.rule in [one.rule for one in snapshot.feed_query.rules]
     ):
-        too = _other_matching_rules(engine, stands.lens.rules, bead, state.rule, stands.commit)
-        stands = stands._replace(notes=(*stands.notes, too)) if too else stands
-    last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
-    row = read_rows(engine, [bead], stands.commit).get(bead)
+        note = _other_matching_rules(
+            engine, snapshot.feed_query.rules, bead, state.rule, snapshot.commit
+        )
+        snapshot = snapshot._replace(notes=(*snapshot.notes, note)) if note else snapshot
+    # Attempts come from the ledger entries of the same timeline.
+    last = [event.entry for step in timeline for event in step.events if event.entry is not None]
+    row = read_rows(engine, [bead], snapshot.commit).get(bead)
     here = Found(
-        bead, state, row.status if row else None, last[-1] if last else None, "", stands.now
+        bead, state, row.status if row else None, last[-1] if last else None, "", snapshot.now
     )
     if here.blocked_by_us:
-        told = f"dolt_watch blocked it. `dolt_watch retry {bead}` reopens it."
-        stands = stands._replace(notes=(*stands.notes, told))
+        note = f"dolt_watch blocked it. `dolt_watch retry {bead}` reopens it."
+        snapshot = snapshot._replace(notes=(*snapshot.notes, note))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
-    views = tuple(evaluate_rule(engine, rule, bead, stands, columns) for rule in rules)
+    views = tuple(evaluate_rule(engine, rule, bead, snapshot, columns) for rule in rules)
     return Explanation(
         bead=bead,
         begins=line.first,
         from_the_beginning=from_the_beginning,
         shallow=is_cut(engine, line.first),
-        deeds=deeds,
-        stands=stands,
+        timeline=timeline,
+        snapshot=snapshot,
         phase=state.phase.value if state else "",
         state=state,
         views=views,
         title=row.title if row is not None else "",
-        attempts=tuple(attempts_of(last, {bead: row} if row is not None else {}, stands.now)),
+        attempts=tuple(attempts_of(last, {bead: row} if row is not None else {}, snapshot.now)),
     )
 
 
@@ -144,8 +149,8 @@ def _other_matching_rules(
     behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
     if not behind:
         return ""
-    asked = ", ".join(one.when_row for one in behind)
-    rows = engine.query(f"SELECT {asked} FROM issues AS OF ? WHERE id = ?", (commit, bead))
+    conditions = ", ".join(one.when_row for one in behind)
+    rows = engine.query(f"SELECT {conditions} FROM issues AS OF ? WHERE id = ?", (commit, bead))
     answers = zip(behind, rows[0], strict=True) if rows else ()
     names = ", ".join(one.rule for one, matches in answers if matches)
     applies = f"Rule {rule} applies, because it is the first in the file"

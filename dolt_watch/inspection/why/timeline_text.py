@@ -32,31 +32,31 @@ SAME_TIME = timedelta(seconds=5)
 """A decision is committed within this time, so its line shows one time."""
 
 
-def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
+def describe_entry(step: TimelineEntry) -> Iterator[tuple[str, str]]:
     """Yield the lines of one commit: actor and change.
 
     A row of bd's ``events`` names the actor of a change in the same commit. It has a line of its
     own only if the commit has no other change.
     """
-    actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
+    actors = [event.sign.who for event in step.events if _is_bds(event) and event.sign is not None]
     changed = any(
         event.entry is None and event.sign is not None and not _is_bds(event)
-        for event in deed.events
+        for event in step.events
     )
-    for event in deed.events:
+    for event in step.events:
         if event.entry is not None:
-            yield event.entry.actor, _describe_decision(event.entry, deed.commit.date)
+            yield event.entry.actor, _describe_decision(event.entry, step.commit.date)
         elif event.what is EventKind.OVERWRITTEN:
-            yield deed.commit.author, f"overwrote dolt_watch's note '{event.note}'"
+            yield step.commit.author, f"overwrote dolt_watch's note '{event.note}'"
         elif event.what is EventKind.RENAMED:
-            yield deed.commit.author, f"renamed from {event.other}"
+            yield step.commit.author, f"renamed from {event.other}"
         elif event.changed == ("renamed",):
-            yield deed.commit.author, f"renamed to {event.other}"
+            yield step.commit.author, f"renamed to {event.other}"
         elif event.changed == ("id",):
             continue  # said already
         elif not _is_bds(event):
             yield (
-                (actors[0] if actors else event.sign.who if event.sign else deed.commit.author),
+                (actors[0] if actors else event.sign.who if event.sign else step.commit.author),
                 _describe_change(event),
             )
         elif not changed and event.sign is not None:
@@ -108,12 +108,12 @@ def _cells(event: Event) -> str:
 
 
 def _describe_signal(event: Event, sign: ActivitySignal) -> str:
-    said = (
+    values = (
         ", ".join(_short(value) for value in event.row.after.values() if value)
         if event.row is not None
         else ""
     )
-    return f"{sign.what}{': ' + said if said else ''}"
+    return f"{sign.what}{': ' + values if values else ''}"
 
 
 def _describe_decision(entry: LedgerEntry, date: datetime) -> str:

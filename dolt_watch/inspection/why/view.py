@@ -33,17 +33,17 @@ _HISTORY = (
 
 def explanation_lines(found: Explanation, screen: Screen, *, every: bool = False) -> list[Text]:
     """Return the lines of ``why``. ``every``: show each condition of each rule."""
-    screen = screen.at(found.stands.now)
+    screen = screen.at(found.snapshot.now)
     lines = [*_verdict(found, screen)]
     for view in found.views:
         lines += [Text(), *_conditions(view, screen, every)]
     if found.attempts:
-        lines += [Text(), *_attempts(found.attempts, found.stands.now, screen)]
+        lines += [Text(), *_attempts(found.attempts, found.snapshot.now, screen)]
     return [*lines, Text(), *_history(found, screen)]
 
 
 def _verdict(found: Explanation, screen: Screen) -> Iterator[Text]:
-    now = found.stands.now
+    now = found.snapshot.now
     yield screen.heading(found.bead, found.title)
     yield Text()
     yield from screen.prose(found.verdict, style="bold")
@@ -53,10 +53,10 @@ def _verdict(found: Explanation, screen: Screen) -> Iterator[Text]:
         for line in dict.fromkeys(to_go):
             yield from screen.prose(line, 4, first="  - ")
     for view in _deciding(found):
-        said = any(view.rule_held in line for line in view.to_go)
-        if view.rule_held and view.to_go and not said:
+        is_shown = any(view.rule_held in line for line in view.to_go)
+        if view.rule_held and view.to_go and not is_shown:
             yield from screen.prose(f"Rule {view.rule} is held: {view.rule_held}.")
-    for note in found.stands.notes:
+    for note in found.snapshot.notes:
         yield from screen.prose(f"note: {note}")
     yield Text()
     state = found.state
@@ -66,7 +66,7 @@ def _verdict(found: Explanation, screen: Screen) -> Iterator[Text]:
         since = format_span(now - state.since)
         yield from screen.prose(f"state:  {found.phase} for {since}, rule {state.rule}")
     at = screen.moment(now, now)
-    yield from screen.prose(f"as of:  {at}, commit {found.stands.commit[:8]}")
+    yield from screen.prose(f"as of:  {at}, commit {found.snapshot.commit[:8]}")
 
 
 def _deciding(found: Explanation) -> tuple[RuleEvaluation, ...]:
@@ -106,16 +106,16 @@ def _attempts(attempts: tuple[Attempt, ...], now: datetime, screen: Screen) -> l
 
 
 def _history(found: Explanation, screen: Screen) -> list[Text]:
-    begins, now = found.begins, found.stands.now
+    begins, now = found.begins, found.snapshot.now
     existed = "existed already" if found.from_the_beginning else "did not exist yet"
     cut = " with a shallow clone" if found.shallow else ""
     first = (begins.date, begins.hash, begins.author, f"history begins{cut}; the bead {existed}")
     lines = [
         first,
         *(
-            (deed.commit.date, deed.commit.hash, who, text)
-            for deed in found.deeds
-            for who, text in describe_entry(deed)
+            (step.commit.date, step.commit.hash, who, text)
+            for step in found.timeline
+            for who, text in describe_entry(step)
         ),
     ]
     rows = [

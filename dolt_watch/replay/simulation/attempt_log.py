@@ -67,7 +67,7 @@ class AttemptLog:
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.attempts: list[Attempt] = []
         self.taken: list[ReapRecord] = []
-        self.told: list[EntryRecord] = []
+        self.records: list[EntryRecord] = []
         self._by_token: dict[str, Attempt] = {}
         self._open: dict[str, Attempt] = {}
         for bead in running:
@@ -91,7 +91,7 @@ class AttemptLog:
         chosen = AttemptLog()
         chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
         chosen.taken.extend(one for one in self.taken if one.rule == rule)
-        chosen.told.extend(one for one in self.told if one.rule == rule)
+        chosen.records.extend(one for one in self.records if one.rule == rule)
         return chosen
 
     def apply(
@@ -124,7 +124,7 @@ class AttemptLog:
             self._open[bead] = attempt
 
     def _entry(self, entry: LedgerEntry, before: Bead | None, assumed: bool) -> None:
-        self.told.append(
+        self.records.append(
             EntryRecord(
                 bead=entry.bead,
                 kind=entry.kind,

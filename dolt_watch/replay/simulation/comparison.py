@@ -152,6 +152,8 @@ def compare(
         rule: The rule whose beads to compare; '' for all rules.
         unchanged: The simulation of the recorded settings; None: the record itself.
     """
+    # A setting's effect is the difference between two simulations, not between simulation and
+    # record.
     base = recorded if unchanged is None else unchanged
     same = min(SAME, every)
     pairs = []
@@ -163,6 +165,7 @@ def compare(
         why = why_not(one.bead) if what is DifferenceKind.NEVER else ""
         assumed = now is not None and now.assumed
         pairs.append(_pair(EntryKind.DISPATCHED, one, times, what, why, assumed))
+    # Ends are compared like starts.
     for gone, then, ends in _tripled(recorded.taken, base.taken, simulated.taken):
         end = ends or then or gone
         assert end is not None
@@ -177,6 +180,7 @@ def compare(
         )
         pairs.append(_pair(end.kind, end, times, what, why))
     chosen = [pair for pair in pairs if not rule or pair.rule == rule]
+    # In order of time, by whichever side has one.
     never = datetime.max.replace(tzinfo=UTC)
     return sorted(
         chosen,

@@ -101,6 +101,7 @@ def _readiness(study: WhatIfResult) -> Iterator[str]:
 
 
 def to_dict(study: WhatIfResult) -> dict[str, Any]:
+    # The record, and the two simulations that are compared.
     question = study.question
     differs = [pair.difference for pair in study.pairs if pair.difference is not None]
     return {
@@ -261,7 +262,7 @@ def _told(journal: AttemptLog) -> list[dict[str, Any]]:
             "reason": one.reason,
             "assumed": one.assumed,
         }
-        for one in journal.told
+        for one in journal.records
     ]
 
 

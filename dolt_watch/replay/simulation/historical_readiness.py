@@ -37,7 +37,7 @@ class HistoricalReadiness:
     def holds(self, beads: Sequence[str], now: datetime) -> dict[str, HoldReason]:
         """Return why beads are not ready at that moment."""
         commit = self._commit(now)
-        new = [bead for bead in beads if not self._stands(bead, commit, now)]
+        new = [bead for bead in beads if not self._still_holds(bead, commit, now)]
         if new:
             found = readiness_at(self.engine, new, self.schema, now, commit)
             self._known |= {
@@ -59,6 +59,6 @@ class HistoricalReadiness:
     def _commit(self, now: datetime) -> str:
         return self._commits[bisect_right(self._dates, now)]
 
-    def _stands(self, bead: str, commit: str, now: datetime) -> bool:
+    def _still_holds(self, bead: str, commit: str, now: datetime) -> bool:
         known = self._known.get((bead, commit))
         return known is not None and (known[1] is None or known[1] > now)

@@ -92,20 +92,25 @@ class RowViewFactory:
         self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES
     ) -> dict[str, RowView]:
         """Return the rows of these beads as a commit has them."""
+        # Each rule is evaluated on the row as it is, and as if it had each status: one query
+        # answers all.
         blocks = [
             self.plain,
             *(self._as_if.setdefault(status, self._with(status)) for status in statuses),
         ]
-        asked = ", ".join(f"{one.when_row}, {one.running_row}" for block in blocks for one in block)
+        conditions = ", ".join(
+            f"{one.when_row}, {one.running_row}" for block in blocks for one in block
+        )
         ranks = [key for one in self.plain for key in one.rank_row]
         keys = "".join(f", {key}" for key in ranks)
         found: dict[str, RowView] = {}
         for chunk in chunks(beads, _CHUNK):
             marks = ", ".join("?" * len(chunk))
             sql = (
-                f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN"
+                f"SELECT id, status, {conditions}{keys} FROM issues AS OF '{commit}' WHERE id IN"
                 f" ({marks})"
             )
+            # The columns come back in the order of the blocks.
             for id, status, *values in self.engine.query(sql, chunk):
                 ranked = iter(sort_value(value) for value in values[len(values) - len(ranks) :])
                 own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
@@ -127,8 +132,8 @@ class RowViewFactory:
         """
         facts = view.facts.get("" if status == view.status else status)
         if facts is None:
-            asked = self.at(view.commit, [bead], [status]).get(bead)
-            facts = asked.facts[status] if asked is not None else RuleMatch()
+            conditions = self.at(view.commit, [bead], [status]).get(bead)
+            facts = conditions.facts[status] if conditions is not None else RuleMatch()
         if touched is None or not facts.matches:
             return facts
         number = next(place for place, rule in enumerate(self.rules) if rule.name == facts.matches)

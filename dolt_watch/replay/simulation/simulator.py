@@ -173,40 +173,42 @@ class Simulator:
         patient, skip = True, set(attempted)
         while True:
             state = self.projection.state()
-            asked = self._asked(now, skip)
-            outside = self._outside(asked, now)
-            plan = self.plan = make_plan(state, self.policy, now, BOTH, asked, outside)
+            candidates = self._asked(now, skip)
+            outside = self._outside(candidates, now)
+            plan = self.plan = make_plan(state, self.policy, now, BOTH, candidates, outside)
             if plan.decisions:
                 skip.add(plan.decisions[0].bead)
                 now = self._handle(plan.decisions[0], now)
-            elif patient and (wait := settle_wait(asked, self.policy, now)):
+            elif patient and (wait := settle_wait(candidates, self.policy, now)):
                 patient = False
                 now += timedelta(seconds=wait)
             else:
-                self._postpone(asked, now)
+                self._postpone(candidates, now)
                 return now, self._wakes(self.projection.state(), self._asked(now, skip), plan, now)
             self._advance(now)
 
     def _asked(self, now: datetime, skip: Collection[str]) -> Candidates:
         return select_candidates(self.projection.state(), self.policy, now, BOTH, skip)
 
-    def _postpone(self, asked: Candidates, now: datetime) -> None:
+    def _postpone(self, candidates: Candidates, now: datetime) -> None:
         """Postpone the next try of each target with an outage, as the loop does.
 
         History contains no failed tries.
         """
         outages = self.projection.targets.outages
         tried = Observations({target: Capacity(None) for target in outages})
-        moved = postpone_tries(self.projection.state(), self.policy, now, asked, tried)
+        moved = postpone_tries(self.projection.state(), self.policy, now, candidates, tried)
         if moved is not None:
             outages.update(moved.outages)
 
-    def _wakes(self, state: State, asked: Candidates, plan: Plan, now: datetime) -> datetime | None:
+    def _wakes(
+        self, state: State, candidates: Candidates, plan: Plan, now: datetime
+    ) -> datetime | None:
         gates = plan.gates
         if gates & {ATTEMPTED, "verdict"}:
             return now  # Run the next tick.
-        held = [bead.id for queue in asked.queues.values() for bead in queue]
-        due = asked.due
+        held = [bead.id for queue in candidates.queues.values() for bead in queue]
+        due = candidates.due
         # Held beads are due now, which hides later due times. Read those without the held beads.
         if held or "stopped" in gates:
             rest = state._replace(
@@ -217,16 +219,16 @@ class Simulator:
             }
             rules = [rule for rule in self.policy.rules if rule.name not in halted]
             others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
-            due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
+            due = {"dispatch": others["dispatch"], "reap": candidates.due["reap"]}
         moments = [
             at
             for at in (*due.values(), self.ready.next_change_at(held, now) if held else None)
             if at is not None
         ]
-        moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
+        moments += [failed[0] for bead in candidates.jobs if (failed := self._failed(bead))]
         return min((at for at in moments if at > now), default=None)
 
-    def _outside(self, asked: Candidates, now: datetime) -> Observations:
+    def _outside(self, candidates: Candidates, now: datetime) -> Observations:
         """Return the recorded observations.
 
         Readiness follows history, capacity is limited by ``max_in_flight``, and verdicts are those
@@ -235,37 +237,40 @@ class Simulator:
         holds: dict[str, HoldReason] = {}
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
+        # Readiness follows from history alone.
         for rule in self.policy.rules:
-            queue = asked.queues.get(rule.name, ())
+            queue = candidates.queues.get(rule.name, ())
             if rule.ready and queue:
                 holds |= self.ready.holds([bead.id for bead in queue], now)
-        for bead in asked.unknown:
+        # An idle target proves that an attempt doesn't run, as it did when it was recorded.
+        for bead in candidates.unknown:
             rule_ = self.policy.rule(bead.rule)
             run = self._active_runs.get(bead.id)
             away = rule_ is not None and rule_.target in self.projection.targets.outages
             if rule_ is not None and not away and run is not None and run.idle:
                 capacity[rule_.target] = Capacity(None, idle=True)
         for target in self.projection.targets.outages:
-            if target not in capacity and self._tries(target, asked):
+            if target not in capacity and self._tries(target, candidates):
                 capacity[target] = Capacity(None)
-        for bead in asked.stale:
+        # Verdicts are those that decisions recorded: a simulation can't ask a target.
+        for bead in candidates.stale:
             run = self._active_runs.get(bead.id)
             report = (
                 run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
             )
             if report is not None:
                 verdicts[bead.id] = report
-        for bead in asked.jobs:
-            told = self._failed(bead)
-            if told is not None and told[0] <= now:
-                verdicts[bead.id] = told[1]
+        for bead in candidates.jobs:
+            failed = self._failed(bead)
+            if failed is not None and failed[0] <= now:
+                verdicts[bead.id] = failed[1]
         return Observations(capacity, holds, verdicts)
 
-    def _tries(self, target: str, asked: Candidates) -> bool:
+    def _tries(self, target: str, candidates: Candidates) -> bool:
         """Return whether a candidate's recorded dispatch tried the target."""
         rules = [rule.name for rule in self.policy.rules if rule.target == target]
-        queued = [bead for name in rules for bead in asked.queues.get(name, ())]
-        unknown = [bead for bead in asked.unknown if bead.rule in rules]
+        queued = [bead for name in rules for bead in candidates.queues.get(name, ())]
+        unknown = [bead for bead in candidates.unknown if bead.rule in rules]
         return target in self._answers or any(
             self.runs.tries(bead.id) for bead in (*unknown, *queued)
         )

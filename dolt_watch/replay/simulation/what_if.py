@@ -88,61 +88,63 @@ class WhatIfResult(NamedTuple):
     """Interval of the recorded ticks."""
 
 
-def begins(past: HistoryReplayer) -> Commit:
+def begins(replayer: HistoryReplayer) -> Commit:
     """Return the first commit from which decisions can be replayed.
 
     Without a recorded decision, return the first commit that contains the beads tables.
     """
-    known = past.first_replayable_commit()
-    commit = past.engine.commit_of(known) if known is not None else None
+    known = replayer.first_replayable_commit()
+    commit = replayer.engine.commit_of(known) if known is not None else None
     if commit is not None:
         return commit
     # History contains no decision. Find the first commit that contains the beads tables.
-    line = list(past.engine.commits(None, past.until))[::-1]
+    line = list(replayer.engine.commits(None, replayer.until))[::-1]
     low, high = 0, len(line) - 1
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _foldable(past, line[middle]) else (middle + 1, high)
+        low, high = (low, middle) if _foldable(replayer, line[middle]) else (middle + 1, high)
     return line[low]
 
 
-def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
+def _foldable(replayer: HistoryReplayer, commit: Commit) -> bool:
     try:
-        past.projection_at(commit.hash, past.current)
+        replayer.projection_at(commit.hash, replayer.current)
     except DatabaseError:
         return False
     return True
 
 
 def run_what_if(
-    past: HistoryReplayer, question: WhatIfRequest, report_progress: ProgressCallback = no_progress
+    replayer: HistoryReplayer,
+    question: WhatIfRequest,
+    report_progress: ProgressCallback = no_progress,
 ) -> WhatIfResult:
     """Read the history, simulate it twice, and compare.
 
     Args:
-        past: The history up to ``question.ends``.
+        replayer: The history up to ``question.ends``.
         report_progress: Progress callback.
 
     Raises:
         SettingsError: The history can't be simulated from ``question.begins``.
         DatabaseError: The history can't be read.
     """
-    cadence = cadence_of(past.entries)
-    asked, base = past.current, _unchanged(past, question)
-    read = _read(past, asked, question, report_progress)
-    now = _simulate(past, asked.policy, read, question, question.every, report_progress)
+    cadence = cadence_of(replayer.entries)
+    changed, base = replayer.current, _unchanged(replayer, question)
+    read = _read(replayer, changed, question, report_progress)
+    now = _simulate(replayer, changed.policy, read, question, question.every, report_progress)
     then = now
-    if base.policy.rules != asked.policy.rules or (base.policy.settle, cadence.every) != (
-        asked.policy.settle,
+    if base.policy.rules != changed.policy.rules or (base.policy.settle, cadence.every) != (
+        changed.policy.settle,
         question.every,
     ):
         # Each reading evaluates the rules. Other rules require a second reading.
         again = (
             read
-            if base.compiled == asked.compiled
-            else _read(past, base, question, report_progress)
+            if base.compiled == changed.compiled
+            else _read(replayer, base, question, report_progress)
         )
-        then = _simulate(past, base.policy, again, question, cadence.every, report_progress)
+        then = _simulate(replayer, base.policy, again, question, cadence.every, report_progress)
     waiting = _waiting(now, question.ends.date)
 
     def why_not(bead: str) -> str:
@@ -170,7 +172,7 @@ def run_what_if(
         assumed=tuple(now.runs.assumed),
         run_time=now.runs.run_time,
         ticks=now.ticks,
-        last_policy=_stood(past),
+        last_policy=_last_policy(replayer),
         depths=(read.depths, now.depths),
         unchanged=_only(then.journal, rule),
         base=figures(_only(then.journal, rule), span),
@@ -178,11 +180,11 @@ def run_what_if(
     )
 
 
-def _unchanged(past: HistoryReplayer, question: WhatIfRequest) -> SettingsVersion:
+def _unchanged(replayer: HistoryReplayer, question: WhatIfRequest) -> SettingsVersion:
     """Return the settings of the last recorded decision, or those that the request names."""
-    recorded = _stood(past) or question.unchanged or question.policy
+    recorded = _last_policy(replayer) or question.unchanged or question.policy
     # The features of targets are not recorded. Use the current ones.
-    return past.compiled_under(
+    return replayer.compiled_under(
         recorded._replace(
             job_reporting_targets=question.policy.job_reporting_targets,
             deduplicating=question.policy.deduplicating,
@@ -191,7 +193,7 @@ def _unchanged(past: HistoryReplayer, question: WhatIfRequest) -> SettingsVersio
 
 
 def _simulate(
-    past: HistoryReplayer,
+    replayer: HistoryReplayer,
     policy: Policy,
     read: _Read,
     question: WhatIfRequest,
@@ -201,7 +203,7 @@ def _simulate(
     """Run one simulation over the history in ``read``."""
     begins_, ends, script = read.begins, question.ends, read.script
     run_time = question.run_time or median_run_time(read.recorded)
-    ready = HistoricalReadiness(past.engine, past.schema, begins_.hash, script.marks)
+    ready = HistoricalReadiness(replayer.engine, replayer.schema, begins_.hash, script.marks)
     rows = read.views.at(begins_.hash, read.start.beads)
     depths = QueueDepthRecorder(read.start.beads, question.rule)
     simulation = Simulator(
@@ -237,7 +239,7 @@ class _Read(NamedTuple):
 
 
 def _read(
-    past: HistoryReplayer,
+    replayer: HistoryReplayer,
     under: SettingsVersion,
     question: WhatIfRequest,
     report_progress: ProgressCallback,
@@ -246,27 +248,29 @@ def _read(
 
     The initial state of the simulation contains the changes before ``--from``.
     """
-    asked = question.begins
-    views = RowViewFactory(past.engine, under.policy.rules, under.compiled, past.columns)
-    first = past.last_rebuild_before(asked.hash) or asked.hash
-    line = past.line(first)
+    begin = question.begins
+    views = RowViewFactory(replayer.engine, under.policy.rules, under.compiled, replayer.columns)
+    # The simulation starts from a rebuild: state before it can't be derived under other rules.
+    first = replayer.last_rebuild_before(begin.hash) or begin.hash
+    line = replayer.line(first)
     if line is None:
         raise SettingsError(
-            f"{asked.hash[:10]} is not an ancestor of {past.until[:10]}.",
+            f"{begin.hash[:10]} is not an ancestor of {replayer.until[:10]}.",
             where="--from",
             fix="Run `dolt log` to list the ancestors.",
         )
-    commits = [commit for commit in line if commit.date <= asked.date]
+    commits = [commit for commit in line if commit.date <= begin.date]
     begins_ = next(
-        (commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked
+        (commit for commit in line if commit.hash == begin.hash), commits[-1] if commits else begin
     )
-    start = _state(past, first, under)
-    before = past.projection_at(first, past.settings_at(first))
+    start = _state(replayer, first, under)
+    before = replayer.projection_at(first, replayer.settings_at(first))
     script, journal, beads = _begin(start, before)
     depths = QueueDepthRecorder(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
-    for number, step in enumerate(past.steps(first, also=views.compiled), 1):
+    # Up to --from, the state is applied. After it, the changes become the script of the simulation.
+    for number, step in enumerate(replayer.steps(first, also=views.compiled), 1):
         report_progress("reading history", number, len(line))
         if not begun:
             start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
@@ -285,6 +289,7 @@ def _read(
         script.add(step, views)
         _note(journal, beads, step)
         _count(depths, step)
+    # Beads that the tick of --from decided about aren't decided again.
     attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
     return _Read(
         begins=begins_,
@@ -334,14 +339,14 @@ def _count(depths: QueueDepthRecorder, step: ReplayStep) -> None:
         depths.reset(step.commit.date, beads)
 
 
-def _stood(past: HistoryReplayer) -> Policy | None:
-    under = past.find_settings(past.entries[-1].settings_hash) if past.entries else None
+def _last_policy(replayer: HistoryReplayer) -> Policy | None:
+    under = replayer.find_settings(replayer.entries[-1].settings_hash) if replayer.entries else None
     return under.policy if under is not None else None
 
 
-def _state(past: HistoryReplayer, commit: str, under: SettingsVersion) -> Projection:
+def _state(replayer: HistoryReplayer, commit: str, under: SettingsVersion) -> Projection:
     try:
-        return past.projection_at(commit, under)
+        return replayer.projection_at(commit, under)
     except DatabaseError as error:
         raise SettingsError(
             f"Could not build the state at {commit[:10]}: {error.message}",
@@ -359,8 +364,8 @@ def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
 
 def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
     state = simulation.projection.state()
-    asked = select_candidates(state, simulation.policy, now, BOTH)
-    why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
+    candidates = select_candidates(state, simulation.policy, now, BOTH)
+    why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **candidates.held}.items()}
     return {
         bead.id: why.get(bead.id, "the next tick is after the end")
         for bead in state.beads.values()

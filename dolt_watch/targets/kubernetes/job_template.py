@@ -92,6 +92,7 @@ def _check(manifest: Any, source: str) -> None:
     def wrong(message: str, fix: str = _FIX) -> SettingsError:
         return SettingsError(f"The Job template is invalid: {message}.", where=source, fix=fix)
 
+    # The API server refuses these too, but only after a bead is claimed.
     if not isinstance(manifest, dict) or manifest.get("kind") != "Job":
         raise wrong("it isn't one object of kind Job")
     if manifest.get("apiVersion") != "batch/v1":
@@ -122,6 +123,7 @@ def _check(manifest: Any, source: str) -> None:
         ]
         if not all(isinstance(part, dict) for part in parts):
             raise wrong(f"{place} isn't an object with labels and annotations")
+    # The API server accepts these, and would start a second agent.
     for key, allowed in _ONE_RUN.items():
         if spec.get(key) is not None and spec[key] not in allowed:
             raise wrong(

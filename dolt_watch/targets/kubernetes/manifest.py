@@ -107,6 +107,8 @@ def complete_job(
 def tombstone(settings: KubernetesSettings, token: str) -> dict[str, Any]:
     """Return a Job that never runs. The token's Job can't get its name any more."""
     labels = _labels(settings, {}) | {names.TOMBSTONE: "true"}
+    # A Job needs a pod, and the admission of the namespace must accept it. It is suspended, so it
+    # never runs.
     container = {
         "name": "none",
         "image": "tombstone.invalid/never-runs",

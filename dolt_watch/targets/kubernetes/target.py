@@ -145,6 +145,7 @@ class KubernetesTarget:
         """Return the report from the Job's conditions and pods."""
         if not names.is_job_name(job):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
+        # All requests together have the time of one.
         deadline = _Deadline.after(self._look())
         exchange = self._get(job, deadline)
         if is_missing(exchange):
@@ -154,9 +155,11 @@ class KubernetesTarget:
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
         if answers.is_tombstone(found):
             return JobReport(Verdict.LOST, error="it never ran", dead=True, started=False)
+        # The Job's conditions decide if they are final.
         conditions = answers.conditions_of(found)
         if "Complete" in conditions:
             return JobReport(Verdict.FINISHED, "completed", dead=True)
+        # Otherwise its pods: a failed Job can have a pod that is still alive.
         pods = self._pods(job, deadline)
         if isinstance(pods, str):
             return JobReport(Verdict.UNKNOWN, error=pods)
@@ -172,6 +175,7 @@ class KubernetesTarget:
             return JobReport(Verdict.RUNNING, "terminating")
         if pods.started or pods.ended or "SuccessCriteriaMet" in conditions:
             return JobReport(Verdict.RUNNING, "running")
+        # No pod yet: refused by quota or admission, or not scheduled.
         refusal = "" if pods.alive else self._refusal(found, deadline)
         age, limit = answers.age_of(found, exchange), self._settings.start_timeout
         return answers.report_not_started(refusal, pods, age, limit)

@@ -53,6 +53,7 @@ def _prompt(settings: KubernetesSettings) -> Template:
 
 
 def _check_connection(settings: KubernetesSettings) -> None:
+    # A token must not leave this machine in plain text.
     if settings.server:
         fix = f'Set [targets.{settings.name}] server = "https://HOST:6443".'
         check_url(settings, "server", settings.server, fix=fix)
@@ -82,6 +83,7 @@ def _check_connection(settings: KubernetesSettings) -> None:
 
 
 def _check_pod(settings: KubernetesSettings) -> None:
+    # A template and the settings of a pod would contradict each other silently.
     if settings.job_template is not None:
         for key in ("image", *_PER_IMAGE):
             if getattr(settings, key):
@@ -98,6 +100,7 @@ def _check_pod(settings: KubernetesSettings) -> None:
             "contains a character that the name of an image can't have",
             "Remove it.",
         )
+    # The API server would refuse these only after a bead is claimed.
     if any("\x00" in text for text in (*settings.command, *settings.env.values())):
         key = "command" if any("\x00" in text for text in settings.command) else "env"
         raise _wrong(settings, key, "contains a NUL character", "Remove it.")

@@ -30,6 +30,7 @@ def load_prompt(settings: LocalSettings) -> Template:
 def check_settings(settings: LocalSettings) -> None:
     """Check the values that a type can't restrict. Raises SettingsError."""
     name = settings.name
+    # A wrong value is found at the start, before a bead is claimed.
     if not settings.argv or not settings.argv[0]:
         raise SettingsError(
             f"Target {name} has no program to run.",

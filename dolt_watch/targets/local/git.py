@@ -44,8 +44,8 @@ def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
                 raise
             raise GitFailed(f"git {arguments[0]} didn't end within {timeout:g} s") from None
     if process.returncode != 0:
-        said = _reason(errors.decode("utf-8", "replace"))
-        raise GitFailed(said or f"git {arguments[0]} ended with {process.returncode}")
+        lines = _reason(errors.decode("utf-8", "replace"))
+        raise GitFailed(lines or f"git {arguments[0]} ended with {process.returncode}")
     return out.decode("utf-8", "surrogateescape").rstrip("\n")
 
 

@@ -60,7 +60,7 @@ def launch(
             )
         os.close(tell)
         tell = -1
-        said = _hear(hear, until)
+        answer = _hear(hear, until)
         try:
             process.wait(max(until - time.monotonic(), 0.1))  # The runner forks and ends at once.
         except subprocess.TimeoutExpired:
@@ -72,20 +72,20 @@ def launch(
         os.close(hear)
         if tell >= 0:
             os.close(tell)
-    if said.startswith("refused "):
-        return Launch(refused=True, why=said.removeprefix("refused "))
-    return Launch(started=said == "started", why="the runner didn't report in time")
+    if answer.startswith("refused "):
+        return Launch(refused=True, why=answer.removeprefix("refused "))
+    return Launch(started=answer == "started", why="the runner didn't report in time")
 
 
 def _hear(hear: int, until: float) -> str:
     """Return the runner's line. Returns '' if the runner ends or is silent."""
-    said = b""
-    while b"\n" not in said:
+    answer = b""
+    while b"\n" not in answer:
         left = until - time.monotonic()
         if left <= 0 or not select.select([hear], [], [], left)[0]:
             return ""
         data = os.read(hear, 8192)
         if not data:
             return ""
-        said += data
-    return said.partition(b"\n")[0].decode("utf-8", "replace")
+        answer += data
+    return answer.partition(b"\n")[0].decode("utf-8", "replace")

@@ -121,6 +121,7 @@ class Local:
             prompt = self._prompt_template().render(task, token) + "\n"
         except TemplateRenderError as error:
             return Refused(sanitize(str(error)))
+        # An allow-list: the agent must not inherit the secrets of dolt_watch.
         environ = environment.build(
             settings.env,
             self._environ,
@@ -130,6 +131,7 @@ class Local:
             beads_dir=settings.beads_dir,
         )
         in_argument = any(PROMPT in argument for argument in settings.argv)
+        # The record is written before the agent starts, so that a crash leaves a readable run.
         record: dict[str, Any] = {
             "bead": task.bead,
             "rule": task.rule,

@@ -45,12 +45,14 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
     """
     end = run.end
     at = _moment(end.get("ended_at"))
+    # Runs without an agent.
     if run.state == "abandoned":
         return Ending("not started", "its agent was never started", True, at)
     if run.state == "refused":
         return Ending("not started", str(end.get("refused", "")), True, at)
     if run.state == "lost":
         return Ending("lost", str(end.get("why", "")), True, at)
+    # Runs with an agent: the cause that ended it wins over its exit code.
     lasted = timedelta(seconds=_number(end.get("seconds")))
     dead = not end.get("survivors")
     tail = str(end.get("tail", ""))
@@ -58,8 +60,8 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
     code, number = end.get("exit"), end.get("signal")
     stopped = end.get("stopped")
     if isinstance(stopped, Mapping):
-        said = " ".join(f"{stopped.get('by', '')}: {stopped.get('reason', '')}".split())
-        return Ending("stopped", f"by {said}".rstrip(": "), dead, at, lasted)
+        text = " ".join(f"{stopped.get('by', '')}: {stopped.get('reason', '')}".split())
+        return Ending("stopped", f"by {text}".rstrip(": "), dead, at, lasted)
     timed_out = bool(end.get("timed_out"))
     if line := limits.match_last(tail) if timed_out else limits.match(tail, code, lasted):
         resets_at = reset_near(tail, line, at.astimezone(local), local)
@@ -68,6 +70,7 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
         limit = _span(run.record.get("run_timeout"))
         error = _quote(f"it exceeded run_timeout ({limit})", last)
         return Ending("timeout", error, dead, at, lasted)
+    # A usage limit was checked first: it also has an exit code, but it isn't a failure of the bead.
     if code == 0:
         return Ending("completed", "", dead, at, lasted)
     if isinstance(code, int):

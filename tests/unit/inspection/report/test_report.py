@@ -413,7 +413,7 @@ def test_the_view_of_a_bead_is_what_why_reports(day: Light, live: Live) -> None:
     assert [(name, good) for name, good, _ in rule["conditions"]] == names
     assert found["verdict"] == told.verdict
     assert rule["to_go"] == list(told.views[0].to_go)
-    assert [life[1] for life in found["life"]] == [deed.commit.hash for deed in told.deeds]
+    assert [life[1] for life in found["life"]] == [step.commit.hash for step in told.timeline]
     assert live.get("/why.json", bead="nope").status == 404
     asked = len(live.opened)
     assert live.get("/why.json", bead="bd-f") == answer

@@ -13,7 +13,7 @@ import pytest
 from dolt_watch.core.model import Bead, Phase
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.report.html import render
-from dolt_watch.inspection.report.what_if import Compared, asked, mentioned_beads
+from dolt_watch.inspection.report.what_if import Compared, changed_settings, mentioned_beads
 from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import QueueDepth
@@ -112,8 +112,10 @@ def test_depths_of_one_rule_and_of_wrong_clocks() -> None:
 
 def test_settings_that_are_asked_about(history: History) -> None:
     history.play("10:40", TWO)
-    assert asked(history.what_if()) == []
-    found = asked(history.what_if(stale_after="9m", ready="false", running="status = 'hooked'"))
+    assert changed_settings(history.what_if()) == []
+    found = changed_settings(
+        history.what_if(stale_after="9m", ready="false", running="status = 'hooked'")
+    )
     assert found == [
         ("rules.agent.ready", "true", "false"),
         ("rules.agent.running", "not set", "status = 'hooked'"),
@@ -124,7 +126,7 @@ def test_settings_that_are_asked_about(history: History) -> None:
 def test_settings_where_nothing_was_decided(history: History) -> None:
     history.new("the-end", assignee="")
     study: WhatIfResult = history.what_if(begins=history.head())
-    assert (study.last_policy, asked(study)) == (None, [])
+    assert (study.last_policy, changed_settings(study)) == (None, [])
     assert "No decision is recorded" in render("whatif", Compared(study, {}))
 
 
