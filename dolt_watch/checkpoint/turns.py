@@ -15,13 +15,17 @@ from contextlib import contextmanager
 
 from dolt_watch.engines import Engine
 
-WAIT_SECONDS = 5.0
-"""Longest wait in seconds for a turn, enough for 16 workers. A worker that is stopped in its turn
-delays the others by this time at most.
+WAIT_SECONDS = 15.0
+"""Longest wait in seconds for a turn, enough for eight workers on a machine that is so busy that a
+decision takes a second. After it, a worker decides without a turn until it loses a race again, so a
+worker that is stopped in its turn delays each other worker once.
 """
 
-TURN_SECONDS = 0.25
+TURN_SECONDS = 0.5
 """Seconds after which a turn ends with the decision that is under way."""
+
+MANY_WRITES = 4
+"""Entries of a tick after which a worker has a backlog: two dispatches."""
 
 QUICK_ANSWER_SECONDS = 0.05
 """A target that answered faster is asked within the turn. Others decide while a target is slow."""
@@ -38,6 +42,8 @@ class Turns:
         self._wanted = self._held = self._waited = False
         self._fence = ""
         """The fence as this worker changed it last in this tick. '' if it didn't."""
+        self._writes = 0
+        """Number of entries that this worker wrote in this tick."""
         self._begun = 0.0
         """Start of the turn, in seconds of the monotonic clock."""
         self._answer_seconds = QUICK_ANSWER_SECONDS
@@ -48,8 +54,13 @@ class Turns:
         self._wanted = self._waited = True
 
     def on_write(self, fence: str) -> None:
-        """Note the fence that this worker wrote."""
+        """Note the fence that this worker wrote.
+
+        A worker that always wins sees no sign of the others, so one with a backlog takes turns too.
+        """
         self._fence = fence
+        self._writes += 1
+        self._wanted = self._wanted or self._writes >= MANY_WRITES
 
     def on_poll(self, fence: str) -> None:
         """Note the fence that a poll found. Another value shows that another worker decided."""
@@ -66,6 +77,7 @@ class Turns:
         if self._wanted and not self._held:
             begun = time.monotonic()
             self._held = self._engine.take_turn(WAIT_SECONDS)
+            self._wanted = self._held
             self._begun = time.monotonic()
             self._waited = self._waited or self._begun - begun > QUICK_SECONDS
         return self._held
@@ -94,5 +106,6 @@ class Turns:
 
     def end_tick(self) -> None:
         """End the turn. Take none in the next tick if no other worker was in the way in this."""
-        self._wanted, self._waited, self._fence = self._waited, False, ""
+        self._wanted, self._waited = self._waited, False
+        self._fence, self._writes = "", 0
         self.end()

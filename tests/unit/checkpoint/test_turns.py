@@ -125,6 +125,21 @@ def test_a_turn_that_cannot_be_had(lock: Lock, mine: Turns) -> None:
     lock.free = False
     mine.on_conflict()
     assert not mine.begin()
+    assert not mine.begin(), "it isn't waited for twice"
+    assert lock.calls == ["take"]
+    mine.on_conflict()
+    assert not mine.begin(), "until another race is lost"
     mine.end()
     mine.end_tick()
-    assert lock.calls == ["take"]
+    assert lock.calls == ["take", "take"]
+
+
+def test_one_with_a_backlog_does(lock: Lock, mine: Turns) -> None:
+    """Others may lose each race against it, and leave no sign."""
+    for number in range(turns.MANY_WRITES):
+        assert not mine.begin()
+        mine.on_write(f"f{number}")
+    assert mine.begin()
+    mine.end_tick()
+    assert not mine.are_taken
+    assert lock.calls == ["take", "end"]
