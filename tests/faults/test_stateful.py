@@ -322,7 +322,7 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(5, 20))
+@pytest.mark.parametrize("examples", few_or_many(6, 20))
 def test_everybody(tmp_path: Path, examples: int) -> None:
     run(examples, 25, tmp_path)
     assert counted["ticks"] > 5 * examples and counted["dispatch calls"] > examples
