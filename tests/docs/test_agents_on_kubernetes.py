@@ -1,4 +1,6 @@
-"""The page on agents as Jobs shows values that the code accepts."""
+"""The page on agents as Jobs, and its files in examples/kubernetes, have values that the code
+accepts.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.testing import make_task
 
 PAGE = Path(__file__).parents[2] / "docs/recipes/agents-on-kubernetes.md"
+EXAMPLES = Path(__file__).parents[2] / "examples/kubernetes"
 
 
 def blocks(language: str) -> list[str]:
@@ -37,16 +40,25 @@ def test_the_settings_open_a_target(tmp_path: Path) -> None:
 
 
 def test_the_job_template_is_one_and_makes_a_valid_job() -> None:
-    [text] = [each for each in blocks("yaml") if "kind: Job" in each]
+    text = (EXAMPLES / "job.yaml").read_text("utf-8")
     task = make_task("bd-7", title="say 'hi'")
-    manifest = JobTemplate(text, "page").render(task, "t")
+    manifest = JobTemplate(text, "job.yaml").render(task, "t")
     job = complete_job(manifest, KubernetesSettings("k"), task, "t", "prompt")
     kubernetes_validate.validate(job, "1.32", strict=True)
     assert job["metadata"]["annotations"]["example.com/title"] == "say 'hi'"
 
 
 def test_the_other_objects_are_valid() -> None:
-    objects = [yaml.safe_load(each) for each in blocks("yaml") if "kind: Job" not in each]
-    assert [each["kind"] for each in objects] == ["Kustomization", "ResourceQuota", "NetworkPolicy"]
-    for each in objects[1:]:
+    [overlay] = blocks("yaml")
+    assert yaml.safe_load(overlay)["kind"] == "Kustomization"
+    objects = list(yaml.safe_load_all((EXAMPLES / "limits.yaml").read_text("utf-8")))
+    assert [each["kind"] for each in objects] == ["ResourceQuota", "NetworkPolicy"]
+    for each in objects:
         kubernetes_validate.validate(each, "1.32", strict=True)
+
+
+def test_the_page_links_to_each_file() -> None:
+    text = PAGE.read_text("utf-8")
+    names = [file.name for file in EXAMPLES.iterdir()]
+    assert len(names) == 2
+    assert [name for name in names if f"(../../examples/kubernetes/{name})" not in text] == []

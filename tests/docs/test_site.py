@@ -21,7 +21,7 @@ from tools.docs import site
 QUICKSTART = (ROOT / "docs/quickstart.md").read_text("utf-8")
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`")
 RETIRED = re.compile(r"\b(?:anew|fold(?:s|ed|ing)?|resyncs?|re-?folded|lens)\b", re.IGNORECASE)
-"""Words for concepts that have another name in docs/concepts.md."""
+"""Words for concepts that have another name in docs/reference/terms.md."""
 WRITTEN = [
     page
     for page in site.pages()
@@ -214,8 +214,7 @@ def test_retired_words_are_recognized() -> None:
 
 
 def test_each_term_is_defined_once() -> None:
-    text = (ROOT / "docs/concepts.md").read_text("utf-8")
-    glossary = text[text.index("## Terms") : text.index("## Phases")]
+    glossary = (ROOT / "docs/reference/terms.md").read_text("utf-8")
     terms = re.findall(r"^\| ([^|]+?) \|", glossary, re.MULTILINE)
     defined = [term for term in terms if term not in ("term", "---")]
     assert len(defined) > 40

@@ -1,46 +1,50 @@
-"""docs/writing-a-target.md imports only what stays: the SDK and the conformance suite.
+"""examples/target, which docs/writing-a-target.md explains, imports only what stays: the SDK and
+the conformance suite.
 
-That the target of the page works is tested by tests/unit/targets/test_third_party.py.
+That the target works is tested by tests/unit/targets/test_third_party.py.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 import dolt_watch.testing
 from dolt_watch.targets import sdk
 from tests.docs.conftest import ROOT
 
-PAGE = (ROOT / "docs/writing-a-target.md").read_text("utf-8")
+FILES = sorted((ROOT / "examples/target").glob("*.py"))
 PUBLIC = {"dolt_watch.targets.sdk": sdk, "dolt_watch.testing": dolt_watch.testing}
 
 
-def imports(page: str) -> Iterator[tuple[str, str]]:
-    """(module, name) for each import of the package in the page's Python blocks; name '' for all
-    of the module.
-    """
-    for block in re.findall(r"```python[^\n]*\n(.*?)```", page, re.DOTALL):
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.Import):
-                found = [(alias.name, "") for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                found = [(node.module or "", alias.name) for alias in node.names]
-            else:
-                continue
-            yield from (pair for pair in found if pair[0].partition(".")[0] == "dolt_watch")
+def imports(source: str) -> Iterator[tuple[str, str]]:
+    """(module, name) for each import of the package; name '' for all of the module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (pair for pair in found if pair[0].partition(".")[0] == "dolt_watch")
 
 
-def test_the_page_imports_public_modules_only() -> None:
-    used = set(imports(PAGE))
+def test_the_example_imports_public_modules_only() -> None:
+    used = {pair for file in FILES for pair in imports(file.read_text("utf-8"))}
     assert {module for module, _ in used} == set(PUBLIC)
     assert not {(module, name) for module, name in used if name not in PUBLIC[module].__all__}
 
 
+def test_the_page_links_to_each_file_of_the_example() -> None:
+    page = (ROOT / "docs/writing-a-target.md").read_text("utf-8")
+    names = [file.name for file in (ROOT / "examples/target").iterdir() if file.is_file()]
+    assert len(names) == 4
+    assert [name for name in names if f"(../examples/target/{name})" not in page] == []
+
+
 def test_every_form_of_import_is_seen() -> None:
-    page = "```python\nimport dolt_watch.errors\nfrom dolt_watch import clock\nimport json\n```\n"
-    assert list(imports(page)) == [("dolt_watch.errors", ""), ("dolt_watch", "clock")]
+    source = "import dolt_watch.errors\nfrom dolt_watch import clock\nimport json\n"
+    assert list(imports(source)) == [("dolt_watch.errors", ""), ("dolt_watch", "clock")]
 
 
 def test_the_sdk_exports_what_it_imports() -> None:

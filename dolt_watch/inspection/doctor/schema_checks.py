@@ -37,7 +37,7 @@ def tracker(case: DoctorContext) -> Iterator[Finding]:
             "tracker",
             f"no tested release of bd makes tables of this shape{number}; supported: {SUPPORTED}",
             "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see"
-            " docs/compatibility.md",
+            " docs/reference/compatibility.md",
         )
 
 

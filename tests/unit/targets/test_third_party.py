@@ -1,4 +1,4 @@
-"""A target of a third party: the one of docs/writing-a-target.md, installed, configured,
+"""A target of a third party: the one in examples/target, installed, configured,
 dispatched to, and passing the suite.
 """
 
@@ -22,8 +22,8 @@ from dolt_watch.targets.registry import open_target
 from tests.stubs.beads import task
 from tests.stubs.server import Recorded, Reply, StubServer
 
-PAGE = (Path(__file__).parents[3] / "docs/writing-a-target.md").read_text("utf-8")
-BLOCKS = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+EXAMPLE = Path(__file__).parents[3] / "examples/target"
+FILES = {file.name: file.read_text("utf-8") for file in EXAMPLE.iterdir() if file.is_file()}
 FLAGS = {"database": "dolt://h/d"}
 
 
@@ -53,11 +53,11 @@ def install(folder: Path, **points: str) -> Path:
     site = folder / "site"
     about = site / "acme_runs-1.0.dist-info"
     about.mkdir(parents=True)
-    (site / "acme_runs.py").write_text(BLOCKS["acme_runs.py"], "utf-8")
+    (site / "acme_runs.py").write_text(FILES["acme_runs.py"], "utf-8")
     (about / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: acme-runs\nVersion: 1.0\n", "utf-8"
     )
-    declared = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"][registry.GROUP]
+    declared = tomllib.loads(FILES["pyproject.toml"])["project"]["entry-points"][registry.GROUP]
     lines = [f"{name} = {value}" for name, value in {**declared, **points}.items()]
     (about / "entry_points.txt").write_text(
         "\n".join([f"[{registry.GROUP}]", *lines]) + "\n", "utf-8"
@@ -81,7 +81,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> None:
     with AcmeStub() as stub:
-        text = BLOCKS["dolt_watch.toml"].replace("http://acme:8000", stub.url)
+        text = FILES["dolt_watch.toml"].replace("http://acme:8000", stub.url)
         (tmp_path / "dolt_watch.toml").write_text(text, "utf-8")
         flags = {**FLAGS, "set": ["targets.runs.timeout=5s"]}
         settings = load(flags, {"ACME_TOKEN": "s3cret-token"}, tmp_path)
@@ -137,7 +137,7 @@ def test_a_plain_function_will_do(tmp_path: Path, site: Path) -> None:
 
 def test_the_page_passes_the_suite(tmp_path: Path) -> None:
     site = install(tmp_path)
-    (tmp_path / "test_acme_runs.py").write_text(BLOCKS["test_acme_runs.py"], "utf-8")
+    (tmp_path / "test_acme_runs.py").write_text(FILES["test_acme_runs.py"], "utf-8")
     code = (
         f"import sys, pytest; sys.path.insert(0, {str(site)!r});"
         " sys.exit(pytest.main(sys.argv[1:]))"
