@@ -28,6 +28,7 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.support import beads, servers, templates
 from tests.support.beads import Workspace
+from tests.support.browser import browser as browser
 from tests.support.matrix import mark_matrices
 from tests.support.servers import Server
 

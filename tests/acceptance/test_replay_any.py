@@ -71,7 +71,7 @@ def same_again(path: FileAddress, seed: int) -> None:
 def told(journal: AttemptLog) -> list[tuple[datetime, str, EntryKind, int]]:
     """Without the overwritten notes of dolt_watch, since a simulation writes none."""
     found = (
-        (one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.told
+        (one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.records
     )
     return sorted(one for one in found if one[2] is not EntryKind.NOTE)
 

@@ -118,7 +118,7 @@ def test_the_same_settings_and_cadence_make_no_difference(dozen: History) -> Non
     assert claimed(found) == RECORDED
     assert found.assumed == ()
     told = [
-        [(one.bead, one.kind, one.at, one.attempt) for one in each.told]
+        [(one.bead, one.kind, one.at, one.attempt) for one in each.records]
         for each in (found.recorded, found.simulated)
     ]
     assert sorted(told[0]) == sorted(told[1])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.servers import without
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 LOCAL = ("data:", "blob:")
 """Beginnings of addresses that cause no request."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Skips with the reason where there is no browser; with CI=true that fails."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        without(f"no browser on PATH: {', '.join(PROGRAMS)}")
-    with playwright.sync_playwright() as started:
-        yield (launched := started.chromium.launch(executable_path=program, args=["--no-sandbox"]))
-        launched.close()
 
 
 @dataclass

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import browser as browser
 from tests.conftest import Once
 from tests.docs.conftest import ROOT
 from tests.docs.shell import steps_of

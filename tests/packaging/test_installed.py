@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.deploy.manifests import container, render, with_pods
+from tests.deploy.manifests import container, containers, render, with_pods
 from tests.support.served import healthz
 
 ROOT = Path(__file__).parents[2]
@@ -76,9 +76,10 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("args", [("init",), ("dispatch",), ("reap",)])
+@pytest.mark.parametrize("args", [("init", "--if-needed"), ("dispatch",), ("reap",)])
 def test_the_image_has_what_the_cronjobs_run(args: tuple[str, ...], tmp_path: Path) -> None:
-    assert args in {tuple(container(each)["args"]) for each in with_pods(render("base"))}
+    pods = with_pods(render("base"))
+    assert args in {tuple(one["args"]) for each in pods for one in containers(each)}
     (extras,) = named(DOCKERFILE)
     done = subprocess.run(
         command(extras, *args), cwd=tmp_path, env=environment(), capture_output=True, text=True
