@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
@@ -34,6 +34,10 @@ MAX_LIST = 32 * 1024 * 1024
 """Bytes of a list of Jobs as a Table: about 200 for each Job."""
 STOP_INTERVAL = 0.2
 """Seconds between two checks whether a deleted Job has ended."""
+LATE_POD_SECONDS = 1.0
+"""Time in which the Job controller may still create the pod of a Job that was just deleted."""
+YOUNG = timedelta(minutes=1)
+"""A Job of this age certainly has its pod, or never will."""
 CREATE_SHARE = 0.6
 """Share of ``timeout`` for the request that creates the Job. The rest is for settling it."""
 SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
@@ -149,7 +153,7 @@ class KubernetesTarget:
         deadline = _Deadline.after(self._look())
         exchange = self._get(job, deadline)
         if is_missing(exchange):
-            return self._report_deleted(job, deadline)
+            return self._report_deleted(job, started, deadline)
         found = answers.job_in(exchange)
         if exchange.status != 200 or found is None:
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
@@ -333,8 +337,16 @@ class KubernetesTarget:
         found = answers.items_in(exchange)
         return describe(exchange) if found is None else answers.read_pods(found)
 
-    def _report_deleted(self, job: str, deadline: _Deadline) -> JobReport:
+    def _report_deleted(self, job: str, started: datetime | None, deadline: _Deadline) -> JobReport:
+        """Return the report of a Job that doesn't exist, from its pods.
+
+        The controller can create the pod of a Job that was deleted meanwhile, and the garbage
+        collector deletes it later. So the pods of a young Job are read twice.
+        """
         pods = self._pods(job, deadline)
+        if started is None or datetime.now(UTC) - started < YOUNG:
+            time.sleep(min(LATE_POD_SECONDS, deadline.left / 2))
+            pods = self._pods(job, deadline)
         if isinstance(pods, str):
             return JobReport(Verdict.UNKNOWN, error=pods)
         if pods.alive:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted
+from dolt_watch.targets.kubernetes import target as kubernetes_target
 from dolt_watch.targets.kubernetes.logs import LogsUnavailable
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.testing import make_task
@@ -112,6 +115,34 @@ def test_stop_ends_the_pod_and_then_the_job(make_target: MakeTarget, namespace: 
     assert report == JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
     assert namespace.pods(NAME) == [] and target.live_tokens() == []
     assert target.stop(NAME, "ann", "again").dead, "stopped already"
+
+
+def test_a_pod_that_comes_after_its_job_is_gone_is_found(
+    make_target: MakeTarget, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the Job controller creates one for a Job that was deleted meanwhile."""
+    target = make_target(command=("sleep", "60"))
+    started(target)
+    running(target)
+    [pod] = namespace.pods(NAME)
+    assert target.stop(NAME, "ann", "wrong files").dead
+    labels, spec = pod["metadata"]["labels"], pod["spec"]
+    kept = {name: spec[name] for name in ("restartPolicy", "containers", "securityContext")}
+    late = {"metadata": {"name": "late", "labels": labels}, "spec": kept}
+
+    def create(_: float) -> None:
+        namespace.admin.post(f"{namespace.core}/pods", json=late).raise_for_status()
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=create)
+    monkeypatch.setattr(kubernetes_target, "time", clock)
+    assert target.verdict(NAME, None) == JobReport(Verdict.RUNNING, "terminating")
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    namespace.admin.delete(
+        f"{namespace.core}/pods/late", params={"gracePeriodSeconds": "0"}
+    ).raise_for_status()
+    wait_for(lambda: namespace.pods(NAME) == [])
+    monkeypatch.setattr(clock, "sleep", pytest.fail)
+    assert target.verdict(NAME, long_ago).dead, "read once: nothing can come any more"
 
 
 def test_stop_says_why_it_cannot(make_target: MakeTarget, namespace: Namespace) -> None:
