@@ -20,8 +20,8 @@ IDLE = (1, 1)
 """Statements and round trips."""
 NOISE = (6, 6)
 DISPATCH = (42, 24)
-"""A dispatch after a commit of bd. docs/decisions/0021-round-trips.md lists
-the statements.
+"""The most of a dispatch after a commit of bd. docs/decisions/0021-round-trips.md lists the
+statements. Trackers of bd 1.3 need one less, because their events are in no commit.
 """
 
 
@@ -85,7 +85,8 @@ def test_of_each_kind_of_tick(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> 
     watch.assigned("second")
     with counted(monkeypatch) as dispatch:
         assert watch.dispatch()[0].dispatched == 1
-    assert dispatch.numbers == DISPATCH, "\n".join(x[:110] for x in dispatch.statements)
+    spared = {tuple(most - number for most, number in zip(DISPATCH, dispatch.numbers, strict=True))}
+    assert spared <= {(0, 0), (1, 1)}, "\n".join(x[:110] for x in dispatch.statements)
 
 
 def test_a_changed_schema_is_read_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
