@@ -1,1 +1,1 @@
-"""The figures of dolt_watch, measured on real Dolt: ``python -m bench``. See bench/README.md."""
+"""Measurements of dolt_watch on real Dolt: ``python -m bench``. See bench/README.md."""

@@ -1,4 +1,4 @@
-"""``python -m bench [--quick | --full]``: one table, measured in one run."""
+"""``python -m bench [--quick | --full]`` prints one table, measured in one run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.stubs.beadboard import BeadBoardStub
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers of repetitions, and sizes of databases."""
+    """A set of numbers of repetitions and sizes of databases."""
 
     idle: int = 20
     dispatches: int = 10
@@ -98,7 +98,7 @@ def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:
         original = not missing_of_original()
 
         def made(name: str) -> Place:
-            """A workspace of bd, or its tables alone where there is no bd."""
+            """Return a workspace of bd, or only its tables if bd is missing."""
             make = folder / name
             if original:
                 return place(server, make, board.url)

@@ -1,10 +1,8 @@
-"""The floor of a dispatch: the least that must be written and sent.
+"""The floor of a dispatch: the minimum of writes and requests.
 
-``python bare.py HOST PORT USER DATABASE BOARD`` does one.
-
-Two commits, one before the POST and one after it, each with the bead's status or note and the
-row of ``events`` that bd itself would write. Nothing keeps two of these apart, nothing is
-recorded but the note.
+``python bare.py HOST PORT USER DATABASE BOARD`` does one dispatch. It commits twice, before the
+POST and after it. Each commit has the bead's status or note, and the row of ``events`` that bd
+itself would write. There is no lock between two dispatches, and no record except the note.
 """
 
 import http.client
@@ -38,7 +36,7 @@ def commit(cursor: Any, bead: str, status: str, note: str) -> None:
 
 
 def both(cursor: Any, bead: str) -> None:
-    """The two commits of a dispatch."""
+    """Run the two commits of a dispatch."""
     commit(cursor, bead, "in_progress", "auto-dispatcher claimed")
     commit(cursor, bead, "in_progress", "dispatched: job=0123456789ab")
 

@@ -1,4 +1,4 @@
-"""Workers on one backlog: how many beads a second, and is any sent twice?"""
+"""Workers on one backlog: beads per second, and requests sent twice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from tests.stubs.beadboard import BeadBoardStub
 from tests.support.servers import Server
 
 WARM = 5
-"""Beads a worker that go before, and are not counted: each must have sent one, and imported what
-that takes.
-"""
+"""Beads per worker before the measurement. Each worker imports its modules while it sends one."""
 
 
 def claims(
@@ -34,7 +32,8 @@ def claims(
             here.assign(count)
             sent, begun, conflicts = len(board.dispatches), time.perf_counter(), 0
             while len(board.dispatches) < sent + count:
-                # again: a worker that was overtaken too often leaves the rest to the others
+                # Repeat, because a worker that was overtaken too often leaves its beads to the
+                # others.
                 done = tick_all(racing)
                 conflicts += sum(each.conflicts for each in done)
                 assert not any(each.error for each in done), done
@@ -53,7 +52,7 @@ def claims(
 
 
 def _bare(here: Place, count: int) -> float:
-    """Seconds for as many commits as the beads take, by one connection."""
+    """Return the seconds for the commits of this number of beads, on one connection."""
     here.assign(count)
     with (
         contextlib.closing(here.server.connect(here.address.database)) as connection,

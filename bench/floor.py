@@ -1,7 +1,7 @@
-"""The floor of a tick: a Python process that imports pymysql, connects, and asks one query.
+"""The floor of a tick: a Python process that imports pymysql, connects, and runs one query.
 
-Arguments: host, port, user, database. Then 'bare' to leave out the TLS setup that pymysql does by
-default, as dolt_watch does, and 'held' to print the process' maximum memory in KB.
+Arguments: host, port, user, database. The option 'bare' omits the default TLS setup of pymysql, as
+dolt_watch does. The option 'held' prints the maximum memory of the process in KB.
 """
 
 import sys

@@ -31,14 +31,14 @@ INSERT = (
 
 @dataclass
 class Place:
-    """A workspace of bd on a database of its own, migrated; ``run`` is as a CronJob would be."""
+    """A bd workspace on its own migrated database. ``run`` runs commands as a CronJob does."""
 
     server: Server
     address: ServerAddress
     run: Process
     settings: Settings
     name: str
-    """Of its folder."""
+    """Name of its folder."""
 
     @property
     def board(self) -> str:
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def where(self) -> tuple[str, ...]:
-        """As the floors take it."""
+        """Return the address as arguments of the floors."""
         return (self.address.host, str(self.address.port), self.address.user, self.address.database)
 
     @property
@@ -69,7 +69,7 @@ class Place:
         return int(self.sql("SELECT COUNT(*) FROM dolt_log")[0][0])
 
     def noise(self, run: int) -> None:
-        """A commit to a watched table that leads to no decision."""
+        """Commit a change to a watched table that leads to no decision."""
         self.sql(
             f"UPDATE issues SET title = 'noise {run}', updated_at = UTC_TIMESTAMP() WHERE id ="
             " 'bd-noise'",
@@ -77,7 +77,7 @@ class Place:
         )
 
     def assign(self, count: int, name: str = "go") -> None:
-        """Beads that may be dispatched; one commit."""
+        """Create beads that are ready for dispatch, in one commit."""
         for start in range(0, count, 1000):
             numbers = range(start, min(start + 1000, count))
             self.sql(
@@ -86,14 +86,14 @@ class Place:
         self.sql(*_committed(name))
 
     def clear(self) -> None:
-        """Close what other measurements left."""
+        """Close the beads that other measurements left."""
         self.sql(
             "UPDATE issues SET status = 'closed' WHERE assignee = 'agent'",
             "CALL DOLT_COMMIT('-am', 'clear', '--allow-empty')",
         )
 
     def done(self) -> None:
-        """Close what runs: the next dispatch finds a slot."""
+        """Close running beads, so that the next dispatch has a slot."""
         self.sql(
             "UPDATE issues SET status = 'closed' WHERE status = 'in_progress'", *_committed("done")
         )
@@ -113,7 +113,7 @@ def _row(bead: str, assignee: str = "", acceptance: str = "") -> str:
 
 
 def place(server: Server, folder: Path, board: str) -> Place:
-    """A real bd workspace with ten beads that no rule matches."""
+    """Create a real bd workspace with ten beads that no rule matches."""
     folder.mkdir()
     made = beads.workspace(server, folder)
     env = {**made.env, "BEADBOARD_URL": board}
@@ -129,9 +129,7 @@ def place(server: Server, folder: Path, board: str) -> Place:
 def sized(
     server: Server, folder: Path, rows: int, commits: int, board: str = "http://127.0.0.1:9"
 ) -> Place:
-    """A database of beads' tables with so many rows of issues and so many commits; the watcher
-    has caught up with it.
-    """
+    """Create beads' tables with these numbers of issues and commits. The watcher applies them."""
     folder.mkdir()
     address = server.fresh()
     with contextlib.closing(open_engine(address)) as engine:

@@ -1,5 +1,6 @@
-"""A long history to ask about: most commits to issues and events, some to comments, some beads
-dispatched.
+"""A long history for commands about the past.
+
+Most commits change issues and events, some comments. Some beads are dispatched.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from dolt_watch.config import load
 BEADS = 200
 BEAD = "bd-why"
 BATCH = 50
-"""Commits that are sent at once."""
+"""Number of commits that are sent at once."""
 
 
 def history(here: Place, commits: int, dispatches: int = 1) -> None:
-    """Makes it about so many commits long.
+    """Extend the history to about this number of commits.
 
-    ``BEAD`` is in one of 250. It is dispatched first, others after it, evenly spread, each
-    closed before the next.
+    One of 250 commits changes ``BEAD``. It is dispatched first. The dispatches of other beads
+    follow at equal distances, and each bead is closed before the next dispatch.
     """
     settings = load({"set": ("settle=0s",)}, here.run.env, here.run.cwd)
     beads = [BEAD, *(f"bd-n{n:03}" for n in range(BEADS))]
@@ -41,7 +42,8 @@ def history(here: Place, commits: int, dispatches: int = 1) -> None:
     }
     multi = here.server.connect(here.address.database, client_flag=CLIENT.MULTI_STATEMENTS)
     with contextlib.closing(multi) as connection, connection.cursor() as cursor:
-        cursor.execute("SET @@dolt_transaction_commit = 1")  # a third cheaper than DOLT_COMMIT
+        # This takes a third less time than DOLT_COMMIT.
+        cursor.execute("SET @@dolt_transaction_commit = 1")
         for start in range(0, commits - here.commits() - 4 * dispatches, BATCH):
             if start in goes:
                 here.sql(

@@ -1,7 +1,7 @@
 """The time from the commit of an assignment to the POST.
 
-``run`` is measured. For CronJobs it is computed from their schedule and the measured time of their
-processes.
+``run`` is measured. For CronJobs, the time is computed from their schedule and the measured time of
+their processes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dolt_watch.replay.simulation.schedule import EPOCH, TickSchedule
 from tests.stubs.beadboard import BeadBoardStub
 
 EVERY = timedelta(minutes=2)
-"""The original's dispatcher."""
+"""Interval of the original's dispatcher."""
 MOMENTS = 1000
-"""Of assignment, spread evenly over a period."""
+"""Number of times of assignment, spread evenly over a period."""
 
 
 def latency(
@@ -68,8 +68,9 @@ def latency(
 
 
 def scheduled(to_post: list[float], settle: float = 0.0) -> list[float]:
-    """Seconds, for each moment of assignment and each time from a process' start to its POST; a
-    bead that has not settled at the tick is waited for.
+    """Return the seconds for each time of assignment and each time from process start to POST.
+
+    A bead that has not settled at the tick has to wait.
     """
     ticks, took = TickSchedule(EVERY), []
     for number in range(MOMENTS):
@@ -80,5 +81,5 @@ def scheduled(to_post: list[float], settle: float = 0.0) -> list[float]:
 
 
 def last(values: list[float]) -> float:
-    """The 95th percentile."""
+    """Return the 95th percentile."""
     return quantiles(values, n=20)[-1]

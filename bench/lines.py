@@ -1,7 +1,7 @@
-"""Everything that is measured: each line of the table with its bar, its floor, and the reason for
-the difference.
+"""All measurements: each line of the table with its bar, its floor, and the reason for the
+difference.
 
-The parts yield figures for these lines and for no others. bench/results.md is made from both.
+The parts yield figures for exactly these lines. bench/results.md is generated from both.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ OURS, FLOOR, ORIGINAL = "ours", "floor", "original"
 
 
 class Bar(NamedTuple):
-    """At most ``most``: an absolute value, or a multiple of the floor or of the original."""
+    """A maximum, ``most``: an absolute value, or a multiple of the floor or of the original."""
 
     most: float
     of: str = OURS
 
 
 class Line(NamedTuple):
-    """One figure that is measured. ``floor`` describes the physical floor that it is compared"
-    " with."""
+    """One figure. ``floor`` describes the physical floor that the figure is compared with."""
 
     name: str
     unit: str
@@ -31,7 +30,7 @@ class Line(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Lines that one function measures together. ``how`` describes the method."""
+    """A group of lines that one function measures together. ``how`` describes the method."""
 
     name: str
     title: str

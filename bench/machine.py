@@ -1,4 +1,4 @@
-"""The machine and the programs that figures are of: no name of a host, no path."""
+"""The machine and the programs of the measurements, without host names and paths."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """'AMD EPYC, 2 cores, 16 GB; Linux 6.1 x86_64; Python 3.11.7, dolt 2.3.1, bd 0.60.0', without
-    a program that isn't on PATH.
+    """Return a description of the machine and its programs.
+
+    Example: 'AMD EPYC, 2 cores, 16 GB; Linux 6.1 x86_64; Python 3.11.7, dolt 2.3.1, bd 0.60.0'.
+    Programs that aren't on PATH are omitted.
     """
     versions = "".join(
         f", {name} {_version(name)}" for name in ("dolt", "bd") if shutil.which(name) is not None

@@ -1,5 +1,7 @@
-"""How things are measured: processes by the wall clock, database time inside the engine's calls,
-disk by the files' lengths.
+"""Methods of measurement.
+
+Processes are measured by the wall clock, database time inside the engine's calls, and disk by the
+lengths of files.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from dolt_watch.config import Settings
 from dolt_watch.engines.dolt.connection import DoltConnection
 
 MS = 1000
-"""Figures in milliseconds."""
+"""Factor from seconds to milliseconds."""
 CALLS = ("send", "begin", "end", "abandon")
 
 
 def alternate(runs: int, *each: Callable[[int], float]) -> list[float]:
-    """Run all of them in turn, ABAB; the median of each.
+    """Run all functions in turn, ABAB. Return the median of each.
 
-    One round more goes before, and is not counted.
+    An additional first round isn't counted.
     """
     took: list[list[float]] = [[] for _ in each]
     for run in range(-1, runs):
@@ -45,15 +47,14 @@ class Process:
     env: Mapping[str, str]
 
     def __call__(self, command: Sequence[str], expect: str = "") -> float:
-        """Seconds by the wall clock.
+        """Run a command. Return its seconds by the wall clock.
 
-        Raises where it fails, or does not say what is expected: then something else was
-        measured.
+        Raises RuntimeError if the command fails or its output lacks ``expect``. Then something else
+        was measured.
         """
         start = time.perf_counter()
-        env = {
-            name: value for name, value in self.env.items() if name != "PYTHONDONTWRITEBYTECODE"
-        }  # as an installed package: compiled
+        # Allow compiled modules, as in an installed package.
+        env = {name: value for name, value in self.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(
             command, cwd=self.cwd, env=env, capture_output=True, text=True, timeout=120
         )
@@ -73,9 +74,7 @@ class Spent:
 
 @contextlib.contextmanager
 def database_time() -> Iterator[Spent]:
-    """Time inside the engine's calls to the server, in this process; the connecting is not
-    counted.
-    """
+    """Measure the time inside the engine's calls in this process, without the connecting."""
     spent, depth = Spent(), 0
 
     def timed(plain: Any) -> Any:
@@ -104,7 +103,7 @@ def database_time() -> Iterator[Spent]:
 
 
 def ticked(settings: Settings, expect: str = "") -> float:
-    """A ``dolt_watch dispatch`` in this process: its seconds of database time."""
+    """Run ``dolt_watch dispatch`` in this process. Return its seconds of database time."""
     with database_time() as spent, contextlib.redirect_stdout(io.StringIO()) as said:
         code = run_tick(settings, ("dispatch",), dry_run=False, now=None)
     if code or expect not in said.getvalue():
@@ -115,7 +114,7 @@ def ticked(settings: Settings, expect: str = "") -> float:
 def size(folder: Path) -> int:
     """Return the bytes of a database's files without ``.dolt/stats``.
 
-    Dolt's background job writes there at its own times.
+    Dolt's background job writes there at arbitrary times.
     """
     return sum(
         file.stat().st_size

@@ -17,17 +17,21 @@ from tests.stubs.beadboard import BeadBoardStub
 from tests.support.servers import Server
 
 MB = 1_000_000 / 1024
-"""The kernel's KB in a megabyte."""
+"""Number of the kernel's KB in a megabyte."""
 PEAK = (sys.executable, str(Path(__file__).with_name("peak.py")))
 COMMANDS = {"replay --verify": ("replay", "--verify"), "replay": ("replay",), "events": ("events",)}
 EACH = 200
-"""Commits a dispatch."""
+"""Number of commits per dispatch."""
 
 
 def memory(
     server: Server, folder: Path, board: BeadBoardStub, commits: tuple[int, int], dispatches: int
 ) -> Iterator[Figure]:
-    """``commits``: of a short history, and of the long one that continues it."""
+    """Measure the memory of ``run`` and of commands on a short and a long history.
+
+    Args:
+        commits: Length of a short history, and of the long one that continues it.
+    """
     short, long = commits
     here = sized(server, folder / "memory", 10, 10, board.url)
     least = subprocess.run(
@@ -64,7 +68,7 @@ def _service(here: Place, board: BeadBoardStub, dispatches: int, floor: float) -
 
 
 def _peak(here: Place, words: tuple[str, ...]) -> int:
-    """KB."""
+    """Return the maximum memory of a command in KB."""
     done = subprocess.run(
         (*PEAK, *words),
         cwd=here.run.cwd,

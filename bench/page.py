@@ -1,4 +1,4 @@
-"""bench/results.md: the lines as they are declared, with the figures of one run."""
+"""bench/results.md: the declared lines with the figures of one run."""
 
 from __future__ import annotations
 

@@ -20,13 +20,15 @@ from dolt_watch.replay.replayer import HistoryReplayer
 
 RUNS = 10
 BACKLOG = 1300
-"""Beads that wait while the decisions are made that are verified."""
+"""Number of beads that wait when the verified decisions are made."""
 WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)
 
 
 def past(here: Place, commits: int) -> Iterator[Figure]:
-    """``why``, and all of it folded again, against fetching the diffs in one stream: of issues
-    alone, and of all that the watcher reads.
+    """Measure ``why`` and a replay of all history.
+
+    The floors fetch the diffs in one stream: of issues alone, and of all tables that the watcher
+    reads.
     """
     history(here, commits)
     at = f"{commits:,} commits"
@@ -60,9 +62,10 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
 
 
 def verified(here: Place, dispatches: int) -> Iterator[Figure]:
-    """``replay --verify`` of decisions made beside a long queue, against reading that history.
+    """Measure ``replay --verify`` of decisions with a long queue. The floor reads that history.
 
-    ``dispatches``: as many are verified, of two entries each.
+    Args:
+        dispatches: Number of verified dispatches. Each has two entries.
     """
     here.assign(BACKLOG + dispatches, "backlog")
     settings = load(

@@ -1,9 +1,7 @@
-"""``python peak.py ARGUMENTS``:
+"""``python peak.py ARGUMENTS`` runs ``dolt_watch ARGUMENTS`` and measures its maximum memory.
 
-``dolt_watch ARGUMENTS``, and the most memory that it held, in KB, as the last line of standard
-error.
-
-Not ``ru_maxrss``: what a process held before exec counts there, so that of the parent would too.
+The last line of standard error is the maximum in KB. ``ru_maxrss`` isn't suitable, because it
+includes the memory of the parent before exec.
 """
 
 import runpy
@@ -12,13 +10,14 @@ from pathlib import Path
 
 
 def held(word: str, of: str = "self") -> int:
-    """KB: 'VmRSS', what a process holds now; 'VmHWM', the most so far. Linux."""
+    """Return a memory size in KB: 'VmRSS' is the current one, 'VmHWM' the maximum. Linux only."""
     lines = Path(f"/proc/{of}/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{word}:"))
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of this file: its modules are nobody's to import by bare names
+    # Modules in the folder of this file must not be importable by bare names.
+    sys.path.pop(0)
     try:
         runpy.run_module("dolt_watch", run_name="__main__", alter_sys=True)
     finally:

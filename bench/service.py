@@ -1,5 +1,6 @@
-"""``dolt_watch run`` on real Dolt: from the commit of an assignment to the POST, and what a poll
-costs that finds nothing.
+"""``dolt_watch run`` on real Dolt.
+
+It measures the time from the commit of an assignment to the POST, and the cost of an idle poll.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DRAWS = 20_000
 
 @contextlib.contextmanager
 def running(here: Place, *sets: str) -> Iterator[subprocess.Popen[str]]:
-    """The process, once it leads."""
+    """Yield the process when it leads."""
     words = [word for one in (f"settle={SETTLE:g}s", *sets) for word in ("--set", one)]
     with subprocess.Popen(
         (*RUN, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.PIPE, text=True
@@ -45,7 +46,7 @@ def running(here: Place, *sets: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def arrived(board: BeadBoardStub, count: int) -> None:
-    """Waits for so many POSTs."""
+    """Wait for this number of POSTs."""
     end = time.perf_counter() + 60
     while len(board.dispatches) < count:
         if time.perf_counter() > end:
@@ -54,9 +55,9 @@ def arrived(board: BeadBoardStub, count: int) -> None:
 
 
 def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
-    """Seconds from each commit to its POST.
+    """Return the seconds from each commit to its POST.
 
-    The assignments fall at any moment between two polls.
+    The assignments are at random times between two polls.
     """
     took = []
     with running(here):
@@ -74,20 +75,21 @@ def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
 
 
 def drawn() -> list[float]:
-    """The same for a service whose polls and dispatches take no time: it sees the commit at its
-    next poll, and waits until it has settled.
+    """Return the seconds for a service whose polls and dispatches take no time.
+
+    It reads the commit at its next poll, and waits until the bead has settled.
     """
     took: list[float] = []
     while len(took) < DRAWS:
         pause = POLL * random.uniform(SHORTEST, 1)
-        moment = random.uniform(0, POLL)  # a longer pause is met more often
+        moment = random.uniform(0, POLL)  # A longer pause is met more often.
         if moment < pause:
             took.append(max(pause - moment, SETTLE))
     return took
 
 
 def idle_poll(here: Place) -> tuple[float, float]:
-    """Milliseconds of processor time: a poll's, and that of the bare query."""
+    """Return the milliseconds of processor time of a poll and of its query alone."""
     targets = TargetPool(here.settings)
     service = Service(
         lambda: open_engine(here.address),

@@ -1,4 +1,4 @@
-"""Does a tick's cost depend on how much there is? Rows and commits."""
+"""The cost of a tick by the number of rows and commits."""
 
 from __future__ import annotations
 

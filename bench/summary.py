@@ -1,4 +1,4 @@
-"""docs/performance.md and its chart, made from bench/results.md: ``python -m bench.summary``."""
+"""docs/performance.md and its chart, from bench/results.md: ``python -m bench.summary``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures for the declared lines, and how one is printed."""
+"""Figures for the declared lines, and their format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAD = ("what", "at", "dolt_watch", "floor", "×", "original", "×", "bar", "")
 
 
 class Figure(NamedTuple):
-    """The measured value of the line of that name, in its unit. ``at`` is the size."""
+    """The measured value of the line with this name, in its unit. ``at`` is the size."""
 
     name: str
     ours: float
@@ -34,7 +34,10 @@ class Row(NamedTuple):
 
     @property
     def holds(self) -> bool | None:
-        """None where there is no bar, or no original to compare with."""
+        """Return whether the figure meets its bar.
+
+        None means that there is no bar, or no original to compare with.
+        """
         bar = self.line.bar
         if bar is None:
             return None
@@ -45,7 +48,7 @@ class Row(NamedTuple):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """As ``HEAD`` names them."""
+        """Return the cells for the columns of ``HEAD``."""
         line, figure = self.line, self.figure
         by = [
             "" if (ratio := self.ratio(of)) is None else f"{ratio:.2f}" for of in (FLOOR, ORIGINAL)
@@ -66,7 +69,7 @@ class Row(NamedTuple):
 
 
 def bar(line: Line) -> str:
-    """'≤ 1.4 × floor'."""
+    """Return the bar as text, for example '≤ 1.4 × floor'."""
     if line.bar is None:
         return ""
     if line.bar.of == OURS:
@@ -75,9 +78,9 @@ def bar(line: Line) -> str:
 
 
 def rows(part: Part, figures: Iterable[Figure]) -> Iterator[Row]:
-    """One after the other, as they come.
+    """Yield the rows one after another, as they are measured.
 
-    Raises RuntimeError where a line was left out, or is not declared.
+    Raises RuntimeError if a line is missing or not declared.
     """
     open_lines = {line.name: line for line in part.lines}
     for figure in figures:
@@ -89,7 +92,7 @@ def rows(part: Part, figures: Iterable[Figure]) -> Iterator[Row]:
 
 
 def printed(cells: Iterable[str]) -> str:
-    """For a terminal."""
+    """Return the row for a terminal."""
     what, at, ours, floor, by, original, times, most, verdict = cells
     return (
         f"{what:<{WIDE}} {at:>16} {ours:>10} {floor:>9} {by:>6} {original:>9} {times:>6}"

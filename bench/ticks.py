@@ -1,6 +1,4 @@
-"""Ticks as processes: with nothing to do, after a change that affects no rule, and with a bead to
-dispatch.
-"""
+"""Ticks as processes: idle, after a change that affects no rule, and with a bead to dispatch."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from bench.measure import MS, alternate, ticked
 from bench.table import Figure
 
 Original = Place | None
-"""The place of the original, None where its programs are missing."""
+"""The place of the original, or None if its programs are missing."""
 
 
 def idle(ours: Place, theirs: Original, runs: int) -> Iterator[Figure]:
@@ -67,7 +65,7 @@ def noise(ours: Place, theirs: Original, runs: int) -> Iterator[Figure]:
 def dispatch(ours: Place, theirs: Original, bare: Place, runs: int) -> Iterator[Figure]:
     for each in filter(None, (ours, theirs, bare)):
         each.assign(2 * runs + 4)
-    time.sleep(ours.settings.settle.total_seconds() + 1)  # on beads already settled
+    time.sleep(ours.settings.settle.total_seconds() + 1)  # Wait until all beads have settled.
     disk: dict[str, list[int]] = {}
     commits: dict[str, list[int]] = {}
 
@@ -121,5 +119,5 @@ def dispatch(ours: Place, theirs: Original, bare: Place, runs: int) -> Iterator[
 
 
 def _ms(original: list[float]) -> float | None:
-    """Return the original's milliseconds, None if it wasn't measured."""
+    """Return the original's milliseconds, or None if it wasn't measured."""
     return original[0] * MS if original else None

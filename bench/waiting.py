@@ -1,6 +1,6 @@
-"""Does a tick's cost depend on how many beads wait?
+"""The cost of a tick by the number of waiting beads.
 
-They match and cannot go: one may run at a time, and one does.
+The beads match and wait, because one may run at a time and one does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ LINES = (
 def waiting(
     server: Server, folder: Path, board: BeadBoardStub, sizes: Sequence[int], runs: int
 ) -> Iterator[Figure]:
-    """``sizes``: so many, ten times and a hundred times as many."""
+    """Measure ticks with few, ten times as many, and a hundred times as many waiting beads.
+
+    Args:
+        sizes: The three numbers of waiting beads.
+    """
     calls = 0
     with contextlib.ExitStack() as stack:
         measured: list[Callable[[int], float]] = []
@@ -58,7 +62,7 @@ def waiting(
 
 
 def _commands(here: Place) -> list[Callable[[int], float]]:
-    """One-shot commands, in the order of ``LINES``."""
+    """Return one-shot commands, in the order of ``LINES``."""
 
     def noise(run: int) -> float:
         here.noise(run)
@@ -76,8 +80,9 @@ def _commands(here: Place) -> list[Callable[[int], float]]:
 
 
 def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], float]]:
-    """A dispatch in the loop of ``run``, by the database's time and by the processor's; what
-    others dispatched in between is folded before.
+    """Return a dispatch in the loop of ``run``, by database time and by processor time.
+
+    Dispatches of other processes are applied before the measurement.
     """
     targets = stack.enter_context(contextlib.closing(TargetPool(here.settings)))
     engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
@@ -87,7 +92,7 @@ def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], 
     def database(_: int) -> float:
         loop.tick(BOTH, thorough=True)
         here.done()
-        begun = time.thread_time()  # the stub is another thread
+        begun = time.thread_time()  # The time excludes the stub, which is another thread.
         with database_time() as spent:
             outcome = loop.tick(BOTH)
         processor[0] = time.thread_time() - begun

@@ -1,13 +1,13 @@
-"""Fixtures for all tests. See ``tests/support/servers.py`` for where the databases come from."""
+"""Fixtures for all tests. ``tests/support/servers.py`` describes the origin of the databases."""
 
 from __future__ import annotations
 
 from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.errors import DatabaseError
 
-# Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes
-# pytest (which would swallow the run's output and exit 0) and leaves no mark in the environment
-# that child processes would trip over.
+# doltlite must be loaded before the first import of sqlite3. ``load_sqlite3`` keeps doltlite from
+# re-executing pytest, which would hide the output and exit with 0. It also removes doltlite's
+# environment variable, which would disable doltlite in child processes.
 try:
     load_sqlite3()
     NO_DOLTLITE = ""
@@ -36,13 +36,13 @@ Factory = Callable[[], Engine]
 
 
 def pytest_report_header() -> str:
-    """The bd of this run: a real one, or the stand-in and its dialect."""
+    """Return the bd of this run: a real bd, or the stand-in and its dialect."""
     return f"bd: {beads.described()}"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for two cores: tests wait for a third of their time."""
+    """Return 1.5 processes per core, because tests wait for a third of their time."""
     return max(1, (os.cpu_count() or 1) * 3 // 2)
 
 
@@ -58,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _uses_a_server(item: pytest.Item) -> bool:
-    """Whether the test needs a Dolt server or a control plane, by its fixtures or parameters."""
+    """Return whether fixtures or parameters of the test require a Dolt server or control plane."""
     call = getattr(item, "callspec", None)
     return not {"dolt_server", "plane"}.isdisjoint(getattr(item, "fixturenames", ())) or (
         call is not None and "dolt" in call.params.values()
@@ -73,10 +73,10 @@ def _runs_bd(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long tests come first, the others in their order.
+    """Select tests by the options, and run long tests first. Other tests keep their order.
 
-    A long profile ends by itself, whatever limit its file sets for the others: a file's mark
-    beats the command line.
+    A slow test limits its own time, so it gets no timeout here. The option on the command line
+    isn't enough, because the timeout mark of a file takes precedence.
     """
     mark_matrices(items)  # before pytest applies -m
     kept = items[:]
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Keep what collection made out of garbage collection: half a second each time."""
+    """Exclude the objects of the collection from garbage collection. Saves 0.5 s per collection."""
     gc.collect()
     gc.freeze()
 
@@ -106,8 +106,9 @@ Once = Callable[[str, Callable[[Path], None]], Path]
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """``once(name, make)``: a folder that ``make`` fills once a run, for all workers of
-    pytest-xdist.
+    """Return ``once(name, make)``, which returns a folder with the results of ``make``.
+
+    ``make`` runs once per test run, for all workers of pytest-xdist.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
@@ -129,20 +130,20 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session", autouse=True)
 def templates_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where this process keeps the databases that others start as copies of."""
+    """Set the folder of the template databases of this process. Tests start from copies of them."""
     templates.keep_in(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")
 def dolt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real Dolt server, one for the whole run."""
+    """Yield a real Dolt server for the whole run."""
     with servers.server(tmp_path_factory.mktemp("dolt")) as started:
         yield started
 
 
 @pytest.fixture
 def dolt_address(dolt_server: Server) -> Iterator[ServerAddress]:
-    """A fresh, empty database on the server, dropped afterwards."""
+    """Yield the address of a new, empty database on the server. Drop the database afterwards."""
     address = dolt_server.fresh()
     yield address
     dolt_server.drop(address)
@@ -150,7 +151,7 @@ def dolt_address(dolt_server: Server) -> Iterator[ServerAddress]:
 
 @pytest.fixture
 def doltlite_path(tmp_path: Path) -> FileAddress:
-    """A fresh DoltLite file, not yet made."""
+    """Return the address of a DoltLite file that doesn't exist yet."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
     return FileAddress(str(tmp_path / "fresh.db"))
@@ -170,58 +171,62 @@ def _factory(address: ServerAddress | FileAddress) -> Iterator[Factory]:
 
 @pytest.fixture
 def dolt_factory(dolt_address: ServerAddress) -> Iterator[Factory]:
-    """New connections to one fresh database of the Dolt server."""
+    """Yield a factory of connections to one new database of the Dolt server."""
     yield from _factory(dolt_address)
 
 
 @pytest.fixture
 def doltlite_factory(doltlite_path: FileAddress) -> Iterator[Factory]:
-    """New connections to one fresh DoltLite file."""
+    """Yield a factory of connections to one new DoltLite file."""
     yield from _factory(doltlite_path)
 
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def engine_factory(request: pytest.FixtureRequest) -> Factory:
-    """On both engines: new connections to one fresh, empty database of this test."""
+    """Return a factory of connections to one new, empty database, for each of the two engines."""
     factory: Factory = request.getfixturevalue(f"{request.param}_factory")
     return factory
 
 
 @pytest.fixture
 def engine(engine_factory: Factory) -> Engine:
-    """On both engines: one connection to a fresh, empty database."""
+    """Return one connection to a new, empty database, for each of the two engines."""
     return engine_factory()
 
 
 @pytest.fixture
 def dolt(dolt_factory: Factory) -> Engine:
-    """One connection to a fresh, empty database of the Dolt server."""
+    """Return one connection to a new, empty database of the Dolt server."""
     return dolt_factory()
 
 
 @pytest.fixture
 def doltlite(doltlite_factory: Factory) -> Engine:
-    """One connection to a fresh DoltLite file."""
+    """Return one connection to a new DoltLite file."""
     return doltlite_factory()
 
 
 @pytest.fixture
 def beads_engine(engine: Engine) -> Engine:
-    """On both engines: a database with beads' real tables, committed, without beads."""
+    """Return a connection to a database with beads' real tables, for each of the two engines.
+
+    The tables are committed and contain no beads.
+    """
     beads.create_beads(engine)
     return engine
 
 
 @pytest.fixture(params=beads.SHAPES)
 def beads_shape(request: pytest.FixtureRequest) -> str:
-    """Each of the three shapes of beads' tables, by the release of bd that makes it."""
+    """Return each of the three shapes of beads' tables, as the name of its bd release."""
     return str(request.param)
 
 
 @pytest.fixture
 def shaped_engine(engine: Engine, beads_shape: str) -> Engine:
-    """On both engines, in each shape: a database with beads' real tables, committed, without
-    beads.
+    """Return a connection to a database with beads' real tables, for each engine and shape.
+
+    The tables are committed and contain no beads.
     """
     beads.create_beads(engine, beads_shape)
     return engine
@@ -229,7 +234,7 @@ def shaped_engine(engine: Engine, beads_shape: str) -> Engine:
 
 @pytest.fixture
 def beads_workspace(dolt_server: Server, tmp_path: Path) -> Iterator[Workspace]:
-    """A bd workspace on a fresh database of the server: of a real bd, or of the stand-in."""
+    """Yield a bd workspace on a new database of the server, for a real bd or the stand-in."""
     made = beads.workspace(dolt_server, tmp_path)
     yield made
     dolt_server.drop(made.address)

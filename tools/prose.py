@@ -20,7 +20,7 @@ from tools.docs.site import pages
 ROOT = Path(__file__).parents[1]
 CODE = ("dolt_watch", "migrations", "tools", "bench", "tests")
 EXEMPT = ("tests/docs/test_prose.py",)
-"""Files whose texts are wrong on purpose."""
+"""Files with faults on purpose."""
 QUOTED = "# quoted"
 """End of a line whose text is a quotation, for example of an old ledger entry."""
 
@@ -42,7 +42,7 @@ RULES: dict[str, str] = {
     r"(?=[a-z])(?!if\b|happens\b|kind\b|extent\b|to\b)": "name it: the rows that …",
     r"(?:(?<=^)|(?<=\. ))(What|Who) (?=[a-z][^?.]*\.)(?!if\b)": "start with a noun or a verb",
 }
-"""Pattern → the words to use instead. Case doesn't matter but for the last two."""
+"""Pattern → recommended words. Only the last two patterns are case-sensitive."""
 EXACT = tuple(RULES)[-2:]
 PATTERNS = [
     (re.compile(rule, re.MULTILINE | (0 if rule in EXACT else re.IGNORECASE)), advice)
@@ -69,7 +69,7 @@ class Finding(NamedTuple):
 
 
 def findings(path: Path) -> Iterator[Finding]:
-    """Return the findings of one file, in order."""
+    """Yield the findings of one file, in order."""
     text = path.read_text("utf-8")
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
     quoted = {n for n, one in enumerate(text.splitlines(), 1) if one.endswith(QUOTED)}
@@ -83,7 +83,7 @@ def findings(path: Path) -> Iterator[Finding]:
 
 
 def passages(text: str, suffix: str) -> Iterator[tuple[int, str]]:
-    """Return the prose of a file: (first line, text without code)."""
+    """Yield the prose of a file: (first line, text without code)."""
     if suffix == ".py":
         for line, passage in _python(text):
             yield line, _blank(INLINE, passage)
@@ -98,12 +98,12 @@ def passages(text: str, suffix: str) -> Iterator[tuple[int, str]]:
 
 
 def _blank(pattern: re.Pattern[str], text: str) -> str:
-    """Replace each match by a mark with as many line breaks."""
+    """Replace each match by a mark with the same number of line breaks."""
     return pattern.sub(lambda found: "\ufffc" + "\n" * found[0].count("\n"), text)
 
 
 def _python(text: str) -> Iterator[tuple[int, str]]:
-    """Return docstrings, comments, and string literals that contain a space."""
+    """Yield docstrings, comments, and string literals that contain a space."""
     comment: list[tuple[int, str]] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

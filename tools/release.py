@@ -36,7 +36,7 @@ UNRELEASED = "## [Unreleased]\n"
 
 
 class Refused(Exception):
-    """The release is refused. Nothing is written."""
+    """A refused release. No file is changed."""
 
 
 def named(root: Path = ROOT) -> Iterator[tuple[str, str]]:

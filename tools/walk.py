@@ -2,16 +2,16 @@
 
 Print the functions that ``dolt_watch dispatch`` calls, in the order of their first call. Count the
 functions, their files, and the returns to an earlier file, which a reader has to follow. One new
-bead waits in a tracker on DoltLite, its target answers over HTTP, and the state of the previous
+bead waits in a tracker on DoltLite. Its target answers over HTTP, and the state of the previous
 tick is saved.
 
-Only named functions count: comprehensions, lambdas, modules and class bodies do not. Each function
+Only named functions count: no comprehensions, lambdas, modules or class bodies. Each function
 counts once, at its first call. Settings, engines, HTTP and small helpers (``LEFT_OUT``) are left
-out, because readers know them, and so are the functions that only the settings or an engine call.
+out, because readers know them. Functions that only the settings or an engine call are left out too.
 Properties and methods of records count like all other functions.
 
-These are the rules of the review that set the goal of 90 functions, 18 files and 20 returns: it
-counted 180, 31 and 65 in the package of 2026-11-29, in which these rules count 174, 30 and 64.
+These are the rules of the review that set the goal of 90 functions, 18 files and 20 returns. The
+review counted 180, 31 and 65 in the package of 2026-11-29. These rules count 174, 30 and 64 there.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ PACKAGE = Path(dolt_watch.__file__).parent
 AUTHOR = "ada <ada@example.com>"
 HELPERS = ("clock", "errors", "log_events", "sanitize", "suggestions", "text_table", "timestamps")
 INNER = ("config/", "engines/")
-"""Parts whose callees a reader takes for granted as well."""
+"""Packages whose callees a reader takes for granted too."""
 LEFT_OUT = (*INNER, "targets/http_client", "cli/options", "cli/output", *HELPERS)
 BEAD = "bd-1"
 
 
 class Hop(NamedTuple):
-    """A function, by the file that defines it (relative to the package)."""
+    """A function and the file that defines it, relative to the package."""
 
     file: str
     function: str
 
 
 class Walk(NamedTuple):
-    """The functions of one dispatch."""
+    """The functions that one dispatch calls."""
 
     hops: list[Hop]
-    """Each function once, in the order of first calls."""
+    """Each function once, in the order of the first calls."""
 
     @property
     def files(self) -> list[str]:
@@ -64,23 +64,23 @@ class Walk(NamedTuple):
 
     @property
     def switches(self) -> int:
-        """How often the next function is in another file than the one before."""
+        """Return how often the next function is in another file."""
         pairs = zip(self.hops, self.hops[1:], strict=False)
         return sum(one.file != other.file for one, other in pairs)
 
     @property
     def returns(self) -> int:
-        """How many of these switches lead to a file that was left before."""
+        """Return how many of these switches lead back to an earlier file."""
         return self.switches - (len(self.files) - 1)
 
 
 def record(run: Callable[[], object]) -> Walk:
-    """Run something, and return the functions of dolt_watch that it calls."""
+    """Run a function, and return the functions of dolt_watch that it calls."""
     seen: dict[CodeType, Hop] = {}
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        # The body of a class is code as well, and neither it nor a module is a function.
+        # The body of a class is code too. Neither a class body nor a module is a function.
         is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
         if event != "call" or code in seen or not is_function:
             return
@@ -98,7 +98,7 @@ def record(run: Callable[[], object]) -> Walk:
 
 @cache
 def _file(code: CodeType) -> str:
-    """The file of a function, relative to the package; '' if it is in none of its files."""
+    """Return the file of a function, relative to the package, or '' for other functions."""
     path = Path(code.co_filename)
     return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
 
@@ -114,7 +114,7 @@ def _called_by(frame: FrameType, parts: tuple[str, ...]) -> bool:
 
 
 def dispatch_one_bead() -> Walk:
-    """Record a dispatch in a tracker of its own. Raises RuntimeError if no bead was sent."""
+    """Record a dispatch in a separate tracker. Raise RuntimeError if no bead was sent."""
     sent: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,

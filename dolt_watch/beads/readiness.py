@@ -133,7 +133,7 @@ def readiness_at(
     ``schema``: the shape of the tables as they are now, which is the commit's in most cases. If
     the commit has another shape, it is looked up.
     """
-    # One round trip for beads that depend on nothing.
+    # Beads that depend on nothing need no further read.
     first = list(dict.fromkeys(beads))[:CHUNK]
     graph = DependencyGraph(engine.query, schema, commit)
     reads = [_own_read(first, schema, commit), *graph.first_reads(first)]

@@ -31,7 +31,7 @@ QUICK_ANSWER_SECONDS = 0.05
 """A target that answered faster is asked within the turn. Others decide while a target is slow."""
 
 QUICK_SECONDS = 0.005
-"""A turn that comes faster was waited for by no other worker, about twice the lock's round trip."""
+"""A turn that comes faster was waited for by no other worker. About twice the time of the lock."""
 
 
 class Turns:

@@ -67,7 +67,7 @@ class Transaction(Protocol):
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]: ...
 
     def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        """Run several queries: one round trip to a server."""
+        """Run several queries on one snapshot."""
         ...
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
@@ -77,7 +77,7 @@ class Transaction(Protocol):
     def write(self, sql: str, params: Sequence[Param] = (), *, unmatched: str = "") -> None:
         """Run a write whose result isn't needed now: with the next statement at the latest.
 
-        A server gets it in one round trip with the next statement, which raises its error.
+        It is sent with the next statement, which raises its error.
 
         Args:
             unmatched: the message of the Conflict if it matches no row; '': it may match none.
@@ -134,7 +134,7 @@ class Engine(Protocol):
         ...
 
     def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        """Run several reads like ``query``: one round trip to a server.
+        """Run several reads like ``query``.
 
         Each sees the newest state. Raises NoSuchTable, SchemaChanged of the first that fails.
         """
@@ -243,7 +243,7 @@ class Engine(Protocol):
         ...
 
     def describe(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return table → ``columns`` of those tables that exist now: one round trip to a server."""
+        """Return table → ``columns`` of those tables that exist now."""
         ...
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:

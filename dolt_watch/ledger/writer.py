@@ -318,7 +318,7 @@ class LedgerWriter:
             MergeInProgress: A merge is not committed.
             BeadNotFound: The decision is about a bead without a row.
         """
-        # One round trip: the transaction begins, and both queries read one snapshot.
+        # The transaction begins, and both queries read one snapshot.
         observed = context.committed if context is not None else {}
         tables = [table for table in _GUARDED if table in observed]
         hashes = "".join(f", dolt_hashof_table('{table}')" for table in tables)

@@ -1,5 +1,6 @@
-"""``watch``: a watcher on a real bd workspace on a real Dolt server, and a BeadBoard that looks
-its beads up there.
+"""A watcher of a real bd workspace on a real Dolt server.
+
+A stub of BeadBoard looks up each bead in the workspace.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Ticked = tuple[TickResult, list[str]]
 
 @dataclass(frozen=True)
 class Ran:
-    """A real command, as a CronJob runs it."""
+    """The exit code and the output of a real command."""
 
     code: int
     stdout: str
@@ -47,8 +48,10 @@ class Ran:
 
 @dataclass
 class Watch:
-    """``dispatch``, ``reap`` and ``tick`` run in-process, by the database's clock moved by
-    ``shift``: nothing sleeps.
+    """A watcher of a workspace, with helpers that change and read its tracker.
+
+    ``dispatch``, ``reap`` and ``tick`` run in this process. ``shift`` moves the database's clock,
+    so that no test sleeps.
     """
 
     bd: Workspace
@@ -58,7 +61,7 @@ class Watch:
     settings: Settings
     engine: Engine
     waited: timedelta = NOW
-    """The total sleep of the ticks so far. Time continues from there."""
+    """Total sleep of the ticks so far. The clock of the next tick includes it."""
 
     def run(
         self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None
@@ -97,17 +100,17 @@ class Watch:
         return "--database", replace(self.settings.address, database=database).url
 
     def change(self, **settings: Any) -> None:
-        """Other settings from here on."""
+        """Replace settings for all later calls."""
         self.settings = replace(self.settings, **settings)
 
-    # -- what people do --------------------
+    # -- actions of users --------------------
 
     def assigned(self, title: str, *more: str) -> str:
-        """A bead that is to be dispatched; its id."""
+        """Create a bead that matches the rule ``agent``, and return its ID."""
         return self.bd.create(title, *ASSIGNED, *more)
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement with SQL commits only, by another writer on its own connection."""
+        """Run a statement on another writer's connection, with SQL commits only."""
         with (
             contextlib.closing(self.server.connect(self.bd.database)) as connection,
             connection.cursor() as cursor,
@@ -116,7 +119,7 @@ class Watch:
             return list(cursor.fetchall())
 
     def committed(self, *texts: str, date: datetime | None = None) -> str:
-        """Statements and one Dolt commit of them; its hash."""
+        """Run statements, make one Dolt commit, and return its hash."""
         when = f", '--date', '{date:%Y-%m-%dT%H:%M:%SZ}'" if date else ""
         return str(
             self.server.sql(
@@ -125,7 +128,7 @@ class Watch:
         )
 
     def left_comment(self, bead: str, text: str) -> None:
-        """A comment that is in no commit, as bd 1.0.2 leaves it. Later releases commit comments."""
+        """Add a comment without a Dolt commit, as bd 1.0.2 does. Later releases commit comments."""
         self.sql(
             "INSERT INTO comments (id, issue_id, author, text, created_at)"
             " VALUES (UUID(), %s, 'agent', %s, UTC_TIMESTAMP())",
@@ -133,7 +136,7 @@ class Watch:
             text,
         )
 
-    # -- what there is to see --------------------
+    # -- state of the tracker --------------------
 
     def shown(self, bead: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.bd.run("show", bead, "--json"))[0]
@@ -146,7 +149,7 @@ class Watch:
         return self._cell(bead, "status")
 
     def _cell(self, bead: str, name: str) -> str:
-        """Return a cell as bd shows it. The stand-in only reads the row: no process needed."""
+        """Return a cell as bd shows it. With the stand-in, read the row and start no process."""
         if standin():
             [(value,)] = self.sql(f"SELECT `{name}` FROM issues WHERE id = %s", bead)
             return str(value or "")
@@ -160,11 +163,11 @@ class Watch:
         return str(self.sql("SELECT HASHOF('HEAD')")[0][0])
 
     def sent(self) -> list[str]:
-        """Ids of the beads that were POSTed, in order, each time."""
+        """Return the bead of each POST request, in order."""
         return [request.json["taskId"] for request in self.board.dispatches]
 
     def record(self, bead: str) -> dict[str, Any]:
-        """The saved state of one bead."""
+        """Return the saved state of one bead."""
         found: dict[str, Any] = json.loads(
             self.sql("SELECT record FROM watch_bead WHERE bead_id = %s", bead)[0][0]
         )
@@ -177,7 +180,7 @@ class Watch:
 
 
 def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
-    """INSERT of plain beads by SQL."""
+    """Return an INSERT statement of beads with default values."""
     values = ", ".join(f"('{bead}', 't', '', '', 'must', '', {assignee})" for bead in beads)
     return (
         "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee)"
@@ -187,8 +190,9 @@ def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
 
 @contextlib.contextmanager
 def watching(bd: Workspace, server: Server) -> Iterator[Watch]:
-    """A watcher on the workspace, with the ledger's tables made where there are none, and a
-    BeadBoard that answers for it.
+    """Yield a watcher of the workspace.
+
+    Create the ledger's tables if they don't exist, and start a BeadBoard that knows the beads.
     """
 
     def lookup(bead: str) -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Runs ``doctor`` as people do, and does what it says."""
+"""Helpers that run ``doctor`` and apply its fixes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class Examined(NamedTuple):
 
 
 def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) -> Examined:
-    """With a claude-agent-service behind BeadBoard, unless ``env`` says otherwise."""
+    """Run ``doctor`` and return its checks.
+
+    BeadBoard has a claude-agent-service, unless ``env`` overrides it.
+    """
     with AgentServiceStub() as service:
         known = {"CLAUDE_AGENT_SERVICE_URL": service.url, **(env or {})}
         ran = watch.command("doctor", "--format", "json", *arguments, env=known)
@@ -48,7 +51,7 @@ def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) 
 
 
 def mend(watch: Watch, told: Told) -> None:
-    """Run the SQL of a fix, as the administrator."""
+    """Run the SQL of a fix as an administrator."""
     assert told.fix is not None
     statements = re.sub(r"^As an administrator: |   \(.*\)$", "", told.fix)
     watch.server.sql(

@@ -1,6 +1,4 @@
-"""Agents as they are, with real bd: one that works and closes, one that is slow and noisy, one
-that dies, and a person who dispatched by hand.
-"""
+"""Agents with real bd: one that finishes, a slow one, one that dies, and a manual dispatch."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def test_one_that_is_slow_and_noisy_is_left_alone_until_it_falls_silent(watch: W
 
 
 def test_one_that_dies_without_a_word_and_whose_work_is_finished_later(watch: Watch) -> None:
-    """A bead that its agent closes after it was reaped stays closed."""
+    """A bead stays closed if its agent closes it after the reap."""
     bead = watch.assigned("dies")
     watch.tick()
     assert watch.tick(timedelta(minutes=40))[0].reaped == 1

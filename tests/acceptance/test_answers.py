@@ -1,5 +1,6 @@
-"""The target's answers and their effect on the bead: nothing runs, it runs, or the outcome is
-unknown.
+"""The target's answers and their effect on the bead.
+
+An answer means that nothing runs, that a job runs, or that the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def test_a_failed_one_comes_back_later(watch: Watch) -> None:
 
 
 class Dying:
-    """Answers a look, and is gone when something is to be sent."""
+    """A target that reports its capacity, but refuses the connection of each dispatch."""
 
     def __init__(self, alive: Target, timeout: float = 30.0) -> None:
         self.name, self.timeout = alive.name, timeout
@@ -98,9 +99,9 @@ def test_busy_is_no_failure(watch: Watch, status: int, body: str) -> None:
     watch.board.answer_next(status, body)
     outcome, _ = watch.dispatch()
     assert (outcome.exit_code, watch.status(bead), watch.sent()) == (0, "open", [bead])
-    assert len(watch.notes(bead)) == 1  # the claim's; no failure
+    assert len(watch.notes(bead)) == 1  # Only the claim wrote a note.
     assert watch.kinds(bead) == ["claim", "busy"]
-    assert watch.dispatch()[0].dispatched == 0  # it is left alone
+    assert watch.dispatch()[0].dispatched == 0  # The target has a cooldown.
     outcome, _ = watch.dispatch(timedelta(minutes=2))
     assert (outcome.dispatched, watch.status(bead)) == (1, "in_progress")
 
@@ -136,8 +137,7 @@ def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str)
     assert watch.notes(bead)[1].endswith("): not sent again until it is known")
     for later in (0, 1, 5, 9):
         assert watch.tick(timedelta(minutes=later))[0].dispatched == 0
-    watch.tick(
-        timedelta(hours=2)
-    )  # The silent target answers again, and its silence counts from here.
+    # The target answers again, and ``unknown_after`` counts from here.
+    watch.tick(timedelta(hours=2))
     outcome, _ = watch.tick(timedelta(hours=2, minutes=11))
     assert (watch.status(bead), watch.sent()) == ("blocked", [bead])

@@ -1,4 +1,4 @@
-"""``dolt_watch demo`` as a person runs it: on DoltLite, and where DoltLite cannot be loaded."""
+"""``dolt_watch demo`` as a user runs it, with DoltLite and without."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ STORY = (
     r"dolt-watch: failed demo-1 \(attempt 1\)",
     r"As expected: ",
 )
-"""Lines that must come, in this order."""
+"""Patterns of the lines that the demo must print, in this order."""
 STOCK = ("-c", "import sqlite3; from dolt_watch.cli import main; main()")
-"""A Python in which DoltLite came too late."""
+"""Arguments of a Python that imports the stock sqlite3 before DoltLite."""
 MISSING = ("-c", STOCK[1].replace("import sqlite3", "import sys; sys.modules['doltlite'] = None"))
-"""A Python in which DoltLite is not installed."""
+"""Arguments of a Python without DoltLite."""
 
 
 def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """In an environment and a folder of its own."""
+    """Run Python in ``folder``, with a separate environment."""
     place = folder / "tmp"
     place.mkdir(exist_ok=True)
     return subprocess.run(

@@ -1,5 +1,6 @@
-"""A bead assigned to ``agent`` is dispatched; whatever else is left alone, and the output says
-which and why.
+"""Dispatch of beads that are assigned to ``agent``, and of no others.
+
+The output names each bead and the reason.
 """
 
 from __future__ import annotations
@@ -148,14 +149,15 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
 
 def test_a_dead_target_turns_the_real_command_red(watch: Watch) -> None:
     watch.assigned("waits")
-    for _ in range(2):  # red as long as beads wait
+    for _ in range(2):  # The command fails as long as beads wait.
         ran = watch.command("dispatch", "--set", "settle=0s", env={"BEADBOARD_URL": dead_url()})
         assert (ran.code, "Traceback" in ran.stderr) == (1, False)
 
 
 def test_in_the_original_s_order_one_by_one(watch: Watch) -> None:
-    """priority, then updated_at, oldest first, then id; the next one when the one before is
-    closed.
+    """Beads are dispatched by priority, then by the oldest ``updated_at``, then by ID.
+
+    The next bead follows after the previous one is closed.
     """
     order = [
         ("bd-z", 0, "05"),
@@ -174,7 +176,7 @@ def test_in_the_original_s_order_one_by_one(watch: Watch) -> None:
     for place, (bead, _, _) in enumerate(order, 1):
         outcome, lines = watch.dispatch()
         assert (outcome.dispatched, watch.sent()[-1], len(watch.sent())) == (1, bead, place), lines
-        assert watch.dispatch()[0].dispatched == 0  # it holds the only slot
+        assert watch.dispatch()[0].dispatched == 0  # The bead takes the only slot.
         watch.bd.close(bead)
 
 
@@ -217,9 +219,8 @@ def test_odd_ids(watch: Watch, bead: str) -> None:
 
 def test_notes_that_are_full_lose_nothing(watch: Watch) -> None:
     bead = watch.assigned("much said")
-    room = (
-        tracker_schema(watch.engine).text_limit("issues", "notes") - 15
-    )  # Too little space for a note.
+    # Too little space for a note.
+    room = tracker_schema(watch.engine).text_limit("issues", "notes") - 15
     text = "ä" * 30_000 + "x" * (room - 60_000)
     watch.sql("UPDATE issues SET notes = %s WHERE id = %s", text, bead)
     watch.sql("CALL DOLT_COMMIT('-Am', 'much')")

@@ -1,6 +1,6 @@
-"""``doctor``: its output, its errors, and the server checks.
+"""``doctor``: its output, its errors, and its checks of the server.
 
-For checks of the tracker see test_doctor_finds.py.
+test_doctor_finds.py has the checks of the tracker.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
         try:
             while more_text := os.read(ours, 65536):
                 text += more_text
-        except OSError:  # Linux says so when the last writer has closed it
+        except OSError:  # Linux raises it after the last writer has closed the terminal.
             pass
         assert child.wait(60) == 0
         os.close(ours)
@@ -94,8 +94,7 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
 
 
-# -- what is not usable ends with the exit code of every command, and as many lines as can be
-# known before --------------------
+# -- errors that end doctor after all possible checks --------------------
 
 
 def test_settings_that_cannot_be_read(watch: Watch) -> None:

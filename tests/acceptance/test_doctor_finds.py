@@ -25,7 +25,7 @@ from tests.support import beads, forked
 
 
 def test_a_cursor_in_history(watch: Watch) -> None:
-    """Both causes of the fault. The fix keeps the rows."""
+    """Both causes of the fault are found, and the fix keeps the rows."""
     watch.tick()
     rows = watch.sql("SELECT * FROM watch_cursor")
     watch.server.sql(
@@ -301,5 +301,5 @@ def test_on_doltlite(doltlite_path: FileAddress, tmp_path: Path) -> None:
         done, quiet = run("doctor"), run("doctor", "--quiet").stdout
     troubled = [line for line in quiet.splitlines() if "fix:" not in line]
     assert (done.returncode, done.stderr) == (0, "")
-    known = ("warning  version", "warning  target")  # The stub's service is not asked.
+    known = ("warning  version", "warning  target")  # No service URL is set, so ``target`` warns.
     assert [line for line in troubled if not line.startswith(known)] == [], done.stdout

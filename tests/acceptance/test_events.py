@@ -1,4 +1,4 @@
-"""``dolt_watch events``: history as a stream of derived events, for pipes into anything."""
+"""``dolt_watch events``: history as a stream of derived events."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddr
     assert [one["kind"] for one in events(watch, *address)[0]] == ["matched", "unmatched"]
 
 
-# -- staying on --------------------
+# -- following --------------------
 
 
 def polled(follower: Iterator[Any]) -> list[Any]:
@@ -177,7 +177,7 @@ def polled(follower: Iterator[Any]) -> list[Any]:
 
 
 def test_following(watch: Watch) -> None:
-    """Events appear once each, and a rewrite of history is reported."""
+    """Each event appears once, and a rewrite of history is reported."""
     said: list[str] = []
     begin = watch.head()
     follow = Follower(watch.engine, RULES, ShiftedClock(), said.append).follow(begin)
@@ -190,7 +190,7 @@ def test_following(watch: Watch) -> None:
     watch.bd.run("flatten", "--force")
     assert (polled(follow), len(said)) == ([], 1)
     assert said[0].startswith("history was rewritten: it begins at ")
-    watch.committed(rows_of(["bd-3"]))  # by SQL: bd itself does not work after that
+    watch.committed(rows_of(["bd-3"]))  # By SQL, because bd doesn't work after a flatten.
     assert {event.bead for passed in polled(follow) for event in passed.events} == {"bd-3"}
     assert len(said) == 1
 
@@ -242,7 +242,7 @@ def test_a_process_that_is_told_to_end(watch: Watch) -> None:
         bead = watch.bd.create("comes while it stays on")
         assert process.stdout is not None
         assert process.stderr is not None
-        line = process.stdout.readline()  # it is not held back in a buffer
+        line = process.stdout.readline()  # The output isn't buffered.
         assert json.loads(line)["bead"] == bead
         process.send_signal(signal.SIGTERM)
         assert process.wait(300) == 0
@@ -250,7 +250,7 @@ def test_a_process_that_is_told_to_end(watch: Watch) -> None:
 
 
 def test_a_process_whose_reader_goes(watch: Watch) -> None:
-    """The next event can't be written: that ends it."""
+    """The process ends when it can't write the next event."""
     with following(watch) as process:
         watch.bd.create("read")
         assert process.stdout is not None

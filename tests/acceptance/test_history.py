@@ -1,5 +1,6 @@
-"""Changes of history between two ticks: merges, flattening, deletions, new columns, and edits in
-commits of dolt_watch.
+"""Changes of history between two ticks.
+
+They are merges, flattening, deletions, new columns, and edits in commits of dolt_watch.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def test_assigned_unassigned_and_assigned_again(watch: Watch) -> None:
 def test_deleted_before(watch: Watch) -> None:
     gone, stays = watch.assigned("gone", "-p", "0"), watch.assigned("stays")
     watch.board.busy = True
-    watch.dispatch()  # both wait
+    watch.dispatch()  # Both beads wait.
     watch.bd.run("delete", gone, "--force")
     watch.board.busy = False
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [stays])
@@ -42,9 +43,9 @@ def test_deleted_before(watch: Watch) -> None:
 
 @pytest.mark.parametrize("parent", ["first", "second"])
 def test_assigned_by_a_merge(watch: Watch, parent: str) -> None:
-    """The side branch assigns while main continues.
+    """The side branch assigns the bead while main continues.
 
-    'second': main is fast-forwarded onto a merge made on the side branch.
+    With 'second', main is fast-forwarded to a merge made on the side branch.
     """
     running, merged = (
         watch.assigned("runs already"),
@@ -73,7 +74,7 @@ def test_assigned_by_a_merge(watch: Watch, parent: str) -> None:
     watch.bd.close(running)
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [running, merged])
     assert watch.kinds(running) == watch.kinds(merged) == ["claim", "dispatched"]
-    assert watch.kinds("") == []  # no resync
+    assert watch.kinds("") == []  # The state isn't rebuilt.
 
 
 def test_a_merge_in_progress_is_left_alone(watch: Watch) -> None:
@@ -107,7 +108,7 @@ def test_flattened_between_two_ticks(watch: Watch) -> None:
     watch.dispatch()
     second = watch.assigned("second")
     watch.bd.run("flatten", "--force")
-    assert watch.dispatch()[0].dispatched == 0  # the first holds the only slot
+    assert watch.dispatch()[0].dispatched == 0  # The first bead takes the only slot.
     assert watch.kinds("") == ["resync"]
     watch.bd.close(first)
     assert watch.dispatch()[0].dispatched == 1
@@ -121,7 +122,7 @@ def test_flattened_between_two_ticks(watch: Watch) -> None:
 
 
 def test_paused_before_the_first_tick(watch: Watch) -> None:
-    """The ledger then has no attempt of lost outcome, so nothing is held."""
+    """No bead is held, because the ledger contains no attempt with a lost outcome."""
     bead = watch.assigned("goes when resumed")
     assert watch.command("pause", "--reason", "not yet").code == 0
     assert watch.dispatch()[0].dispatched == 0
@@ -184,7 +185,7 @@ def test_a_column_that_a_rule_uses_is_gone(watch: Watch) -> None:
 
 @pytest.mark.parametrize("edit", ["priority = 0", "notes = 'by a person'", "design = 'new'"])
 def test_an_edit_swept_into_our_claim_is_seen_as_theirs(watch: Watch, edit: str) -> None:
-    """An uncommitted row that the commit of a claim includes."""
+    """The commit of the claim includes an uncommitted edit of another writer."""
     watch.change(adopt=False)
     bead = watch.assigned("edited")
     watch.sql(f"UPDATE issues SET {edit} WHERE id = %s", bead)
@@ -212,20 +213,20 @@ def test_another_assignee_uncommitted_stops_the_claim(watch: Watch) -> None:
             "notes = 'by a person'",
             ["claim", "dispatched"],
             "notes",
-        ),  # The same cells: the claim is planned again.
+        ),  # The cells conflict, so the claim is planned again.
         (
             "assignee = 'bob', updated_at = '2020-01-01'",
             [],
             None,
-        ),  # the same cells again: and now it does not match
+        ),  # The cells conflict, and the bead no longer matches.
     ],
 )
 def test_an_edit_in_the_instant_of_our_claim(
     watch: Watch, edit: str, kinds: list[str], sign: str | None
 ) -> None:
-    """Between the snapshot of a claim and its commit.
+    """The edit happens between the snapshot of a claim and its commit.
 
-    Dolt merges cell by cell, so it succeeds if the cells differ.
+    Dolt merges cell by cell, so the commit succeeds if the cells differ.
     """
     bead = watch.assigned("edited")
     at_commit(watch, f"UPDATE issues SET {edit} WHERE id = '{bead}'")
@@ -243,7 +244,7 @@ def test_an_edit_in_the_instant_of_our_claim(
 
 
 def at_commit(watch: Watch, text: str) -> None:
-    """A statement of another writer, SQL-committed just before the next Dolt commit is staged."""
+    """Let another writer SQL-commit a statement just before the next Dolt commit is staged."""
     link = watch.engine._link  # type: ignore[attr-defined]
     send, todo = link.send, [text]
 
@@ -266,7 +267,7 @@ def test_uncommitted_rows_are_adopted_first(watch: Watch) -> None:
 
 
 def test_dispatch_and_reap_at_the_same_moment(watch: Watch) -> None:
-    """Two workers with connections of their own, four times over."""
+    """Two workers with separate connections succeed in each of four rounds."""
     watch.change(rules=(watch.settings.rules[0].__class__(name="agent", max_in_flight=9),))
     other = Watch(
         watch.bd,
@@ -350,14 +351,17 @@ def _reset(watch: Watch, to: str) -> None:
 
 
 def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
-    """The rows are open again and the ledger knows nothing; the agent runs all the same."""
+    """The bead isn't dispatched again, although its row is open and the ledger is empty.
+
+    The agent still runs.
+    """
     bead = watch.assigned("runs on")
     before = watch.head()
     watch.dispatch()
     job = watch.record(bead)["job"]
     _reset(watch, before)
     assert watch.kinds(bead) == []
-    status = watch.command("status")  # only looks
+    status = watch.command("status")  # A read-only command.
     assert (status.code, f"job {job}" in status.stdout) == (0, True), status
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (0, [bead]), lines
@@ -373,11 +377,12 @@ def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
 
 @pytest.mark.parametrize("more", [False, True], ids=["to the cursor", "to the cursor and on"])
 def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> None:
-    """The worker died after its claim, and the claim's commit was reset away: only
-    ``watch_attempt`` knows.
+    """The lost claim is restored from ``watch_attempt``.
+
+    The worker died after its claim, and a reset removed the claim's commit.
     """
     bead = watch.assigned("claimed")
-    watch.reap(timedelta(minutes=1))  # a tick that saves, and hands out nothing
+    watch.reap(timedelta(minutes=1))  # This tick saves the state and dispatches nothing.
     before = watch.head()
 
     class Killed(BaseException):
@@ -397,7 +402,8 @@ def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> N
     assert watch.kinds(bead) == ["claim"]
     _reset(watch, before)
     if more:
-        watch.committed(rows_of(["bd-else"], "'nobody'"))  # bd itself has lost its settings here
+        # By SQL, because the reset removed bd's settings.
+        watch.committed(rows_of(["bd-else"], "'nobody'"))
     assert (watch.dispatch()[0].dispatched, watch.kinds(bead), watch.record(bead)["phase"]) == (
         0,
         ["restore"],
@@ -408,7 +414,10 @@ def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> N
 
 
 def test_a_copy_without_the_local_tables(watch: Watch) -> None:
-    """A clone, or a backup on a new server: the outcomes after it was made are not known."""
+    """The waiting beads of a copy are held, because it lacks the outcomes of later attempts.
+
+    The copy is a clone, or a backup on a new server.
+    """
     running, waiting = watch.assigned("runs", "-p", "0"), watch.assigned("waits")
     watch.dispatch()
     for table in ("watch_cursor", "watch_bead", "watch_attempt"):
@@ -432,13 +441,13 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
 def test_an_old_row_that_bd_imports_again_is_not_sent_again_and_one_set_open_is(
     watch: Watch,
 ) -> None:
-    """bd's build of May 2026 imports `.beads/issues.jsonl` with every command, which sets rows
-    back.
+    """An imported old row starts no second attempt, but a reopened bead does.
+
+    bd's build of May 2026 imports `.beads/issues.jsonl` with every command and resets rows.
     """
     bead = watch.assigned("imported again")
-    before = watch.now() - timedelta(
-        seconds=30
-    )  # the watcher's clock is some seconds ahead of bd's here
+    # The watcher's clock is some seconds ahead of bd's clock.
+    before = watch.now() - timedelta(seconds=30)
     assert watch.dispatch()[0].dispatched == 1
     watch.committed(
         "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at ="

@@ -1,4 +1,4 @@
-"""Finding nothing costs nothing: one query, no write, no commit, not a byte on disk."""
+"""An idle tick costs one query: no write, no commit, and no byte on disk."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.acceptance.conftest import Watch
 
 
 def files(watch: Watch) -> dict[str, tuple[int, int]]:
-    """Size and time of every file that the server keeps for this database; not its statistics,
-    which it makes by itself in the background.
+    """Return size and time of each file that the server keeps for this database.
+
+    Statistics are left out, because the server writes them in the background.
     """
     if watch.server.data is None:
         pytest.skip("the folder of an external server can't be seen")
@@ -52,13 +53,13 @@ def test_an_idle_tick_is_one_query(
 
 
 def test_an_idle_command_writes_nothing(watch: Watch) -> None:
-    """The whole process, connection included."""
+    """The whole process writes nothing, including its connection."""
     watch.assigned("runs")
     assert watch.command("tick", "--set", "settle=0s").code == 0
     assert watch.command("tick", "--set", "settle=0s").code == 0
     head, disk, asked = watch.head(), files(watch), len(watch.board.requests)
     for kind in ("dispatch", "reap", "tick"):
-        ran = watch.command(kind, "--set", "settle=0s")  # with other settings it is no idle tick
+        ran = watch.command(kind, "--set", "settle=0s")  # With other settings, the tick isn't idle.
         assert (ran.code, ran.stderr) == (0, "")
     assert (watch.head(), files(watch), len(watch.board.requests)) == (head, disk, asked)
 

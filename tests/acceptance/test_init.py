@@ -1,4 +1,4 @@
-"""``init`` on a real workspace, by the real command line."""
+"""``init`` on a real workspace, with the real command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Command = Callable[..., Ran]
 
 @pytest.fixture
 def command(beads_workspace: Workspace) -> Command:
-    """The real command line, in the workspace's folder."""
+    """Return a function that runs dolt_watch in the workspace's folder."""
 
     def run(*arguments: str, **env: str) -> Ran:
         keep = {

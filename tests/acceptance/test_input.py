@@ -1,4 +1,4 @@
-"""Bad input gives a clear error, a fix, and its exit code, from the real command."""
+"""Bad input to the real command: a clear error, a fix, and an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import Server
 
 
 def run(folder: Path, *arguments: str, **env: str) -> Ran:
-    """The command in an empty folder with a bare environment."""
+    """Run the command in a folder, with a minimal environment."""
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
     done = forked.dolt_watch(arguments, cwd=folder, env={**bare, **env})
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -34,7 +34,7 @@ def told(ran: Ran, code: int, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def empty(dolt_server: Server) -> Iterator[str]:
-    """URL of a database that is not beads'."""
+    """Yield the URL of a database without beads' tables."""
     address = dolt_server.fresh()
     yield address.url
     dolt_server.drop(address)

@@ -1,5 +1,6 @@
-"""The target ``local`` in the whole loop, on real bd and Dolt: agents are shell scripts that run
-bd.
+"""The target ``local`` in the whole loop, on real bd and Dolt.
+
+Agents are shell scripts that run bd.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Agents:
-    """A watch whose beads go to a script."""
+    """A watcher whose beads run in a shell script."""
 
     def __init__(self, watch: Watch, folder: Path) -> None:
         self.watch, self.folder = watch, folder
@@ -214,7 +215,7 @@ def test_a_reaped_bead_has_no_live_agent(watch: Watch, agents: Agents) -> None:
 
 
 class Counting(Local):
-    """Counts how often the live runs are listed."""
+    """A target that counts how often its live runs are listed."""
 
     listed = 0
 
@@ -239,7 +240,7 @@ def test_the_live_runs_are_listed_once_a_tick(watch: Watch, agents: Agents) -> N
 def test_a_bead_with_earlier_attempts_is_claimed_after_its_runs_are_stopped(
     watch: Watch, agents: Agents
 ) -> None:
-    """Another worker ended the attempt, and has not stopped the run yet."""
+    """Another worker ended the attempt, but hasn't stopped the run yet."""
     first = watch.assigned("first")
     agents.are("sleep 300", {"max_runtime": timedelta(minutes=10)})
     watch.dispatch()
@@ -278,7 +279,7 @@ def test_output_is_life(watch: Watch, agents: Agents) -> None:
     log = agents.target.store.folder(token) / "log"
     until(lambda: log.exists() and log.stat().st_size)
     at = datetime.now(UTC).timestamp() + 60 * 60
-    os.utime(log, (at, at))  # it wrote an hour later
+    os.utime(log, (at, at))  # The output is an hour newer.
     watch.reap(65 * MINUTE)
     assert watch.status(bead) == "in_progress"
     watch.reap(100 * MINUTE)
@@ -287,7 +288,7 @@ def test_output_is_life(watch: Watch, agents: Agents) -> None:
 
 
 def killed_before_the_start(watch: Watch, agents: Agents) -> None:
-    """Claim as a worker that dies before its target made a folder."""
+    """Claim a bead as a worker that dies before its target creates a folder."""
 
     class Dies(BaseException):
         pass
@@ -368,7 +369,7 @@ def test_a_killed_runner_ends_the_attempt(watch: Watch, agents: Agents) -> None:
 
 
 def test_a_reaper_that_dies_before_it_stops_the_run(watch: Watch, agents: Agents) -> None:
-    """The next tick finds the run by its token."""
+    """The next tick finds the run by its token and stops it."""
     bead = watch.assigned("reaped")
     agents.are("sleep 300", {"max_runtime": timedelta(minutes=10)})
     watch.dispatch()
@@ -407,7 +408,7 @@ stop_grace = "1s"
 
 
 def command(watch: Watch, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command with its own state directory. Returns its exit code and its output."""
+    """Run a command with a separate state directory. Return its exit code and its output."""
     ran = watch.command(*arguments, env={"XDG_STATE_HOME": str(folder / "state")})
     return ran.code, ran.stdout + ran.stderr
 

@@ -1,5 +1,6 @@
-"""An outage of a target costs nothing: played with the stubs of both services over real HTTP, on
-real history, by a clock that the test moves.
+"""Outages of a target, which cost the beads nothing.
+
+The stubs of both services answer over real HTTP, and the test moves the clock.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ BEADS = ("bd-1", "bd-2", "bd-3", "bd-4")
 
 
 class Played(Light):
-    """A tracker, BeadBoard and its service; whatever BeadBoard accepts is closed by its agent in
-    the same minute.
+    """A tracker with stubs of BeadBoard and its service.
+
+    Agents close each accepted bead within the same minute.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Played(Light):
         self.service._always = None
 
     def step(self, span: timedelta = MINUTE) -> TickResult:
-        """One tick, ``span`` later; then agents do what was accepted."""
+        """Run one tick after ``span``, then let the agents finish the accepted beads."""
         self.at += span
         loop = build(
             self.engine, self.settings, self.targets, ShiftedClock(self.at), self.lines.append
@@ -89,15 +91,15 @@ class Played(Light):
         return outcome
 
     def steps(self, span: timedelta) -> None:
-        """Ticks whenever one is due, and every ten minutes."""
+        """Run a tick whenever one is due, and at least every ten minutes."""
         ends = self.at + span
         while self.at < ends:
             self.step(max(SECOND, min(self.wakes, 10 * MINUTE, ends - self.at)))
 
-    # -- what there is to see --------------------
+    # -- state of the tracker --------------------
 
     def entries(self, *kinds: EntryKind) -> list[tuple[str, str, datetime]]:
-        """(bead, kind, when), in order."""
+        """Return (bead, kind, time) of each entry of these kinds, in order."""
         wanted = {kind.value for kind in kinds}
         return [
             (one.bead, one.kind.value, one.at)
@@ -162,7 +164,7 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
 def test_with_health_the_one_that_was_sent_into_it_is_sent_again(
     engine: Engine, stack: contextlib.ExitStack
 ) -> None:
-    """The service dies between the look at its health and the POST."""
+    """The service dies between its health check and the POST request."""
     played = Played(engine, stack, health=True)
     played.assign(*BEADS)
     played.board.service_url = dead_url()
@@ -218,8 +220,9 @@ def test_without_health_one_bead_is_tried_and_the_others_never(
 def test_a_target_that_refuses_connections(
     engine: Engine, stack: contextlib.ExitStack, slots: int
 ) -> None:
-    """Nothing is sent, so nothing is unknown; a webhook has no health, so one bead tries it,
-    always the same.
+    """Nothing is sent, so no outcome is unknown.
+
+    A webhook has no health check, so the same bead tries the target each time.
     """
     played = Played(engine, stack, health=False, max_in_flight=slots)
     hook = stack.enter_context(WebhookStub())
@@ -258,7 +261,7 @@ def test_a_target_that_refuses_connections(
 def test_a_target_that_stays_busy_is_left_alone(
     engine: Engine, stack: contextlib.ExitStack, after: str | None
 ) -> None:
-    """Whatever it says of when to come again."""
+    """The cooldown doubles, even if ``Retry-After`` is short, past or missing."""
     played = Played(engine, stack, health=False, max_per_hour=2)
     played.assign(*BEADS)
     before = played.commits()
@@ -298,9 +301,9 @@ def test_a_longer_rest_is_honoured_up_to_an_hour(
 def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(
     engine: Engine, stack: contextlib.ExitStack
 ) -> None:
-    """Not an outage:
+    """The bead is retried after ten minutes without the agent's first note.
 
-    BeadBoard answered. Ten minutes without the agent's first note mean that nothing runs.
+    BeadBoard answered, so there is no outage.
     """
     played = Played(engine, stack, health=False)
     played.assign(*BEADS)
@@ -315,9 +318,7 @@ def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(
 
 
 def test_who_may_not_be_sent_again_is_blocked(engine: Engine, stack: contextlib.ExitStack) -> None:
-    """Under `on_unknown = "block"` an outage costs the beads that try the target, as the page
-    says.
-    """
+    """With `on_unknown = "block"`, an outage blocks the beads that try the target."""
     played = Played(engine, stack, health=False)
     played.change(on_unknown="block")
     played.assign(*BEADS)

@@ -1,6 +1,4 @@
-"""The least privileges, as ``init --print-grants`` prints them: a full dispatch and reap, and
-denied the rest.
-"""
+"""The grants of ``init --print-grants``: enough for the loop, and no more."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ PASSWORD = "s3cret:/@#?"
 
 @pytest.fixture
 def limited(watch: Watch) -> Iterator[Watch]:
-    """The same workspace, watched by a user with those grants and no more."""
+    """Yield a watcher of the same workspace, whose user has only those grants."""
     user = f"w_{watch.bd.database[-8:]}"
     printed = watch.command("init", "--print-grants", user)
     assert (printed.code, printed.stderr) == (0, "")

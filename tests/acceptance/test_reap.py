@@ -1,4 +1,4 @@
-"""A silent agent's bead is blocked, with the original's words; any sign of life spares it."""
+"""A silent agent's bead is blocked with the original's note, and any sign of life prevents it."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_a_bead_of_somebody_else_is_not(watch: Watch) -> None:
 
 
 def none(_said: str) -> None:
-    """For a lambda that must answer nothing."""
+    """Return None, for a lambda that must return nothing."""
 
 
 def old(watch: Watch, *beads: str) -> None:
-    """Beads that fell silent 40 minutes ago, by the clock of this moment."""
+    """Insert beads that fell silent 40 minutes ago."""
     for bead in beads:
         watch.sql(
             "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
@@ -96,12 +96,12 @@ def test_a_fresh_uncommitted_comment_is_a_sign_of_life(watch: Watch) -> None:
             "in_progress",
         ]
         assert ("comments" in watch.engine.dirty()) is not adopt
-    assert watch.reap(LATER)[0].reaped == 1  # and then it fell silent
+    assert watch.reap(LATER)[0].reaped == 1  # The bead has fallen silent.
 
 
 def test_an_agent_s_note_keeps_it_alive(watch: Watch) -> None:
     old(watch, "bd-noted", "bd-labelled", "bd-silent")
-    watch.dispatch()  # from here on through the feed
+    watch.dispatch()  # Later changes come from the change feed.
     watch.bd.run("note", "bd-noted", "half way")
     watch.bd.run("label", "add", "bd-labelled", "busy")
     assert watch.reap()[0].reaped == 1
@@ -113,11 +113,11 @@ def test_an_agent_s_note_keeps_it_alive(watch: Watch) -> None:
 
 
 def test_our_own_notes_are_no_sign_of_life(watch: Watch) -> None:
-    """dolt_watch wrote the claim and the outcome: only their time counts, once."""
+    """The notes of dolt_watch don't delay the reap."""
     bead = watch.assigned("silent")
     watch.dispatch()
     watch.tick(timedelta(minutes=10))
-    assert watch.record(bead).get("sign") is None  # what is as by default is not saved
+    assert watch.record(bead).get("sign") is None  # Default values aren't saved.
     assert watch.reap(LATER)[0].reaped == 1
 
 
@@ -132,7 +132,7 @@ def test_deleted_while_it_runs_and_the_tick_goes_on(watch: Watch) -> None:
 
 
 def test_deleted_while_it_is_sent(watch: Watch) -> None:
-    """The report goes to the bead's stream alone."""
+    """The outcome is recorded only in the bead's stream."""
     bead = watch.assigned("deleted", "-p", "0")
     watch.bd.create("bd takes an empty database for a fresh clone, and imports its JSONL")
     watch.board.on_accept = lambda bead, _job: none(watch.bd.run("delete", bead, "--force"))
@@ -149,7 +149,7 @@ def test_deleted_while_it_is_sent(watch: Watch) -> None:
 
 
 def test_finished_while_it_is_sent(watch: Watch) -> None:
-    """An agent that closes the bead before the answer: the bead stays closed, with the note."""
+    """A bead that its agent closes before the answer stays closed, and has the note."""
     bead = watch.assigned("quick")
     watch.board.on_accept = lambda bead, _job: none(watch.bd.close(bead))
     assert watch.dispatch()[0].exit_code == 0
@@ -159,10 +159,7 @@ def test_finished_while_it_is_sent(watch: Watch) -> None:
 
 
 def test_requeued_by_one_tick_dispatched_by_the_next(watch: Watch) -> None:
-    """Once a command: the tick that gave the bead back leaves it alone.
-
-    Nothing else happens, and the next one takes it.
-    """
+    """A tick doesn't dispatch the bead that it requeued. The next tick does."""
     rule = replace(watch.settings.rules[0], on_stale="requeue")
     watch.change(rules=(rule,))
     bead = watch.assigned("goes silent")

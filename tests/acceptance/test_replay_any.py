@@ -1,5 +1,6 @@
-"""Any history, replayed under its own settings: decision by decision the same, from its
-beginning and from its middle.
+"""Random histories, replayed under their own settings, with the same decisions.
+
+Each replay starts at the beginning of the history and in its middle.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def same_again(path: FileAddress, seed: int) -> None:
 
 
 def told(journal: AttemptLog) -> list[tuple[datetime, str, EntryKind, int]]:
-    """Without the overwritten notes of dolt_watch, since a simulation writes none."""
+    """Return the records without notes of dolt_watch, because a simulation writes none."""
     found = (
         (one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.records
     )
@@ -88,8 +89,10 @@ def answer(chance: random.Random, bead: str) -> Answer:
 
 
 def deeds(chance: random.Random) -> Deeds:
-    """None within two seconds after a tick, which would wait for it to settle and miss the changes
-    in between.
+    """Return random changes for a history.
+
+    No change happens within two seconds after a tick. That tick would wait for the change to settle
+    and miss the changes in between.
     """
     found: Deeds = {}
 

@@ -1,5 +1,6 @@
-"""``replay`` by the real command line: on both engines, for a user who may only read; what it
-refuses, and its JSON.
+"""``replay`` with the real command line, on both engines.
+
+The tests cover a read-only user, refused options, and JSON.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def test_beside_one_another(history: History, tmp_path: Path) -> None:
     then, now = f"{day}10:10:00Z", f"{day}10:04:00Z"
     assert ["b", "dispatch", then, then, now, "earlier", "by", "6m"] in rows
     assert ["dispatched", "2", "2", "2"] in rows and ["reaped", "0", "0", "1", "+1"] in rows
-    # its comment came at 10:20, so at 10:14 here, ten minutes after its dispatch; then nothing
-    # for ten whole minutes
+    # The comment is at 10:14 here, ten minutes after the dispatch, because it was recorded at
+    # 10:20. Ten whole minutes of silence follow.
     assert ["b", "reap", "-", "-", f"{day}10:24:00Z", "only", "here:"] in [row[:7] for row in rows]
     assert "difference: 1 dispatched earlier, 1 only here reaped" in ran.stdout
     assert "no recorded run" not in ran.stdout, "every run was recorded"
@@ -84,7 +85,7 @@ def test_no_difference_under_the_same_settings(history: History, tmp_path: Path)
 
 
 def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None:
-    """As printed and as JSON: one page, written beside each."""
+    """The report page contains the figures of the text and of the JSON output."""
     changed = ("--set", "rules.agent.stale_after=9m", "--set", "rules.agent.max_in_flight=2")
     ran = replay(history.address.url, tmp_path, *changed, "--report", "out.html")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -126,7 +127,7 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
 def test_a_page_that_cannot_be_written(
     doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """The error of ``report -o``, before history is read: the database doesn't exist."""
+    """``replay`` fails like ``report -o``, before it opens the database, which doesn't exist."""
     ran = replay(doltlite_path.url, tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith(f"error: Can't write {arguments[1]}: "), ran.stderr
@@ -169,7 +170,7 @@ def test_a_page_that_cannot_be_written(
 def test_options_that_would_change_nothing_are_refused(
     tmp_path: Path, arguments: str, says: str
 ) -> None:
-    """No database is asked, because none has that name."""
+    """The options are refused before the database is opened, which doesn't exist."""
     ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in " ".join(ran.stderr.split()), ran.stderr
@@ -253,7 +254,7 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
         "assignee = 'agent' AND status = 'open' AND priority = 1",
     )
     assert "1 dispatched earlier, 1 never dispatched" in ran.stdout
-    to = ("--to", "2026-04-18T10:08:00Z")  # b waits then
+    to = ("--to", "2026-04-18T10:08:00Z")  # b waits at this time.
     waits = [
         "(b)" in replay(url, tmp_path, "--rule", name, *to).stdout for name in ("agent", "other")
     ]
@@ -341,7 +342,7 @@ def test_a_user_who_may_only_read(
 
 @pytest.mark.parametrize("migrated", [True, False])
 def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
-    """No decisions exist yet, with and without the tables of dolt_watch: the plan is shown."""
+    """The plan is shown without any decision, with and without the tables of dolt_watch."""
     from dolt_watch.cli.composition import identity
     from dolt_watch.config import load
     from dolt_watch.ledger.schema import migrate

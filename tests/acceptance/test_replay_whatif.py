@@ -1,4 +1,4 @@
-"""``replay``: a history of a dozen beads under its own settings and under two others.
+"""``replay`` of a dozen beads under their recorded settings and under two others.
 
 The expected results are computed by hand.
 """
@@ -18,26 +18,27 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import History, clock
 
-# The recording: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
+# The recorded settings: one slot, reaped after 30 minutes, a tick each even minute, settle 2s.
 #
-# bead  comes      prio  its run                                  claimed    because
-# left b03   10:01:00   1     9m30s                                    10:02:00   the only one of
-# priority 1                       10:11:30 closed b01   10:00:30   2     9m30s
-# 10:12:00   oldest                                           10:21:30 closed b02   10:00:40   2
-# comment after 10m, closed after 19m30s   10:22:00   oldest
-# 10:41:30 closed b04   10:10:00   2     silent for ever                          10:42:00
-# oldest                                           11:14:00 reaped: 31 whole minutes at 11:13 b05
-# 10:20:00   2     5m30s                                    11:14:00   by the tick that reaped
-# b04                      11:19:30 closed b06   11:30:30   2     refused once, then 9m30s
-# 11:38:00   11:32 refused (again after 2m to 2m30s); 11:37   11:47:30 closed b07   11:31:00   2
-# busy for 5m once, then 9m30s             11:48:00   11:32 busy: the target rests until 11:37
-# 11:57:30 closed b08   12:30:30   2     comment after 20m, closed after 39m30s   12:32:00
-# oldest                                           13:11:30 closed b09   12:31:00   2     -
-# never      unassigned at 12:50:00, while b08 runs           - b10   12:40:00   4     9m30s
-# 13:12:00   priority 0 since 12:45:00                        13:21:30 closed b11   12:41:00   2
-# 9m30s                                    13:22:00   the last
-# 13:31:30 closed b12   13:40:30   2     -                                        never      a
-# person starts it at 13:41:10, closed 14:00:30  -
+# bead  created   prio  run                                     claimed   ended
+# b03   10:01:00  1     9m30s                                   10:02:00  10:11:30 closed
+# b01   10:00:30  2     9m30s                                   10:12:00  10:21:30 closed
+# b02   10:00:40  2     comment after 10m, closed after 19m30s  10:22:00  10:41:30 closed
+# b04   10:10:00  2     silent                                  10:42:00  11:14:00 reaped
+# b05   10:20:00  2     5m30s                                   11:14:00  11:19:30 closed
+# b06   11:30:30  2     refused once, then 9m30s                11:38:00  11:47:30 closed
+# b07   11:31:00  2     busy for 5m once, then 9m30s            11:48:00  11:57:30 closed
+# b08   12:30:30  2     comment after 20m, closed after 39m30s  12:32:00  13:11:30 closed
+# b09   12:31:00  2     -                                       never     -
+# b10   12:40:00  4     9m30s                                   13:12:00  13:21:30 closed
+# b11   12:41:00  2     9m30s                                   13:22:00  13:31:30 closed
+# b12   13:40:30  2     -                                       never     -
+#
+# b03 is first because of its priority, and the oldest bead is next each time. b04 has been silent
+# for 31 whole minutes at 11:13. The tick that reaps b04 dispatches b05. b06 is refused at 11:32,
+# and has to wait 2m to 2m30s. b07 is busy at 11:32, so the target has a cooldown until 11:37. b09
+# is unassigned at 12:50:00, while b08 runs. b10 has priority 0 since 12:45:00. A user starts b12 at
+# 13:41:10 and closes it at 14:00:30.
 RECORDED = {
     "b03": "10:02",
     "b01": "10:12",
@@ -98,7 +99,7 @@ def dozen(doltlite_path: FileAddress) -> Iterator[History]:
 
 
 def claimed(study: WhatIfResult) -> dict[str, str]:
-    """Bead → when it was claimed for the run that came about, in the simulation."""
+    """Return the time of each bead's claim in the simulation, for claims that were sent."""
     sent = [one for one in study.simulated.attempts if one.sent is not None]
     return {one.bead: f"{one.claimed:%H:%M:%S}".removesuffix(":00") for one in sent}
 
@@ -132,10 +133,10 @@ DOWN, IDLE = Capacity(0, "connection refused", down=True), Capacity(1, idle=True
 
 @pytest.mark.parametrize("health", [False, True])
 def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> None:
-    """o1 is sent into it.
+    """The simulation contains the recorded outage.
 
-    Without health it tries the target again until that answers; with it, the target is left
-    alone.
+    o1 is sent into the outage. Without a health check, o1 tries the target until it answers. With a
+    health check, the target receives nothing.
     """
     history = History(doltlite_path)
     history.target.says = {"o1": [AWAY] if health else [AWAY, AWAY]}
@@ -145,7 +146,8 @@ def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> 
 
     deeds: dict[str, Any] = {"10:00:30": lambda h: h.new("o1", "o2")}
     deeds |= {"10:02:10": free(DOWN), "10:30:10": free(IDLE)} if health else {}
-    first, second = ("o2", "o1") if health else ("o1", "o2")  # one that was given back goes behind
+    # A bead that returns to the queue is behind the others.
+    first, second = ("o2", "o1") if health else ("o1", "o2")
     deeds |= {"10:51:00": closes(first), "11:10:00": closes(second)}
     history.at("10:00").play("11:20", deeds)
     with contextlib.closing(history.engine):
@@ -162,13 +164,14 @@ def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> 
         assert claimed(two)[second] < "10:50", "as soon as the target answers again"
 
 
-# Two at a time, everything else as it was. b03 and b01 go at 10:02 and both end at 10:11:30; b02
-# and b04 at 10:12, b02 until 10:31:30; b04 falls silent and is reaped at 10:44 (31 minutes at
-# 10:43). b05 goes at 10:32. b06 is refused and b07 busy at 11:32; both go at 11:38. b08 and b09
-# go at 12:32: b09 has no recorded run, and the median of those recorded (5m30s, six times 9m30s,
-# 19m30s, 39m30s) is 9m30s, so it ends at 12:41:30 and the unassigning at 12:50 meets a closed
-# bead. At 12:42 b11 (priority 2) comes before b10 (still 4) and runs until 12:51:30; b10, 0 by
-# then, goes at 12:52. b12 is started by a person before the tick, as it was.
+# Two at a time, all other settings as recorded. b03 and b01 are dispatched at 10:02 and end at
+# 10:11:30. b02 and b04 are dispatched at 10:12. b02 ends at 10:31:30. b04 falls silent and is
+# reaped at 10:44, after 31 minutes of silence at 10:43. b05 is dispatched at 10:32. b06 is refused
+# and b07 is busy at 11:32. Both are dispatched at 11:38. b08 and b09 are dispatched at 12:32. b09
+# has no recorded run, so it takes 9m30s, the median of the recorded runs (5m30s, six times 9m30s,
+# 19m30s, 39m30s). It ends at 12:41:30, so the unassignment at 12:50 changes a closed bead. At
+# 12:42, b11 (priority 2) comes before b10 (still 4) and runs until 12:51:30. b10 has priority 0 by
+# then and is dispatched at 12:52. A user starts b12 before the tick, as recorded.
 TWO = {
     "b03": "10:02",
     "b01": "10:02",
@@ -200,27 +203,28 @@ def test_two_at_a_time(dozen: History) -> None:
         ("b11", "dispatched-earlier", later(minutes=-40)),
         ("b04", "reaped-earlier", later(minutes=-30)),
     }
-    # waited: b03 1m, b02 11m20s, b01 1m30s, b04 2m, b05 12m, b06 7m30s, b07 7m, b08 1m30s, b09
-    # 1m, b11 1m, b10 12m; the sixth of eleven, and the last
+    # Waiting times: b03 1m, b02 11m20s, b01 1m30s, b04 2m, b05 12m, b06 7m30s, b07 7m, b08 1m30s,
+    # b09 1m, b11 1m, b10 12m. The median is the sixth of eleven, and the maximum the last.
     assert (found.after.waiting.median, found.after.waiting.high) == (
         timedelta(minutes=2),
         timedelta(minutes=12),
     )
-    # waited as recorded: 1m, 1m30s, 7m30s, 11m30s, 17m, 21m20s, 32m, 32m, 41m, 54m; between the
-    # fifth and the sixth of ten
+    # Recorded waiting times: 1m, 1m30s, 7m30s, 11m30s, 17m, 21m20s, 32m, 32m, 41m, 54m. The median
+    # is between the fifth and the sixth of ten.
     assert found.before.waiting.median == timedelta(minutes=19, seconds=10)
     assert (found.before.dispatched, found.after.dispatched) == (10, 11)
     assert found.before.unsent == found.after.unsent == {"failed": 1, "busy": 1}
 
 
-# `run`, every 2s, and silent after 15 minutes. b01 has settled at 10:00:32, and ends at 10:10:02.
-# b03 (priority 1) is next, before b02, until 10:19:32. b02 is alive after 10m and ends at 10:39:02.
-# b04 is next, and is reaped at 16 whole minutes, 10:55:02. b05 is dispatched in that tick. b06 is
-# refused at 11:30:32, b07 busy at 11:31:02, so the target has a cooldown until 11:36:02. Then b06
-# is next (its row was written before b07's), until 11:45:32, then b07. b08 is dispatched at
-# 12:30:32. Its comment would come after 20m: reaped at 12:46:32. b10 has priority 0 since 12:45 and
-# is next, until 12:56:02. b09 is unassigned meanwhile, so b11 is next. b12 is dispatched at
-# 13:40:32, before the user starts it, and its run was not recorded.
+# `run` with a tick every 2s, and `stale_after` of 15 minutes. b01 has settled at 10:00:32 and ends
+# at 10:10:02. b03 (priority 1) is next, before b02, until 10:19:32. b02 has a sign of life after
+# 10m and ends at 10:39:02. b04 is next, and is reaped after 16 whole minutes, at 10:55:02. The same
+# tick dispatches b05. b06 is refused at 11:30:32 and b07 is busy at 11:31:02, so the target has a
+# cooldown until 11:36:02. Then b06 is next until 11:45:32, because its row was written before
+# b07's. b07 follows. b08 is dispatched at 12:30:32. Its comment would come after 20m, so b08 is
+# reaped at 12:46:32. b10 has priority 0 since 12:45 and is next, until 12:56:02. b09 is unassigned
+# meanwhile, so b11 is next. b12 is dispatched at 13:40:32, before the user starts it, and its run
+# was not recorded.
 FAST = {
     "b01": "10:00:32",
     "b03": "10:10:02",

@@ -25,14 +25,14 @@ from tests.support.servers import as_in_a_terminal
 
 @pytest.fixture
 def busy(watch: Watch) -> Watch:
-    """One runs, two wait behind it, one failed."""
+    """Return a watcher with one running, two waiting and one failed bead."""
     for title in ("Fails", "Runs", "Waits", "<script>alert(1)</script>"):
         watch.assigned(title)
     watch.board.answer_next(500, {"error": "boom"})
     watch.tick()
     watch.tick(timedelta(minutes=1))
-    # The commands go by the server's clock, by which the beads are seconds old: settling, then
-    # not any more.
+    # The commands use the server's clock. By that clock, the beads are seconds old and would
+    # settle.
     watch.env["DOLT_WATCH_SETTLE"] = "0s"
     return watch
 
@@ -114,7 +114,7 @@ def test_run_serves_it_live(watch: Watch) -> None:
 
 
 class Terminal:
-    """The command on a terminal of 80 columns."""
+    """A command on a terminal of 80 columns."""
 
     def __init__(self, watch: Watch, *arguments: str, **env: str) -> None:
         self.master, slave = pty.openpty()
@@ -140,7 +140,7 @@ class Terminal:
         return self.text
 
     def end(self, seconds: float = 300) -> str:
-        """Return everything that it printed."""
+        """Return the whole output of the command."""
         end = time.monotonic() + seconds
         while self._more(end):
             pass
@@ -151,7 +151,7 @@ class Terminal:
             return False
         try:
             self.text += os.read(self.master, 65536).decode()
-        except OSError:  # EIO: the other side is gone
+        except OSError:  # EIO: the process has closed the terminal.
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""``dolt_watch run``: one process that outlives what it talks to."""
+"""``dolt_watch run``: one process that survives outages of its database and its target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import as_in_a_terminal
 
 
 class Running:
-    """The real process, its lines as they come, and what it serves."""
+    """A process of ``dolt_watch run``, with its log lines and its HTTP server."""
 
     def __init__(self, watch: Watch, *more: str) -> None:
         command = (
@@ -61,7 +61,7 @@ class Running:
             self._new.put(said)
 
     def until(self, words: str, seconds: float = 300) -> dict[str, Any]:
-        """The next line that holds these words."""
+        """Return the next line that contains these words."""
         end = time.monotonic() + seconds
         while True:
             try:
@@ -153,7 +153,7 @@ def test_a_bead_from_assignment_to_sigterm(watch: Watch) -> None:
 
 
 def test_the_database_goes_away_and_comes_back(watch: Watch) -> None:
-    """One line when it changes, not one a poll."""
+    """The log has one line for the outage, not one for each poll."""
     with running(watch) as one:
         one.until("leading")
         watch.sql("ALTER TABLE watch_cursor RENAME TO away")
@@ -168,7 +168,7 @@ def test_the_database_goes_away_and_comes_back(watch: Watch) -> None:
 
 
 def test_two_replicas(watch: Watch) -> None:
-    """One works. The other is a standby, and takes over when the first dies."""
+    """One process leads. The other is a standby, and takes over when the first dies."""
     with running(watch) as one:
         one.until("leading")
         with running(watch) as two:
@@ -183,7 +183,7 @@ def test_two_replicas(watch: Watch) -> None:
 
 
 def test_sigterm_while_an_answer_is_awaited(watch: Watch) -> None:
-    """It comes in time: the attempt is settled before the process ends."""
+    """The answer arrives in time, so the attempt is settled before the process ends."""
     with running(watch) as one:
         one.until("leading")
         watch.board.answer_next("hang-after-accept")

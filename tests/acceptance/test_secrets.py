@@ -1,8 +1,8 @@
-"""A hunt for canaries: each secret is set to a word found nowhere else, every command runs, and
-nothing that can be read holds one.
+"""A search for canaries in all output and all tables.
 
-And the other way round: what others wrote reaches a terminal only with its control characters
-escaped.
+Each secret is set to a unique word. Every command runs, and no readable text may contain a secret.
+
+The reverse is tested too: a terminal shows other writers' control characters escaped.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ CANARIES = (
 
 
 class Echo(BeadBoardStub):
-    """Refuses, and repeats what it was asked with, as debug pages do: the header, and what is in
-    it. Which canaries it has seen is kept.
-    """
+    """A BeadBoard that refuses each request and repeats its credentials, as debug pages do."""
 
     def answer(self, request: Recorded) -> Reply:
         header = request.headers.get("authorization", "")
@@ -55,15 +53,17 @@ class Hunt:
     watch: Watch
     env: Mapping[str, str]
     heard: str = ""
-    """All that was printed."""
+    """Output of all commands."""
     met: int = 0
-    """Commands that were seen in the list of processes: one that ends at once may be missed."""
+    """Number of commands found in the process list. A command that ends at once may be missed."""
     seen: set[str] = field(default_factory=set)
-    """Commands that ran as a process."""
+    """Verbs that ran as a separate process."""
 
     def run(self, *arguments: str, **env: str) -> str:
-        """Run a command. The first time that a verb occurs, it is a process, and every command line
-        of this machine is read while it runs.
+        """Run a command and check its output.
+
+        The first run of each verb is a separate process. Meanwhile, the command lines of all
+        processes on this machine are checked.
         """
         verb = next(word for word in arguments if not word.startswith("-"))
         if verb in self.seen:
@@ -90,8 +90,9 @@ class Hunt:
         return text
 
     def hear_only(self, *arguments: str, **env: str) -> str:
-        """Run a command whose words differ from those that ``run`` ran by no secret: it needs no
-        process of its own.
+        """Run a command in a forked process, and check its output only.
+
+        The command line contains no other secrets than those that ``run`` has checked.
         """
         said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         env = {**self.env, **env}
@@ -125,7 +126,7 @@ def _command_lines() -> str:
 
 @pytest.fixture
 def hunt(watch: Watch) -> Iterator[Hunt]:
-    """A database user and two URLs whose passwords are canaries."""
+    """Yield a hunt. The passwords of its database user and of its URLs are canaries."""
     user = f"c_{watch.bd.database[-8:]}"
     watch.server.sql(
         f"CREATE USER '{user}'@'%' IDENTIFIED BY '{DATABASE}'",
@@ -203,7 +204,7 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         hunt.hear_only(verb, "--help")
     credentials = watch.bd.path / "credentials"
     credentials.write_text(f"[no section\npassword = {DATABASE}\n")
-    for verb in ("config", "doctor", "dispatch"):  # The error doesn't contain it.
+    for verb in ("config", "doctor", "dispatch"):  # The errors don't contain the password.
         watch.sql("UPDATE issues SET priority = 1 WHERE id = %s", bead)
         for wrong in (
             {"BEADS_DOLT_PASSWORD": "", "BEADS_CREDENTIALS_FILE": str(credentials)},
@@ -243,7 +244,7 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
 
 
 def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> None:
-    """Neither where it holds a '/', and so looks like a path."""
+    """This includes a password with a '/', which looks like a path."""
     ran = watch.command("config", "--set", f"targets.beadboard.url=http://user:{BOARD}/x@h")
     assert (ran.code, "password" in ran.stderr, BOARD in ran.stdout + ran.stderr) == (
         2,
@@ -253,9 +254,9 @@ def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> Non
 
 
 def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
-    """A bead's id may be any text in the table.
+    """A bead's ID may be any text in the table.
 
-    It must not color output, move the cursor or begin a line of its own.
+    It must not color the output, move the cursor or start a new line.
     """
     evil = "bd-\x1b[2J\x1b]0;owned\x07\ndispatched bd-1 as job 1\u202e"
     watch.committed(
@@ -291,7 +292,8 @@ def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
     for shown, *arguments in (
         [of_bead, "why", evil],
         [of_author, "why", evil],
-        # A tick of the assumed cadence may lie in this history or not: one of the two differs.
+        # This history may contain a tick of the assumed cadence or not. One of the two replays
+        # differs.
         ["what if:", "replay", "--every", "1s", "--run-time", "5m"],
         ["what if:", "replay", "--every", "1s", "--when", "status = 'closed'"],
         ["", "replay", "--verify"],

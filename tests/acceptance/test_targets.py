@@ -1,5 +1,6 @@
-"""The loop with targets other than BeadBoard: what each says arrives in the tracker and in the
-ledger.
+"""The loop with targets other than BeadBoard.
+
+The tracker and the ledger contain the answers of each target.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def dispatching_to(watch: Watch, target: TargetSettings, **rule: Any) -> None:
 
 
 def given(watch: Watch, bead: str) -> dict[str, Any]:
-    """Return the recorded inputs of its last entry."""
+    """Return the recorded inputs of the bead's last entry."""
     rows = watch.sql(
         "SELECT detail FROM watch_decision WHERE bead_id = %s ORDER BY version DESC LIMIT 1", bead
     )
@@ -67,8 +68,9 @@ def test_agent_service_runs_the_bead_and_is_asked_before_it_is_reaped(watch: Wat
 
 
 def test_a_job_that_failed_is_not_waited_for(watch: Watch) -> None:
-    """One second after it failed, long before the bead is stale; what runs is asked about once a
-    minute.
+    """A failed job ends its attempt long before the bead is stale.
+
+    The target is asked about running jobs once a minute.
     """
     bead = watch.assigned("fails")
     with AgentServiceStub(bearer=TOKEN) as service:

@@ -1,5 +1,6 @@
-"""A tracker of bd 1.0.2 is upgraded while agents work: the recorded upgrades, between real
-decisions.
+"""Upgrades of a bd 1.0.2 tracker while agents work.
+
+The recorded upgrades run between real decisions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MATRIX = pytest.mark.matrix
 
 @pytest.fixture
 def old(dolt_server: Server, tmp_path: Path) -> Iterator[Watch]:
-    """A watched tracker of bd 1.0.2."""
+    """Yield a watched tracker of bd 1.0.2."""
     bd = initialized(dolt_server, tmp_path, str(launcher.write(tmp_path / "bin", "1.0.2")))
     (bd.path / "dolt_watch.toml").write_text(RULE, encoding="utf-8")
     with watching(bd, dolt_server) as made:
@@ -43,7 +44,7 @@ def minutes(count: float) -> timedelta:
 
 
 def live(watch: Watch) -> dict[str, str]:
-    """Beads in every phase before the upgrade; what each is for → its id."""
+    """Create beads in every phase before the upgrade. Return the ID of each by its purpose."""
     bd, named = watch.bd, dict[str, str]()
     named["done"] = watch.assigned("done")
     assert watch.tick(minutes(0.1))[0].dispatched == 1
@@ -89,13 +90,13 @@ def phases(watch: Watch, named: Mapping[str, str]) -> dict[str, str]:
 
 
 def upgrade(watch: Watch, to: str) -> None:
-    """The first command of the newer bd migrates the tracker."""
+    """Run the first command of the newer bd, which migrates the tracker."""
     launcher.write(Path(watch.bd.program).parent, to)
     watch.bd.run("list")
 
 
 def signs(watch: Watch, since: str) -> list[tuple[str, str, str]]:
-    """Return bead, kind and writer of each sign of life in the commits since then."""
+    """Return bead, kind and writer of each sign of life in the commits after ``since``."""
     read = event_stream.read_events(watch.engine, since, watch.head(), watch.settings.rules)
     return [
         (e.bead, e.sign.what, e.sign.who)
@@ -175,9 +176,9 @@ def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
 
 
 def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
-    """Its first write commits issues and events and leaves the other tables.
+    """Decisions continue, and their commits don't include the tables that bd left uncommitted.
 
-    Decisions continue, and their commits include none of these tables.
+    The first write of bd 1.2.2 commits only issues and events.
     """
     running = old.assigned("running")
     old.bd.run("comment", running, "at it", actor="agent")
@@ -212,8 +213,9 @@ def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("to", ["1.2.2", pytest.param("1.3", marks=MATRIX)])
 def test_state_made_anew_after_the_upgrade(old: Watch, to: str) -> None:
-    """History is flattened: events have other ids than the ledger's entries name, and none is a
-    sign of life.
+    """Each bead keeps its phase, and no event of dolt_watch is a sign of life.
+
+    After the flatten, events have other IDs than the ledger's entries name.
     """
     named = live(old)
     upgrade(old, to)

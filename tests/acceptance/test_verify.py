@@ -1,6 +1,4 @@
-"""``replay --verify``: what was decided is decided again from history, and each kind of
-tampering is found.
-"""
+"""``replay --verify`` reproduces all decisions from history and finds each kind of tampering."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def fields(found: VerificationResult) -> set[tuple[str, str]]:
 
 
 def test_a_long_day(watch: Watch) -> None:
-    """Claims in queue order, a failure with its pause, busy, a reap, a person's edit, a flatten
-    in the middle.
-    """
+    """A day with a queue order, a failure, a busy target and a reap is reproduced."""
     watch.committed(rows_of(["bd-b", "bd-a"]), "UPDATE issues SET priority = 3 WHERE id = 'bd-a'")
     assert watch.tick(timedelta(minutes=1))[0].dispatched == 1
     watch.committed("UPDATE issues SET status = 'closed' WHERE id = 'bd-b'")
@@ -44,7 +40,7 @@ def test_a_long_day(watch: Watch) -> None:
 
 
 def test_a_forged_row_is_found_and_its_words_are_no_sql(watch: Watch) -> None:
-    """``observed_commit`` is text that any database user may have written."""
+    """``observed_commit`` is text that any database user can write."""
     watch.assigned("true")
     watch.dispatch(timedelta(seconds=5))
     forged = {

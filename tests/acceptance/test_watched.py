@@ -1,4 +1,4 @@
-"""One-shot commands, watched: metrics in a file, and a dead man's switch."""
+"""Monitoring of one-shot commands: metrics in a file, and a dead man's switch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def test_metrics_in_a_file(watch: Watch, tmp_path: Path) -> None:
     assert 'dolt_watch_beads{phase="waiting",rule="agent"} 1.0' in text
     file.unlink()
     watch.command("dispatch", "--set", "settle=0s")
+    # An idle tick writes the file too.
     ran = watch.command(
         "dispatch", "--set", "settle=0s", env={"DOLT_WATCH_METRICS_FILE": str(file)}
-    )  # an idle one, too
+    )
     assert ran.code == 0, ran
     assert 'dolt_watch_held_beads{gate="max_in_flight"} 1.0' in file.read_text()
     ran = watch.command("reap", "--metrics-file", str(tmp_path / "none" / "x.prom"))
@@ -36,7 +37,7 @@ def test_metrics_in_a_file(watch: Watch, tmp_path: Path) -> None:
 def test_a_dead_man_s_switch(watch: Watch) -> None:
     with Switch() as switch:
         env = {"DOLT_WATCH_PING_URL": f"{switch.url}/ping/1"}
-        for _ in range(2):  # the second one is idle
+        for _ in range(2):  # The second tick is idle.
             assert watch.command("tick", env=env).code == 0
         assert [request.path for request in switch.requests] == ["/ping/1", "/ping/1"]
         assert watch.command("tick", "--dry-run", env=env).code == 0

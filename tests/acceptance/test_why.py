@@ -1,4 +1,4 @@
-"""``dolt_watch why``: the life, the conditions, what would have to change; now and then."""
+"""``dolt_watch why``: timeline, conditions and required changes, now and in the past."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def refused(watch: Watch, bead: str) -> None:
 
 
 def brought_from_elsewhere(watch: Watch, bead: str) -> None:
-    """The ledger knows of attempts, the tables beside history are new."""
+    """Create a ledger with attempts, but new local tables, as in a copied database."""
     other = watch.assigned("goes first", "-p", "0")
     watch.command("dispatch", *NO_SETTLE)
     watch.bd.close(other)
@@ -173,7 +173,7 @@ def test_each_thing_that_may_stand_between(
     assert found["verdict"].startswith((f"{bead} will not be ", f"{bead} is not dispatched yet: "))
     before = watch.sent()
     watch.command("dispatch", *NO_SETTLE)
-    assert bead not in watch.sent()[len(before) :]  # it said so
+    assert bead not in watch.sent()[len(before) :]  # The verdict was correct.
 
 
 def test_that_still_settles(watch: Watch) -> None:
@@ -182,7 +182,7 @@ def test_that_still_settles(watch: Watch) -> None:
 
 
 def test_while_a_merge_stands_unfinished(watch: Watch) -> None:
-    """The tick leaves everything alone then."""
+    """A tick decides nothing during a merge."""
     bead = watch.assigned("waits for the merge")
     title, commit = (
         f"UPDATE issues SET title = '{{}}' WHERE id = '{bead}'",
@@ -214,7 +214,7 @@ def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
     bead = watch.assigned("taken back, not yet committed")
     watch.sql("UPDATE issues SET assignee = 'ann' WHERE id = %s", bead)
     found = why(watch, bead)
-    # In bd 1.3 a second note says that no commit holds bd's events.
+    # In bd 1.3, a second note says that no commit contains bd's events.
     assert (failing(found), found["notes"][:1]) == (
         ["uncommitted"],
         ["issues has an uncommitted change of this bead: modified"],
@@ -230,8 +230,9 @@ def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
 
 
 def test_without_its_target(watch: Watch) -> None:
-    """The reader need not be the dispatcher: a target that can't be opened is a condition, not an
-    error.
+    """A target that can't be opened is an unmet condition, not an error.
+
+    The user of ``why`` may lack the settings of the target.
     """
     found = why(watch, watch.assigned("waits"), env={"BEADBOARD_URL": ""})
     assert failing(found) == ["capacity"]
@@ -277,7 +278,7 @@ def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
 
 
 def test_any_moment_of_the_past(watch: Watch) -> None:
-    """The state at each commit is what the loop had saved there."""
+    """The state at each commit equals the state that the loop saved there."""
     bead = watch.assigned("looked back at")
     seen = {}
     for act in (lambda: watch.dispatch(), lambda: watch.reap(timedelta(minutes=40))):
@@ -336,7 +337,7 @@ def test_in_a_database_that_was_never_initialised(
 
 @contextmanager
 def reader(watch: Watch) -> Iterator[dict[str, str]]:
-    """A user with SELECT and nothing else."""
+    """Yield the environment of a user with only the SELECT privilege."""
     user = f"r_{watch.bd.database[-8:]}"
     watch.server.sql(
         f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'",
@@ -351,7 +352,7 @@ def reader(watch: Watch) -> Iterator[dict[str, str]]:
 
 
 def test_as_a_user_who_may_only_read_and_without_the_local_tables(watch: Watch) -> None:
-    """A read replica: history is there, and the tables that never enter it are not."""
+    """``why`` works on a read replica, which has history but no local tables."""
     bead = watch.assigned("read elsewhere")
     watch.dispatch()
     here = why(watch, bead)
@@ -403,7 +404,7 @@ def test_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
 
 
 def test_under_several_rules(watch: Watch) -> None:
-    """In no phase: as each rule sees it. In one: as its own does."""
+    """A bead in no phase is shown under each rule, and any other bead under its own rule."""
     rules = (
         "[rules.urgent]\nwhen = \"assignee = 'agent' AND priority = 0 AND status ="
         " 'open'\"\n\n[rules.rest]\nwhen = \"assignee = 'agent' AND status = 'open'\"\n"

@@ -1,7 +1,4 @@
-"""A real Chromium, offline but for what a test serves:
-
-``opened`` opens a page, and at the end nothing may have been fetched nor complained of.
-"""
+"""Fixtures for a real Chromium, offline except for pages that a test serves."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ from typing import Any
 import pytest
 
 LOCAL = ("data:", "blob:")
-"""Beginnings of addresses that cause no request."""
+"""Prefixes of addresses that cause no request."""
 
 
 @dataclass
 class Opened:
-    """A page, and what it did meanwhile."""
+    """An open page with its console messages and requests."""
 
     page: Any
     complaints: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    """Addresses that were fetched beside the page itself."""
+    """Fetched addresses, without the page itself."""
 
     def number(self, label: str) -> int:
         return int(self.page.locator(f'[data-number="{label}"] b').inner_text().replace(",", ""))
@@ -37,11 +34,11 @@ Open = Callable[..., Opened]
 
 
 WAYS = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
-"""Width and scheme: phone and desktop, each in both."""
+"""Width and color scheme: phone and desktop, each in light and dark."""
 
 
 def accessible(one: Opened) -> None:
-    """axe-core finds nothing at all."""
+    """Check that axe-core reports no violation."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(one.page).response["violations"]
@@ -49,7 +46,7 @@ def accessible(one: Opened) -> None:
 
 
 def fits(one: Opened, width: int, scheme: str) -> None:
-    """Nothing sticks out sideways, and it is dark where it should be."""
+    """Check that the page has no horizontal overflow and the right color scheme."""
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
     red = one.page.evaluate(
         "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"
@@ -58,7 +55,7 @@ def fits(one: Opened, width: int, scheme: str) -> None:
 
 
 def blocks_scripts(opened: Open, html: str) -> None:
-    """Should escaping ever fail, the page's own policy still holds."""
+    """Check that the page's content security policy blocks a script even without escaping."""
     one = opened(html.replace("</main>", "<script>document.title = 'owned'</script></main>"))
     assert one.page.title() != "owned"
     assert any("Content Security Policy" in said for said in one.complaints)
@@ -67,8 +64,10 @@ def blocks_scripts(opened: Open, html: str) -> None:
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``;
-    ``clock``: the test moves the page's time.
+    """Yield a function that opens a page of ``html`` or ``url``.
+
+    With ``clock``, the test controls the page's time. After the test, the fixture checks that no
+    page fetched anything or logged a message.
     """
     made: list[tuple[Any, Opened]] = []
 

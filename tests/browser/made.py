@@ -1,8 +1,7 @@
-"""Reports of any size, made up: what a page must bear, without the weeks that it takes to
-happen. The same for the same seed.
+"""Generated reports of any size, equal for equal seeds.
 
-Lanes, beads and entries are made up; all that the page shows of them is computed by the real
-functions.
+They replace weeks of real history. Only lanes, beads and entries are generated. The real functions
+compute everything else on the page.
 """
 
 from __future__ import annotations
@@ -116,12 +115,12 @@ def report(
     """Return a report.
 
     Args:
-        beads: Number of beads; of 60, at most a half is open.
-        title: Of every bead; '': another one each.
-        span: The first event is so long ago.
-        worker: Whether one is alive.
-        well: Whether nothing needs a person.
-        now: The database's time.
+        beads: Number of beads. At most half of the beads are open.
+        title: Title of every bead. '' selects various titles.
+        span: Age of the first event.
+        worker: Whether a worker is alive.
+        well: Whether no bead needs a person.
+        now: Time of the database.
     """
     rng = random.Random(beads)
     lanes: dict[str, list[PhaseInterval]] = {}
@@ -326,7 +325,7 @@ def _depths(lanes: dict[str, list[PhaseInterval]], now: datetime) -> Iterator[Qu
 
 
 def data(beads: int = 40, **how: Any) -> Any:
-    """Return the data that the page of ``report`` contains."""
+    """Return the data in the page of ``report``."""
     from dolt_watch.inspection.report.payload import payload
 
     return payload(report(beads, **how))

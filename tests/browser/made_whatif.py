@@ -1,5 +1,6 @@
-"""What-ifs of any size, made up as in ``made``: runs that last as long in both tellings, and
-begin at other times. The same for the same seed.
+"""Generated what-ifs of any size, equal for equal seeds.
+
+Runs have the same duration in the recorded and the simulated history, but begin at other times.
 """
 
 from __future__ import annotations

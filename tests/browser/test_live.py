@@ -1,4 +1,4 @@
-"""The live page: it asks only for changes, and never moves focus, words or scroll position."""
+"""The live page: it requests only changes, and keeps focus, input and scroll position."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPECTED = ("data.json", "why.json")
 
 @dataclass
 class Served:
-    """A tracker whose data a test changes."""
+    """A tracker with data that a test changes."""
 
     url: str = ""
     data: dict[str, Any] = field(default_factory=lambda: payload(made.report(40)))
@@ -69,14 +69,14 @@ def served() -> Iterator[Served]:
 
 
 def settle(one: Opened, served: Served) -> None:
-    """Expect only requests to the page's own server."""
+    """Check that the page sent only expected requests to its own server, and clear them."""
     assert all(address.startswith(served.url) for address in one.asked)
     assert all(any(name in address for name in EXPECTED) for address in one.asked)
     one.asked.clear()
 
 
 def later(one: Opened, served: Served) -> None:
-    """Let the page's time pass until it has asked again."""
+    """Advance the page's time until the page sends its next request."""
     before = len(served.asked)
     one.page.clock.fast_forward(11_000)
     for _ in range(400):
@@ -153,7 +153,7 @@ def test_says_since_when_it_is_not_updated(opened: Open, served: Served) -> None
     served.away = False
     later(one, served)
     one.page.wait_for_function("document.querySelector('#fresh').textContent.startsWith('Updated')")
-    assert all("503" in said for said in one.complaints)  # Chromium's own line on a failed answer
+    assert all("503" in said for said in one.complaints)  # Chromium logs failed requests
     one.complaints.clear()
     settle(one, served)
 

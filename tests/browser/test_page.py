@@ -1,4 +1,4 @@
-"""The report in a browser: what a person with a mouse, a thumb or a keyboard can do with it."""
+"""The report in a browser, with a mouse, a touch screen and a keyboard."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def short(beads: int = 30, **how: Any) -> str:
 
 
 def shown(one: Opened) -> list[str]:
-    """Return the beads of the table."""
+    """Return the beads in the table."""
     beads: list[str] = one.page.eval_on_selector_all(
         "#table tr.bead", "rows => rows.map((row) => row.dataset.row)"
     )
@@ -64,7 +64,7 @@ def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
     assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-# -- what is shown --------------------
+# -- content --------------------
 
 
 def test_problems_come_first_with_reason_and_command(opened: Open) -> None:
@@ -168,7 +168,7 @@ def test_links_go_where_the_settings_say(opened: Open) -> None:
     links = {link.inner_text(): link.get_attribute("href") for link in found}
     assert links["Open the bead"] == f"https://tracker.example/b/{bead}"
     assert links["Open the job"].startswith("https://jobs.example/")
-    assert "Open the last commit" not in links  # no template
+    assert "Open the last commit" not in links  # the settings have no template for commits
 
 
 def test_without_scripts_problems_and_open_beads_can_be_read(browser: Any, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_the_view_of_a_bead_by_click_by_link_and_back(opened: Open) -> None:
 
 
 def worded(why: str) -> str:
-    """A reason as the page shows it: of an answer in JSON, only its message."""
+    """Return a reason as the page shows it. Of a JSON answer, the page shows only the message."""
     return re.sub(r'(HTTP \d{3}): \{"error": "([^"]*)"\}', r"\1: \2", why)
 
 
@@ -473,8 +473,8 @@ def test_five_thousand_beads_stay_quick(opened: Open) -> None:
         )
     assert one.page.locator("#g-finished tr.bead").count() == 150
     assert one.page.evaluate("document.querySelectorAll('*').length") < 10_000
-    # The bounds only distinguish what grows with the number of beads: each action took less than
-    # a fifth of a second on an idle machine.
+    # The bounds only detect growth with the number of beads. On an idle machine, each action takes
+    # less than 0.2 s.
     assert took.pop("load") < 10, took
     assert max(took.values()) < 2, took
 

@@ -1,5 +1,6 @@
-"""The page of a what-if in a browser: the same promises as the report's, and the figures that
-``replay`` prints.
+"""The page of a what-if in a browser.
+
+The page keeps the promises of the report's page, and shows the figures of ``replay``.
 """
 
 from __future__ import annotations
@@ -136,8 +137,7 @@ def test_five_thousand_beads_stay_quick(opened: Open) -> None:
     began = time.monotonic()
     one = opened(text)
     one.page.locator("#differs tbody tr").first.wait_for()
-    # some 0.5 s where it was measured: the bound only tells apart what grows with the number of
-    # beads
+    # The bound only detects growth with the number of beads. The measured time is about 0.5 s.
     assert time.monotonic() - began < 8
     assert one.page.evaluate("document.querySelectorAll('*').length") < 3000
     assert len(text) < 2_000_000

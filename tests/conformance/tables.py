@@ -1,4 +1,4 @@
-"""Small tables that the conformance tests share, and shorthands for what they do to them."""
+"""Small tables for the conformance tests, and helpers that change and read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def head(engine: Engine) -> str:
 
 
 def write(engine: Engine, sql: str, params: Sequence[Param] = ()) -> None:
-    """SQL-committed, not Dolt-committed: what a person's half-finished work looks like."""
+    """Run a statement with an SQL commit only, like the unfinished work of a user."""
     with engine.transaction() as tx:
         tx.execute(sql, params)
         tx.commit()
@@ -26,7 +26,7 @@ def write(engine: Engine, sql: str, params: Sequence[Param] = ()) -> None:
 def commit(
     engine: Engine, *sql: str, tables: Sequence[str] = ("t",), message: str = "m", author: str = ME
 ) -> str:
-    """One transaction of writes, Dolt-committed; the commit's hash."""
+    """Run statements in one transaction, make a Dolt commit, and return its hash."""
     with engine.transaction() as tx:
         for text in sql:
             tx.execute(text)
@@ -34,8 +34,9 @@ def commit(
 
 
 def make(engine: Engine) -> str:
-    """Table ``t`` (id, v, w), committed, with rows a and b; and the ignored table ``watch_ig``
-    with one row. The commit's hash.
+    """Create two tables, and return the commit's hash.
+
+    ``t`` (id, v, w) is committed with the rows a and b. ``watch_ig`` is ignored and has one row.
     """
     engine.execute_ddl("INSERT INTO dolt_ignore VALUES ('watch_ig%', true)")
     commit(engine, tables=["dolt_ignore"], message="ignore")

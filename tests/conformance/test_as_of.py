@@ -1,4 +1,4 @@
-"""A commit as people name it, on both engines."""
+"""Names of a commit by hash and by time, on both engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ME = "me <me@x>"
 
 @pytest.fixture
 def dated(engine: Engine) -> list[Commit]:
-    """Three commits at noon, one at five past, and one at ten past, oldest first."""
+    """Return three commits at noon, one at 12:05 and one at 12:10, oldest first."""
     engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     for number, minutes in enumerate((0, 0, 0, 5, 10)):
         with engine.transaction() as tx:
@@ -40,7 +40,7 @@ def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit
     assert message(engine, resolve_revision(engine, dated[1].hash, head).hash) == "n1"
     assert message(engine, resolve_revision(engine, dated[1].hash[:12].upper(), head).hash) == "n1"
     for text, expected in {
-        "2026-04-18T12:00:00Z": "n2",  # three of one second: the last of them
+        "2026-04-18T12:00:00Z": "n2",  # The last of three in one second.
         "2026-04-18T12:04:59Z": "n2",
         "2026-04-18T14:05:00+02:00": "n3",
         "2026-04-18 12:09": "n3",
@@ -83,7 +83,7 @@ def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.Monke
     monkeypatch.setattr("dolt_watch.history.revisions.SHORTEST", 1)
     engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     firsts: list[str] = []
-    while len(set(firsts)) == len(firsts):  # at the latest when each letter was first once
+    while len(set(firsts)) == len(firsts):  # Ends when two hashes begin with the same letter.
         with engine.transaction() as tx:
             tx.execute("INSERT INTO t VALUES (?)", (len(firsts),))
             head = tx.dolt_commit(["t"], "m", ME)

@@ -37,7 +37,7 @@ def workspace_engine(beads_workspace):
 
 
 def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, dolt):
-    """Columns, types, defaults, keys and foreign keys, so that a change in bd's schema is noticed.
+    """The copy has bd's columns, types, defaults and keys, so that a change by bd is noticed.
 
     The copies are those of three releases. Another release must belong to a supported generation.
     """
@@ -56,7 +56,7 @@ def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, do
 
 
 def version_of(program: str) -> str:
-    """'1.0.2' of 'bd version 1.0.2 (…)'."""
+    """Return the version, for example '1.0.2' of 'bd version 1.0.2 (…)'."""
     said = subprocess.run(
         [program, "version"], capture_output=True, text=True, check=True, timeout=300
     ).stdout
@@ -164,10 +164,7 @@ def test_deleted_by_bd(beads_workspace, workspace_engine):
 def test_flatten_rewrites_history_and_loses_what_only_sql_committed(
     beads_workspace, workspace_engine
 ):
-    """Ignored and committed tables survive.
-
-    A table of dolt_watch that was never Dolt-committed does not affect bd.
-    """
+    """Ignored tables and Dolt-committed rows survive a flatten."""
     commit(
         workspace_engine,
         "INSERT INTO dolt_ignore VALUES ('watch_ig', true)",
@@ -189,9 +186,9 @@ def test_flatten_rewrites_history_and_loses_what_only_sql_committed(
 
 
 def test_our_local_tables_are_ignored_from_the_first(beads_engine):
-    """Also in a tracker that never had a row in dolt_ignore:
+    """The tables are ignored even in a tracker that never had a row in dolt_ignore.
 
-    Dolt 1.86.4 loses the first INSERT IGNORE into it, and says '1 row'.
+    Dolt 1.86.4 loses the first INSERT IGNORE into dolt_ignore, and reports '1 row'.
     """
     list(migrate(beads_engine, ME))
     write(beads_engine, "UPDATE watch_cursor SET fence = 'moved' WHERE id = 1")

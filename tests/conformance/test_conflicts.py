@@ -1,6 +1,4 @@
-"""The results of concurrent writes: the mechanisms that make a claim exclusive, and those that
-don't.
-"""
+"""Results of concurrent writes. Some mechanisms make a claim exclusive, and others don't."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ def dolt_pair(dolt_factory):
 
 
 def test_one_key_different_tokens_exactly_one_wins(engine_factory):
-    """The rule on which every claim rests; really at once, from threads."""
+    """Of several threads, only one can insert a key. Every claim depends on this rule."""
     make(engine_factory())
     engine_factory().execute_ddl(
         "CREATE TABLE watch_d (bead varchar(20), version int, token varchar(40), PRIMARY KEY (bead,"
@@ -90,9 +88,7 @@ def test_a_key_that_is_taken(pair):
 
 
 def test_a_compare_and_set_is_no_guard(dolt_pair):
-    """Both write the same value, so the cell-wise merge sees no conflict: both report one row,
-    both commit.
-    """
+    """Both transactions commit. They write the same value, so the merge by cell has no conflict."""
     first, second = dolt_pair
     with first.transaction() as mine, second.transaction() as theirs:
         assert mine.execute("UPDATE t SET v = 'taken' WHERE id = 'a' AND v = '1'") == 1
@@ -130,7 +126,7 @@ def test_different_rows_both_commit(dolt_pair):
 
 
 def test_a_shared_ignored_row_makes_them_conflict(dolt_pair):
-    """The fence: workers on one server decide one after another, whatever beads they decide on."""
+    """The fence makes workers on one server decide one after another, for any beads."""
     first, second = dolt_pair
     before = None
     with pytest.raises(Conflict, match="1213"), first.transaction() as mine:
@@ -155,7 +151,7 @@ def test_a_stale_fence_matches_no_row(pair):
 
 
 def test_a_writer_waits_for_its_turn_then_conflicts(doltlite_factory, monkeypatch):
-    """DoltLite has one writer at a time: BEGIN IMMEDIATE waits, here for 0.1 s."""
+    """DoltLite has one writer at a time. BEGIN IMMEDIATE waits for 0.1 s here."""
     monkeypatch.setattr("dolt_watch.engines.doltlite.engine.BUSY_SECONDS", 0.1)
     first, second = doltlite_factory(), doltlite_factory()
     with first.transaction(), pytest.raises(Conflict, match="locked"), second.transaction():
@@ -171,7 +167,7 @@ def test_duplicate_unique_key_is_a_conflict(engine):
 
 
 def test_unique_keys_that_meet_at_commit(dolt_factory):
-    """1105 'constraint violations', not 1213."""
+    """Dolt reports error 1105 'constraint violations', not 1213."""
     first, second = dolt_factory(), dolt_factory()
     first.execute_ddl("CREATE TABLE u (id int PRIMARY KEY, k int UNIQUE)")
     with pytest.raises(Conflict, match="1105"), first.transaction() as mine:

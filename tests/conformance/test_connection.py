@@ -1,4 +1,4 @@
-"""The wire to a Dolt server: how little it sends, and what happens when it breaks."""
+"""The connection to a Dolt server: few statements, and recovery after a loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers import Server, start_dolt
 
 @pytest.fixture
 def sent(monkeypatch):
-    """Every command that goes to a server."""
+    """Return a list of all commands that are sent to a server."""
     commands: list[str] = []
     real = pymysql.connections.Connection._execute_command
 
@@ -136,7 +136,7 @@ def test_a_server_that_does_not_answer_is_not_asked_twice(dolt_address, monkeypa
 
 
 def test_an_interrupt_while_an_answer_is_under_way(dolt, monkeypatch):
-    """The next statement must not read the old one's answer."""
+    """The next statement must not read the answer of the interrupted one."""
     real = pymysql.connections.Connection._read_query_result
 
     def interrupted(self, unbuffered=False):
@@ -165,9 +165,9 @@ def test_closing_twice_and_two_engines_in_threads(dolt_factory):
 
 
 def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
-    """Reads are fresh although the server's sessions begin with autocommit off.
+    """Reads are current although the server's sessions begin with autocommit off.
 
-    A restart is survived, and an outage is reported.
+    The engine survives a restart and reports an outage.
     """
     program = shutil.which("dolt")
     if program is None or dolt_server.data is None:
@@ -192,9 +192,7 @@ def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
 
 
 def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
-    """Encrypted, the certificate checked against the named authority; one that is not known is
-    refused.
-    """
+    """The connection is encrypted, and the certificate of an unknown authority is refused."""
     program, openssl = shutil.which("dolt"), shutil.which("openssl")
     if program is None or openssl is None or dolt_server.data is None:
         pytest.skip("needs a server that the tests start, and openssl to make a certificate")
@@ -216,8 +214,8 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
         assert "SSL_CERT_FILE=" in (told.value.fix or "")
         with pytest.raises(SettingsError, match="CA file"):
             open_engine(replace(address, tls=True, ca=str(tmp_path / "none.pem")))
-        # 0.0.0.0 reaches this machine and is no loopback address. Without a setting, the connection
-        # is encrypted.
+        # 0.0.0.0 reaches this machine, but isn't a loopback address. So the connection is encrypted
+        # by default.
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
         engine = open_engine(replace(address, host="0.0.0.0"))
         assert isinstance(engine._link._connection._sock, ssl.SSLSocket)
@@ -225,9 +223,7 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
 
 
 def test_tls_that_the_server_does_not_have_is_refused(dolt_server, dolt_address):
-    """Nothing is sent in plain text, the password least of all, and the error says how to allow
-    it.
-    """
+    """Nothing is sent in plain text, and the error shows how to allow plain text."""
     if dolt_server.data is None:
         pytest.skip("needs a server that the tests start")
     with pytest.raises(Unreachable, match="The server doesn't support TLS"):

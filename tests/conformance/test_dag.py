@@ -1,6 +1,6 @@
-"""Diffs over histories that are no line.
+"""Diffs over histories with branches and merges.
 
-What Dolt's own dolt_diff_<table> loses there, ``Engine.diff`` must not lose.
+``Engine.diff`` must return the changes that Dolt's dolt_diff_<table> loses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def contents(engine, commit_: str) -> dict[str, str]:
 
 
 def expected(engine, edge: Edge) -> list[tuple]:
-    """The change of an edge by comparing whole tables: slow, and right."""
+    """Return the changes of an edge by comparing whole tables, which is slow but correct."""
     old, new = contents(engine, edge.parent), contents(engine, edge.commit)
     kinds = {(False, True): "added", (True, False): "removed", (True, True): "modified"}
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
@@ -50,7 +50,7 @@ def check(engine, edges: list[Edge]) -> None:
 
 
 def test_two_children_of_one_commit_in_one_query(engine):
-    """Dolt alone: one of the two edges is there twice, the other not at all."""
+    """Dolt alone returns one of the two edges twice and the other one not at all."""
     base = make(engine)
     branch(engine, "side")
     side = [add(engine, f"s{n}") for n in range(3)]
@@ -67,9 +67,9 @@ def test_two_children_of_one_commit_in_one_query(engine):
 
 
 def test_a_merge_without_fast_forward(engine):
-    """The side's parent is the merge's other parent:
+    """Dolt alone loses an edge, even of this one commit.
 
-    Dolt alone loses an edge even of this one commit.
+    The side's parent is the other parent of the merge.
     """
     base = make(engine)
     branch(engine, "side")
@@ -83,7 +83,7 @@ def test_a_merge_without_fast_forward(engine):
 
 
 def test_a_merge_of_a_side_that_left_the_table_alone(engine):
-    """Nothing that comes back shows that the step beside it was lost."""
+    """Dolt alone loses the edge next to the merge, and its result doesn't show the loss."""
     base = make(engine)
     engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     base = commit(engine, tables=("other",))
@@ -111,8 +111,9 @@ def test_a_side_that_began_before_the_cursor(engine):
 
 @pytest.mark.parametrize("seed", chosen(range(6), lambda seed: seed < 2))
 def test_random_histories(engine, seed):
-    """Every edge of a random history with branches and merges, in random order and in its own,
-    against whole tables.
+    """Each edge of a random history has the changes that a comparison of whole tables finds.
+
+    The history has branches and merges. Its edges are read in order and in random order.
     """
     rng = random.Random(seed)
     base = make(engine)
@@ -157,8 +158,9 @@ def tip(engine, name: str) -> str:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
-    """A line through a random history: rows from a merge, rows of another table, and the table
-    itself dropped and created again.
+    """Each edge of a random line that changes a table is returned.
+
+    The line has rows from merges, rows of another table, and a table that is dropped and recreated.
     """
     rng = random.Random(seed)
     base = make(engine)
@@ -203,7 +205,10 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
 
 
 def test_what_dolt_itself_loses(dolt):
-    """The reason for sorting the edges beforehand. If this test ever fails, Dolt has fixed it."""
+    """The edges are sorted beforehand, because Dolt loses one.
+
+    If this test fails, Dolt has fixed it.
+    """
     base = make(dolt)
     branch(dolt, "side")
     side = add(dolt, "s")
@@ -217,10 +222,9 @@ def test_what_dolt_itself_loses(dolt):
 
 
 def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
-    """dolt_diff_<table> stops there with a warning, and later edges of the same query would be
-    missing.
+    """No edge after a change of the primary key is lost.
 
-    DOLT_DIFF continues.
+    dolt_diff_<table> stops at the change with a warning. DOLT_DIFF continues.
     """
     first = make(dolt)
     before = [add(dolt, f"b{n}") for n in range(3)]
@@ -241,7 +245,7 @@ def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
 
 
 def test_lines():
-    """A line is read at once; forks, merges, unknown commits and jumps are not."""
+    """Lines are read at once. Forks, merges, unknown commits and jumps aren't."""
     parents = {"b": ("a",), "c": ("b",), "m": ("c", "x"), "x": ("b",), "d": ("m",)}
     line = [Edge("a", "b"), Edge("m", "d")]
     assert linear_edges(

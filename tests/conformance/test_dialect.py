@@ -1,4 +1,4 @@
-"""SQL written once: each construct gives the same answer on both engines."""
+"""SQL written once: each construct gives the same result on both engines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ EXPRESSIONS = [
     ("expression", "value"), EXPRESSIONS, ids=[text for text, _ in EXPRESSIONS]
 )
 def test_expression(engine, expression, value):
-    """LIKE and = tell case: from a column of beads' (utf8mb4_0900_bin), as here."""
+    """LIKE and = are case-sensitive, as in a column of beads (utf8mb4_0900_bin)."""
     assert engine.query(f"SELECT {expression}") == [(value,)]
 
 
@@ -67,9 +67,7 @@ def test_the_clock_has_microseconds(engine):
 
 
 def test_the_clock_written_to_a_datetime_column_has_whole_seconds(engine):
-    """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column
-    rounds them.
-    """
+    """The column rounds the microseconds of Dolt's UTC_TIMESTAMP(). MySQL's has none."""
     engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
     write(engine, "INSERT INTO d VALUES (1, UTC_TIMESTAMP())")
     assert to_utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
@@ -122,8 +120,10 @@ def test_insert_select_where_not_exists(engine):
 
 
 def test_a_column_that_is_gone_as_of_a_commit(engine):
-    """Quoted, it needs the commit in the statement: DoltLite resolves the names of a statement
-    whose commit is a parameter by today's schema, and SQLite reads an unknown quoted name as text.
+    """A dropped column can be read at an old commit, quoted or not.
+
+    If the commit is a parameter, DoltLite resolves names by the current schema. SQLite reads an
+    unknown quoted name as text. So a statement with a quoted name must contain the commit.
     """
     first = make(engine)
     commit(engine, "ALTER TABLE t DROP COLUMN v")

@@ -1,4 +1,4 @@
-"""Row changes over edges of history: each edge rightly, whatever it spans."""
+"""Row changes over edges of history, between any two commits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.support.servers import call
 
 @pytest.fixture(params=["parents known", "parents unknown"])
 def known(request, engine):
-    """Whether the engine knows the parents: ``commits`` reads them, and the server's engine uses
-    them.
+    """Return a function that makes the parents of commits known to the engine, or does nothing.
+
+    ``commits`` reads the parents, and the server's engine uses them.
     """
 
     def tell(since: str, until: str) -> None:
@@ -104,9 +105,7 @@ def test_a_jump_among_steps(engine, known):
 
 
 def test_a_merge_by_either_parent(engine, known):
-    """From the first parent it shows the side's rows, from the second the main line's: the path
-    selects one.
-    """
+    """The edge from the first parent has the side's rows, and the other edge has main's rows."""
     base = make(engine)
     branch(engine, "side")
     side = commit(engine, "UPDATE t SET v = 'side' WHERE id = 'b'")
@@ -184,8 +183,9 @@ def test_no_such_table(engine, known):
 
 
 def test_commits_that_head_does_not_reach(engine, known):
-    """After a rewrite, while the old commits still resolve: dolt_diff_<table> is silent about
-    them, DOLT_DIFF is not.
+    """A diff exists after a rewrite, while the old commits still resolve.
+
+    dolt_diff_<table> returns nothing for these commits, but DOLT_DIFF does.
     """
     first = make(engine)
     old = commit(engine, "UPDATE t SET v = 'old' WHERE id = 'a'")
@@ -197,7 +197,7 @@ def test_commits_that_head_does_not_reach(engine, known):
 
 
 def test_a_column_added_since(engine, known):
-    """It is NULL before, over steps and over jumps."""
+    """The column is NULL at older commits, over steps and over jumps."""
     first = make(engine)
     second = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
     engine.execute_ddl("ALTER TABLE t ADD COLUMN extra int")
@@ -238,8 +238,10 @@ def test_values_are_expressions_of_the_engines_dialect(engine):
 
 @pytest.mark.parametrize("piece", [3, 5, 100])
 def test_more_edges_than_one_query_takes(engine, monkeypatch, piece):
-    """Commits with one row, two, many and none, a column that came later, and another table's
-    commits between them.
+    """Several queries return the same changes in the same order as one.
+
+    The commits have one row, two, many or none. A column is added later, and each commit also
+    changes another table.
     """
     for name, value in (("BATCH_EDGES", piece), ("MAX_LISTED", 3)):
         monkeypatch.setattr(f"dolt_watch.engines.dolt.diff_reader.{name}", value)

@@ -1,5 +1,7 @@
-"""Opening a DoltLite file: made only when asked, refused clearly, and never with the stock
-SQLite unnoticed.
+"""Opening of a DoltLite file.
+
+A file is created only on request, and a wrong file is refused with a clear error. The stock SQLite
+never opens it unnoticed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A tracker in embedded mode, bd's default: the commands of the error move it, with its history."""
+"""A tracker in embedded mode, bd's default.
+
+The commands of the error move the tracker with its history to a server.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.long
 
 
 def _fix(folder: Path) -> str:
-    """The commands of the error, as a user would paste them."""
+    """Return the commands of the error, as a user would paste them."""
     with pytest.raises(SettingsError, match="dolt_watch requires the mode 'server'") as caught:
         load({}, {}, folder)
     assert caught.value.fix

@@ -1,4 +1,4 @@
-"""Each database error becomes its class, with place and fix, and never with the password."""
+"""Each database error has its class, a place and a fix, and never contains the password."""
 
 from __future__ import annotations
 

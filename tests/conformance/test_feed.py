@@ -1,4 +1,4 @@
-"""The feed on both engines: every row change of a line, however many commits are read at once."""
+"""The change feed on both engines: every row change, for any number of commits in one read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def committed(engine: Engine, *texts: str) -> str:
 
 
 def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> None:
-    """A watcher that looked in between saw it: who reads both commits at once must see the same."""
+    """A read of both commits returns the row that was added and deleted between them.
+
+    A watcher that polled in between saw that row.
+    """
     engine = shaped_engine
     first = committed(engine, rows_of(["bd-1"]))
     put = committed(engine, "INSERT INTO labels (issue_id, label) VALUES ('bd-1', 'hot')")
@@ -36,9 +39,9 @@ def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> N
 
 
 def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: Engine) -> None:
-    """An unchanged cell has the same value on both sides, a changed one its own on each.
+    """An unchanged cell has one value on both sides, and a changed cell has each side's value.
 
-    NULL answers a rule like 'no'.
+    A rule that evaluates to NULL doesn't match.
     """
     engine = shaped_engine
     columns = engine.columns("issues")
@@ -53,8 +56,8 @@ def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: E
     committed(
         engine, "UPDATE issues SET priority = 1, notes = 'kept', assignee = 'ann' WHERE id = 'bd-1'"
     )
-    # updated_at is ON UPDATE CURRENT_TIMESTAMP, in whole seconds: without a value of its own it
-    # may change too
+    # updated_at is ON UPDATE CURRENT_TIMESTAMP, in whole seconds. Without an explicit value, it
+    # could change too.
     last = committed(
         engine,
         "UPDATE issues SET priority = 2, assignee = NULL, updated_at = updated_at WHERE id ="

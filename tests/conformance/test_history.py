@@ -1,4 +1,4 @@
-"""Commits, their parents, and who descends from whom."""
+"""Commits, their parents and their ancestors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers import call, message
 
 @pytest.fixture
 def line(engine):
-    """make → one → two → three."""
+    """Return the commits of make → one → two → three."""
     first = make(engine)
     return [
         first,
@@ -27,7 +27,7 @@ def line(engine):
 
 @pytest.fixture
 def merged(engine):
-    """base → main, base → side, and their merge (parents: main, side)."""
+    """Return base, main, side and their merge (parents: main, side)."""
     base = make(engine)
     branch(engine, "side")
     side = commit(engine, "UPDATE t SET v = 'side' WHERE id = 'b'", message="side")
@@ -38,7 +38,7 @@ def merged(engine):
 
 
 def unknown(hash_: str) -> str:
-    """A hash of the right shape that no history holds."""
+    """Return a hash of the right length that no history contains."""
     return "0" * len(hash_)
 
 
@@ -67,7 +67,7 @@ def test_dates_are_utc_and_now(engine, line):
 
 
 def test_a_date_that_nobody_can_mean_is_cut(engine, line):
-    """The committer may choose the date. Arithmetic with it must not end a tick."""
+    """The committer can choose any date. Arithmetic with the date must not end a tick."""
     call(engine, "dolt_commit", "--allow-empty", "-m", "late", "--date", "9999-12-31T23:59:59Z")
     [made] = engine.commits(line[3], head(engine))
     assert made.date == engine.commit_of(head(engine)).date == LATEST
@@ -131,7 +131,7 @@ def test_is_ancestor(engine, line):
 
 
 def test_is_ancestor_of_a_root(engine, line):
-    """Dolt 1.86.4: HAS_ANCESTOR of a root commit is a nil pointer in the server."""
+    """In Dolt 1.86.4, HAS_ANCESTOR of a root commit dereferences a nil pointer in the server."""
     *_, root = engine.commits(None, line[3])
     assert not engine.is_ancestor(line[0], root.hash)
     assert engine.is_ancestor(root.hash, root.hash)
@@ -147,7 +147,7 @@ def test_is_ancestor_over_merges(engine, merged):
 
 
 def test_a_rewritten_history_is_told_by_ancestry_not_by_resolving(engine, line):
-    """The old hash may still resolve after a rewrite."""
+    """The old hash can still resolve after a rewrite."""
     call(engine, "dolt_reset", "--hard", line[0])
     new = commit(engine, "UPDATE t SET v = 'else' WHERE id = 'a'", message="else")
     assert not engine.is_ancestor(line[3], new)

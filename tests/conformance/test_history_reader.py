@@ -1,4 +1,4 @@
-"""All readers of history take the same line through merges, and see the same events on it."""
+"""All readers of history take the same line through merges and see the same events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ BEADS = ["bd-1", "bd-2", "bd-3", "bd-4"]
 
 
 class Tracker:
-    """Makes commits on branches. Each changes something else, so that no merge conflicts."""
+    """A tracker with commits on branches.
+
+    Each commit changes another cell, so that no merge conflicts.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.numbers = engine, count()
@@ -69,7 +72,7 @@ class Tracker:
 
 
 def ours_is_the_second_parent(tracker: Tracker) -> None:
-    """A merge made elsewhere, and fast-forwarded onto the branch."""
+    """Merge main into another branch, and fast-forward main to the merge."""
     tracker.branch("elsewhere")
     tracker.assign("bd-1", OURS)
     tracker.checkout("elsewhere")
@@ -81,7 +84,10 @@ def ours_is_the_second_parent(tracker: Tracker) -> None:
 
 
 def both_sides_are_ours(tracker: Tracker) -> None:
-    """The watcher made commits behind both parents. The later one tells which line it took."""
+    """Make commits of dolt_watch behind both parents of a merge.
+
+    The later commit shows the line that dolt_watch took.
+    """
     tracker.branch("side")
     tracker.assign("bd-1", OURS)
     tracker.checkout("side")
@@ -93,7 +99,7 @@ def both_sides_are_ours(tracker: Tracker) -> None:
 
 
 def criss_cross(tracker: Tracker) -> None:
-    """Each branch merges the other one before both come together."""
+    """Merge each branch into the other one before the last merge."""
     tracker.branch("side")
     tracker.branch("early")
     tracker.assign("bd-1", OURS)
@@ -115,7 +121,7 @@ def criss_cross(tracker: Tracker) -> None:
 
 
 def one_branch_after_another(tracker: Tracker) -> None:
-    """As an octopus merge, which Dolt makes as a sequence of merges."""
+    """Merge several branches in sequence, as Dolt makes an octopus merge."""
     for number, bead in enumerate(BEADS):
         tracker.branch(f"side{number}")
         tracker.checkout(f"side{number}")
@@ -194,7 +200,7 @@ def test_random_histories(beads_engine: Engine, seed: int, monkeypatch: pytest.M
         elif kind < 0.45 and len(names) > 1:
             tracker.merge(dice.choice([name for name in names if name != here]))
         else:
-            bead = BEADS[names.index(here)]  # one of its own for each branch: no conflicts
+            bead = BEADS[names.index(here)]  # One bead for each branch avoids conflicts.
             make = dice.choice([tracker.change, tracker.assign])
             make(bead, dice.choice([OURS, "ann"]))
     tracker.checkout("main")

@@ -1,5 +1,6 @@
-"""A bead's timeline holds what all of history holds about it, on both engines, over random
-histories.
+"""A bead's timeline contains all its events in history, on both engines.
+
+The histories are random.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ RULES = [Rule("agent")]
 
 
 def step(dice: random.Random, number: int, bead: str) -> list[str]:
-    """Actions of a user on a bead, with the row of ``events`` that bd writes, or by SQL without
-    one.
+    """Return the statements of a random user action on a bead.
+
+    Some actions include bd's row of ``events``. Others are plain SQL.
     """
     when = f"'2026-04-{1 + number // 24:02} {number % 24:02}:{dice.randrange(60):02}:00'"
     event = (
@@ -62,7 +64,7 @@ def step(dice: random.Random, number: int, bead: str) -> list[str]:
 
 
 def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
-    """Ids of the bead's events: as its life has them, and of all that history holds."""
+    """Return the IDs of the bead's events, from its timeline and from all of history."""
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     line = reader.whole_line(engine, head)
     touched = list(reader.commits_of_bead(engine, line.commits, bead))
@@ -97,7 +99,7 @@ def test_the_same_as_reading_all_of_history(beads_engine: Engine, seed: int) -> 
 
 
 def test_a_comment_of_no_date(beads_engine: Engine) -> None:
-    """Dolt takes 0000-00-00 where sql_mode is lax."""
+    """Dolt accepts 0000-00-00 if sql_mode is lax."""
     engine = beads_engine
     committed(engine, rows_of(["bd-1"]))
     if engine.dialect == "mysql":

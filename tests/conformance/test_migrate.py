@@ -1,4 +1,4 @@
-"""Several processes create the tables at the same time, as pods that start together do."""
+"""Several processes create the tables at the same time, like pods that start together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_concurrent_migrations_run_one_after_the_other(dolt_address: ServerAddre
 
 
 def test_a_migration_that_was_interrupted_is_repeated(dolt_address: ServerAddress) -> None:
-    """DDL commits itself: a crash leaves the tables, and no row that says so."""
+    """DDL commits itself, so a crash can leave the tables without the row that records them."""
     with contextlib.closing(open_engine(dolt_address)) as engine:
         create_beads(engine)
         for statement in split_statements(migrations()[0].sql):
@@ -63,4 +63,4 @@ def test_a_migration_that_never_ends_does_not_hang_another(
         ):
             pass
         with second.migration_lock():
-            pass  # released
+            pass  # The lock was released.

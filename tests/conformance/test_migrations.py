@@ -1,5 +1,6 @@
-"""A history in which the schema changes is read, decided on and verified like any other, on both
-engines.
+"""Histories with schema changes, on both engines.
+
+Such a history is read, decided on and verified like any other.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ DOLT_ONLY = {
 
 
 def lived(history: History, *changes: str) -> None:
-    """Decisions before and after a migration, and one bead that runs across it."""
+    """Make decisions before and after a migration, with one bead that runs across it."""
     history.new("before", "across", "apart")
     history.set("apart", assignee="ada")
     history.write(
@@ -97,7 +98,8 @@ def lived(history: History, *changes: str) -> None:
 def test_decisions_go_on_and_verify(history: History, changes: list[str]) -> None:
     lived(history, *changes)
     assert migrating.sent(history) == {"before": 1, "across": 1, "after": 1}
-    assert migrating.held(history).same == 6  # of the beads, 'across' is the first
+    # ``held`` also compares the states of the first bead, 'across'.
+    assert migrating.held(history).same == 6
 
 
 @pytest.mark.parametrize("changes", DOLT_ONLY.values(), ids=DOLT_ONLY)
@@ -153,7 +155,7 @@ def test_a_new_key_of_dependencies_is_no_edit_and_rows_are_read_on_both_sides(
 
 
 def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
-    """bd 1.2.2 commits the new schema of issues with the first note that it writes."""
+    """bd 1.2.2 commits the new schema of issues together with its first note."""
     history.new("a", "b")
     history.at("10:01").tick()
     migrating.ddl(history, "ALTER TABLE issues ADD COLUMN is_blocked TINYINT NOT NULL DEFAULT 0")
@@ -172,7 +174,7 @@ def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
 
 
 def test_a_column_that_comes_and_goes(history: History) -> None:
-    """The two ends of the range have the same schema: only the commits between tell."""
+    """Both ends of the range have the same schema. Only the commits in between differ."""
     history.new("a")
     history.at("10:01").tick()
     migrating.migrate(history, "ALTER TABLE issues ADD COLUMN mood INT NOT NULL DEFAULT 1")
@@ -247,8 +249,9 @@ def test_a_key_that_changed_twice_within_one_range(on_dolt: History) -> None:
 
 
 def test_a_rule_on_a_column_that_older_commits_lack(history: History) -> None:
-    """It does not match there; when the column comes, beads match by it, and that is nobody's
-    sign of life.
+    """The rule doesn't match at older commits.
+
+    Beads match once the column exists, and that change isn't a sign of life.
     """
     history.new("a")
     history.at("10:00").tick()
@@ -318,8 +321,9 @@ def test_schemas_that_changed_are_named(history: History) -> None:
 )
 @pytest.mark.parametrize("edited", [False, True])
 def test_state_made_anew_over_a_dropped_column(history: History, change: str, edited: bool) -> None:
-    """The content of a bead is compared by the columns of both times: only a user's edit makes it
-    due again.
+    """Only a user's edit makes the bead due again.
+
+    The bead's content is compared by the columns that exist at both times.
     """
     when = "assignee = 'agent' AND status = 'open'"
     old = f"{when} AND (estimated_minutes IS NULL OR estimated_minutes > 0)"

@@ -1,5 +1,6 @@
-"""A branch or a server that this user may not write to: doctor finds it, and each error has its
-fix.
+"""A branch or a server without write permission.
+
+``doctor`` finds it, and each error has its fix.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ASSIGNED = (
 
 
 def tracker(server: Server) -> ServerAddress:
-    """A tracker with one bead that waits."""
+    """Create a tracker with one waiting bead, and return its address."""
     server.sql("CREATE DATABASE b")
     address = ServerAddress(port=server.address.port, database="b")
     engine = open_engine(address)
@@ -58,7 +59,7 @@ def run(address: ServerAddress, folder: Path, *words: str) -> subprocess.Complet
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[tuple[Server, ServerAddress]]:
-    """A user with every grant, and no permission to write to any branch but 'mine'."""
+    """Yield a server, and the address for a user with all grants but no write permission."""
     with start_dolt(own_dolt(), tmp_path) as server:
         address = tracker(server)
         server.sql(

@@ -1,4 +1,4 @@
-"""Data that Dolt 2 has altered, opened by an older server: real servers of both versions."""
+"""A Dolt server that is older than its data. Real servers of Dolt 1 and Dolt 2 run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from dolt_watch.errors import DoltWatchError, OlderDolt
 from tests.support.servers import own_dolt, start_dolt, without
 
 NEWER = "DOLT_WATCH_TEST_NEWER_DOLT"
-"""Environment variable: the path of a `dolt` of version 2, where the one on PATH is of version
-1.
-"""
+"""Environment variable with the path of a `dolt` 2. The one on PATH has version 1."""
 
 
 def major(program: str) -> int:

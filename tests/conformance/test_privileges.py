@@ -1,4 +1,4 @@
-"""The least that a user of dolt_watch needs on a server, and what it cannot do with it."""
+"""The minimal privileges of dolt_watch's user on a server, and the statements they forbid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEAD = (
 
 @pytest.fixture(params=SHAPES)
 def limited(request, dolt_server, dolt_address, dolt):
-    """In each shape of beads' tables."""
+    """Yield an engine of a user with minimal privileges, in each shape of beads' tables."""
     create_beads(dolt, request.param)
     write(dolt, "INSERT INTO dolt_ignore VALUES ('watch_cursor', true)")
     commit(dolt, tables=["dolt_ignore"])
@@ -56,7 +56,7 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
-    """In the database at a commit too: the server takes the right to the database for it."""
+    """The user can read in the database at a commit, which needs only the database's privilege."""
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:

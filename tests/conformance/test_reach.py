@@ -1,4 +1,4 @@
-"""A server that cannot be reached: what is said, what to do about it, and how long that takes."""
+"""A server that can't be reached: the error, its fix, and the time until it is reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
 @contextlib.contextmanager
 def listener(greets: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port that does something else than a Dolt server."""
+    """Yield a port on which a server other than Dolt listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -142,7 +142,10 @@ def test_a_host_that_is_not_allowed() -> None:
 
 
 def when_free(act: Callable[[], T]) -> T:
-    """The only connection of a server is free some time after its last client has gone."""
+    """Retry until the only connection of a server is free.
+
+    The server frees it some time after the last client has left.
+    """
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -155,7 +158,7 @@ def when_free(act: Callable[[], T]) -> T:
 
 @pytest.mark.parametrize("backlog", [0, 1], ids=["refused at once", "queued"])
 def test_a_full_server(backlog: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dolt makes a client wait in its backlog before it refuses it, and says nothing meanwhile."""
+    """Dolt keeps a client in its backlog before it refuses it, and sends nothing meanwhile."""
     config = (
         f"  max_connections: 1\n  back_log: {backlog}\n  max_connections_timeout_millis: 600000\n"
     )

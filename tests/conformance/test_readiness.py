@@ -1,5 +1,6 @@
-"""Readiness against recordings of real `bd ready`: the same answer for every bead, in each
-shape, on both engines.
+"""Readiness gives the answer of the recorded `bd ready` for every bead.
+
+This applies to each shape, on both engines.
 """
 
 from __future__ import annotations
@@ -24,13 +25,11 @@ pytestmark = pytest.mark.covering(engines="module")
 
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}
-"""Beads of recordings for which dolt_watch is stricter than bd on purpose, by title; none so
-far.
-"""
+"""Title → reason, for recorded beads where dolt_watch is stricter than bd on purpose."""
 
 
 def shape_of(recording: Mapping[str, Any], path: Path) -> str:
-    """Return the shape whose tables the rows fit."""
+    """Return the shape whose tables fit the rows."""
     if any("depends_on_id" in row for row in recording["tables"]["dependencies"]):
         return "1.0.2"
     newest = any(
@@ -40,7 +39,7 @@ def shape_of(recording: Mapping[str, Any], path: Path) -> str:
 
 
 def insert(engine: Engine, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that name only some of the columns; the others get their defaults."""
+    """Insert rows that name some of the columns. The other columns get their defaults."""
     kinds: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         kinds.setdefault(tuple(row), []).append(row)
@@ -57,9 +56,9 @@ def _param(value: Any) -> Any:
 
 
 def build(engine: Engine, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> TrackerSchema:
-    """Fill beads' tables with a recording's rows, and commit those that are not ignored.
+    """Insert a recording's rows into beads' tables, and commit the tables that aren't ignored.
 
-    Columns of a later release than the shape's are left out: the rule knows none of them.
+    Columns of a later release than the shape's are left out, because readiness doesn't use them.
     """
     schema = tracker_schema(engine)
     for table in ("issues", "wisps", "dependencies", "wisp_dependencies"):
@@ -79,9 +78,7 @@ def build(engine: Engine, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 @pytest.mark.parametrize("path", recorded.graphs(), ids=lambda path: path.stem)
 def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
-    """Of the rows as they are, and of HEAD with what is beside it, for each open bead of the
-    recorded graphs.
-    """
+    """Each open bead has the answer of `bd ready`, alone and together with the others."""
     recording = recorded.value(path.parent, path.name)
     create_beads(engine, shape_of(recording, path))
     schema = build(engine, recording["tables"])

@@ -1,6 +1,4 @@
-"""The state rebuilt from the rows equals the state with all changes applied, also if several rules
-match one bead.
-"""
+"""A rebuilt state equals the state with all changes applied, also if several rules match a bead."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ def test_under_several_rules(beads_engine: Engine) -> None:
 
 
 def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine) -> None:
-    """Dolt divides to a DECIMAL: as text, 10 hours would go before 2."""
+    """Dolt divides to a DECIMAL. Sorted as text, 10 hours would come before 2."""
     engine = beads_engine
     rules = [
         Rule(

@@ -1,6 +1,4 @@
-"""The shape of beads' tables, seen on both engines and in each of the three shapes that real bd
-makes.
-"""
+"""The shape of beads' tables on both engines, in each of the three shapes of real bd."""
 
 from __future__ import annotations
 
@@ -68,7 +66,7 @@ def test_each_shape_is_told_by_its_tables(shaped_engine: Engine, beads_shape: st
     assert schema.has_row_lock is expected.row_lock
     assert schema.has_wisps
     assert schema.text_limit("issues", "id") == 255
-    if shaped_engine.name == "dolt":  # DoltLite has one type of text, without a limit
+    if shaped_engine.name == "dolt":  # DoltLite's only text type has no limit.
         assert schema.text_limit("issues", "notes") == expected.notes
         assert schema.text_limit("events", "old_value") == expected.notes
     assert (
@@ -81,9 +79,7 @@ GENERATIONS = {"1.0.2": "bd 1.0.2 to 1.0.4", "1.2.2": "bd 1.0.5 to 1.2", "1.3": 
 
 
 def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_shape: str) -> None:
-    """The number of bd's own schema is shown only if it is there; a half migrated tracker is not
-    supported.
-    """
+    """bd's own schema number is shown if it exists. A partly migrated tracker isn't supported."""
     case = cast(DoctorContext, SimpleNamespace(engine=shaped_engine))
     (found,) = schema_checks.tracker(case)
     says = f"tables of {GENERATIONS[beads_shape]}"
@@ -131,7 +127,7 @@ def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(
 
 
 def test_a_commit_has_the_shape_of_its_time(shaped_engine: Engine) -> None:
-    """A column and a table that come, and a table that goes, change no older commit."""
+    """A new column, a new table or a dropped table doesn't change the shape of older commits."""
     old, was = head(shaped_engine), tracker_schema(shaped_engine)
     shaped_engine.execute_ddl("ALTER TABLE issues ADD COLUMN extra text")
     shaped_engine.execute_ddl("DROP TABLE labels")
@@ -156,8 +152,9 @@ IGNORED = ("leases", "wisps", "wisp_dependencies")
 def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it(
     engine: Engine,
 ) -> None:
-    """DOLT_ADD skips it without an error, so only `dolt_ignore` shows whether the row is
-    committed.
+    """DOLT_ADD skips the table without an error.
+
+    Only `dolt_ignore` shows whether the row is committed.
     """
     create_beads(engine, "1.2.2")
     with engine.transaction() as tx:
@@ -175,8 +172,9 @@ def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it
 
 
 def test_a_table_that_leaves_history(engine: Engine) -> None:
-    """As bd migrates to schema 62: a commit that drops `events`, then the pattern, then a new
-    table.
+    """The shape is correct during bd's migration to schema 62.
+
+    One commit drops `events`, the next adds the pattern, and then the new table is created.
     """
     create_beads(engine, "1.2.2")
     old = head(engine)
@@ -285,7 +283,7 @@ def test_patterns_of_ignored_tables(patterns: dict[str, bool], table: str, ignor
 def test_patterns_mean_to_the_engine_what_they_mean_here(
     engine: Engine, patterns: dict[str, bool], table: str, ignored: bool
 ) -> None:
-    """The last case is left out: Dolt refuses DOLT_ADD where patterns contradict one another."""
+    """The last case is left out: Dolt refuses DOLT_ADD if patterns contradict each other."""
     for pattern, value in patterns.items():
         engine.execute_ddl(
             f"INSERT INTO dolt_ignore (pattern, ignored) VALUES ('{pattern}', {int(value)})"

@@ -1,5 +1,6 @@
-"""A shallow clone (DOLT_CLONE --depth): commands begin at its boundary, say so, and lose no
-connection.
+"""A shallow clone (DOLT_CLONE --depth).
+
+Commands begin at its boundary, report it, and lose no connection.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from tests.support.servers import Server
 
 COMMITS = 70
 DEPTH = 60
-"""Long enough for both ways in which edges are read."""
+"""Number of commits in the clone, large enough for both ways of reading edges."""
 
 
 class Clone:
-    """A tracker, and its shallow clone on the same server."""
+    """A shallow clone of a tracker on the same server."""
 
     def __init__(self, engine: Engine, address: ServerAddress, hashes: list[str]) -> None:
         self.engine, self.address, self.hashes = engine, address, hashes
-        """``hashes``: of the whole history, newest first."""
+        """``hashes`` has the tracker's whole history, newest first."""
 
     @property
     def boundary(self) -> str:
@@ -41,7 +42,7 @@ class Clone:
 
     @property
     def ghost(self) -> str:
-        """The newest commit that the clone does not have."""
+        """Return the newest commit that the clone lacks."""
         return self.hashes[DEPTH]
 
     def run(self, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The writes of the ledger in each shape of bd's tables, on both engines."""
+"""Writes of the ledger in each shape of bd's tables, on both engines."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def events(here: Light, bead: str = "bd-a") -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_day_in_each_shape(engine: Engine, shape: str) -> None:
-    """Each entry's row of `events` is written with its own id, and the entry says whether a commit
-    contains it.
-    """
+    """Each entry writes a row of `events`, and records its ID and whether a commit contains it."""
     here = Light(engine, shape=shape)
     here.assign("bd-a")
     here.tick(MINUTE)
@@ -92,7 +90,7 @@ def test_each_write_of_a_row_sets_its_row_lock(engine: Engine, shape: str) -> No
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("table", [table for table in NEEDED if table != "issues"])
 def test_a_needed_table_that_is_missing_is_named(engine: Engine, shape: str, table: str) -> None:
-    """The error names it and the supported shapes, exits with 3, and does not blame a rule."""
+    """The error names the table and the supported shapes, exits with 3, and blames no rule."""
     here = Light(engine, shape=shape)
     here.assign("bd-a")
     engine.execute_ddl(f"DROP TABLE {table}")
@@ -134,9 +132,9 @@ def test_a_rules_own_column_that_is_gone_is_another_error(doltlite: Engine) -> N
 
 
 def test_a_write_of_bd_at_the_same_time_conflicts(dolt_factory: Any) -> None:
-    """Dolt merges two writes of different cells of one row.
+    """With `row_lock`, the second write fails and is planned again.
 
-    With `row_lock` the second one fails and is planned again.
+    Otherwise, Dolt would merge two writes to different cells of one row.
     """
     here, other = Light(dolt_factory(), shape="1.3"), dolt_factory()
     here.assign("bd-a")

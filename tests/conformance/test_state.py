@@ -29,7 +29,7 @@ def test_an_ignored_table_is_never_dirty(engine):
 
 
 def test_a_table_is_ignored_only_if_it_was_before_it_was_made(dolt):
-    """The row in dolt_ignore must be there first: a table that is committed stays committed."""
+    """A row in dolt_ignore doesn't affect a table that is already committed."""
     make(dolt)
     commit(dolt, "INSERT INTO dolt_ignore VALUES ('t', true)", tables=["dolt_ignore"])
     write(dolt, "UPDATE t SET v = 'x' WHERE id = 'a'")
@@ -61,7 +61,7 @@ def test_columns(engine):
 
 
 def diverge(engine, ours: str, theirs: str) -> None:
-    """A branch ``side`` and the current one, each with one commit."""
+    """Create a branch ``side``, and make one commit on it and one on ``main``."""
     make(engine)
     branch(engine, "side")
     commit(engine, theirs)
@@ -85,7 +85,7 @@ def test_a_finished_merge_does_not_stand(engine):
 
 
 def test_a_merge_without_its_commit_stands(dolt_factory):
-    """And it is seen from another connection, inside a transaction too."""
+    """Another connection sees the merge, also inside a transaction."""
     person, watcher = dolt_factory(), dolt_factory()
     diverge(
         person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"
@@ -99,7 +99,7 @@ def test_a_merge_without_its_commit_stands(dolt_factory):
 
 
 def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
-    """The reason why nothing is committed during a merge."""
+    """For this reason, nothing is committed during a merge."""
     person, watcher = dolt_factory(), dolt_factory()
     diverge(
         person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"
@@ -125,7 +125,7 @@ def test_conflicts_stand(dolt_factory):
 
 
 def test_conflicts_in_a_doltlite_transaction(doltlite):
-    """DoltLite never lets conflicts out of a transaction; inside, they show."""
+    """DoltLite shows conflicts inside a transaction, and never outside of it."""
     diverge(
         doltlite, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'"
     )
@@ -146,8 +146,9 @@ def test_amending_is_possible_so_append_only_is_a_convention(dolt):
 
 
 def test_local_tables_are_ignored_where_nothing_was_before(beads_engine):
-    """Dolt 1.86.4 forgets what the first INSERT IGNORE puts into a dolt_ignore that is not there
-    yet; bd makes one, others need not.
+    """Dolt 1.86.4 loses the first INSERT IGNORE into a dolt_ignore that doesn't exist yet.
+
+    bd creates this table, but a tracker may lack it.
     """
     list(migrate(beads_engine, "me <me@x>"))
     assert beads_engine.dirty() == frozenset()

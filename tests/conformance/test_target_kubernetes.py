@@ -1,4 +1,4 @@
-"""The target ``kubernetes`` passes the suite of all targets, on a real control plane."""
+"""The target ``kubernetes`` passes the conformance suite on a real control plane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.kubernetes import ControlPlane, Namespace, control_plane_of_t
 
 
 class KubernetesRig:
-    """A namespace of the control plane behind a proxy that can fail."""
+    """A namespace of the control plane, behind a proxy that can fail."""
 
     kind = "kubernetes"
     secrets: Sequence[str] = ()
@@ -44,7 +44,7 @@ class KubernetesRig:
         return self.targets[-1]
 
     def runs(self) -> list[str]:
-        """The beads of the Jobs that are not tombstones."""
+        """Return the beads of the Jobs that aren't tombstones."""
         return [
             job["metadata"]["annotations"]["dolt-watch.dev/bead"]
             for job in self.namespace.list_jobs()
@@ -53,7 +53,7 @@ class KubernetesRig:
 
     def stop_responding(self) -> None:
         for target in self.targets:
-            target.timeout = 0.5  # a test waits for all of it
+            target.timeout = 0.5  # Tests wait for the whole timeout.
         self.proxy.always = Fault.HANG
 
     def respond_with_garbage(self) -> None:

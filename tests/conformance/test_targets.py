@@ -1,4 +1,4 @@
-"""The built-in targets pass the suite for authors of targets."""
+"""The built-in targets pass the conformance suite."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from tests.stubs.webhook import SECRET, WebhookStub
 
 SHORT = timedelta(seconds=0.5)
 SILENT = 0.3
-"""The time-out in seconds where a test waits for all of it. A start takes longer."""
+"""Timeout in seconds, for tests that wait for all of it. A start takes longer."""
 
 
 class Served:
-    """A stub of the real service, over real HTTP."""
+    """A stub of the real service, with real HTTP."""
 
     secrets: Sequence[str] = ()
 
@@ -122,7 +122,7 @@ class TestWebhook(TargetConformance):
 
 
 class CommandRig:
-    """A shell script that starts a 'run' by a line in a file."""
+    """A shell script that starts a 'run' by adding a line to a file."""
 
     kind = "command"
     secrets = ()
@@ -165,7 +165,7 @@ class TestCommand(TargetConformance):
 
 
 class LocalRig:
-    """Agents as processes: the state directory is the service that can fail."""
+    """Agents as processes. The state directory takes the place of a service that can fail."""
 
     kind = "local"
     secrets = ("hunter2-password",)
@@ -189,11 +189,11 @@ class LocalRig:
         return self.targets[-1]
 
     def runs(self) -> list[str]:
-        begun = self.folder.glob("*/runs/*/agent.json")  # written as soon as the agent is a process
+        begun = self.folder.glob("*/runs/*/agent.json")  # Exists once the agent is a process.
         return [str((run_files.read(each.with_name("run.json")) or {})["bead"]) for each in begun]
 
     def stop_responding(self) -> None:
-        """Another process holds the lock of the state directory, and never lets it go."""
+        """Lock the state directory like another process, and never unlock it."""
         for target in self.targets:
             target.timeout = target.store.timeout = SILENT
         self.root.mkdir(exist_ok=True)
@@ -201,7 +201,7 @@ class LocalRig:
         fcntl.flock(self.held, fcntl.LOCK_EX)
 
     def respond_with_garbage(self) -> None:
-        """The records of all runs are damaged, and the state directory is a file."""
+        """Replace the state directory by a file, so that no run's record can be read."""
         self.shut_down()
 
     def shut_down(self) -> None:

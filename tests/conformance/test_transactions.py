@@ -1,4 +1,4 @@
-"""One SQL transaction that holds ignored tables and a Dolt commit: together, or not at all."""
+"""An SQL transaction with ignored tables and a Dolt commit is atomic."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_transactions_do_not_nest(engine):
 
 
 def test_execute_counts_rows_matched_not_rows_changed(engine):
-    """A guard asks 'was it still so', and writing the value that is there already is a yes."""
+    """A guard's UPDATE counts a row that already has the value."""
     make(engine)
     with engine.transaction() as tx:
         assert tx.execute("UPDATE t SET v = '1' WHERE id = 'a'") == 1
@@ -153,7 +153,7 @@ def test_a_name_that_needs_quoting_is_refused(engine):
 
 
 def test_head_moved_between_begin_and_commit(dolt_factory):
-    """The commit's parent is the new HEAD, and it contains only the new row."""
+    """The commit's parent is the new HEAD, and the commit contains only the new row."""
     mine, theirs = dolt_factory(), dolt_factory()
     make(mine)
     with mine.transaction() as tx:
@@ -166,9 +166,7 @@ def test_head_moved_between_begin_and_commit(dolt_factory):
 
 
 def test_a_commit_sweeps_in_what_others_left_uncommitted(engine_factory):
-    """A commit of dolt_watch may contain changes of other writers, so ownership is decided by
-    cell.
-    """
+    """A commit of dolt_watch can contain other writers' changes, so each cell has its own owner."""
     mine, theirs = engine_factory(), engine_factory()
     before = make(mine)
     write(theirs, "UPDATE t SET v = 'theirs' WHERE id = 'b'")

@@ -1,4 +1,4 @@
-"""The lock with which workers take turns: GET_LOCK of a real server, of both versions of Dolt."""
+"""The lock for the turns of workers: GET_LOCK of real servers of Dolt 1 and Dolt 2."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def address(server: Server) -> ServerAddress:
 
 @contextlib.contextmanager
 def holder(address: ServerAddress) -> Iterator[subprocess.Popen[str]]:
-    """Another worker's process, which asks for the turn and never ends it."""
+    """Yield a process of another worker that takes the turn and never ends it."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, address.url],
         stdout=subprocess.PIPE,
@@ -93,7 +93,7 @@ def test_a_holder_that_dies(address: ServerAddress, sign: signal.Signals) -> Non
 
 
 def test_one_that_dies_while_it_waits(address: ServerAddress) -> None:
-    """It must not receive the turn after its death and keep it."""
+    """A dead worker must not receive the turn and keep it."""
     with (
         contextlib.closing(open_engine(address)) as one,
         contextlib.closing(open_engine(address)) as two,

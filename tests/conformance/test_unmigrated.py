@@ -102,8 +102,9 @@ def test_decisions_go_on_beside_it_and_nothing_is_adopted(
 def test_a_migration_that_begins_while_a_request_is_under_way(
     history: History, answer: str
 ) -> None:
-    """The report is recorded alone; what it says of the row is written after the migration is
-    committed.
+    """The outcome is recorded alone.
+
+    Its change of the row waits until the migration is committed.
     """
     history.new("a")
     send = history.target.dispatch

@@ -1,6 +1,4 @@
-"""Values come back unchanged: text of all kinds, times, NULL, and SQL that contains parameter marks
-itself.
-"""
+"""Values come back unchanged: text, times, NULL, and SQL with parameter marks in literals."""
 
 from __future__ import annotations
 
@@ -118,8 +116,10 @@ def test_times_compare_with_the_databases_own(engine):
 
 
 def test_defaults_are_written_in_utc(dolt_factory, dolt_address):
-    """bd's tables have DEFAULT CURRENT_TIMESTAMP in the session's zone. dolt_watch sets UTC before
-    the first write.
+    """Defaults of time columns are in UTC.
+
+    bd's tables have DEFAULT CURRENT_TIMESTAMP in the session's zone. dolt_watch sets UTC before the
+    first write.
     """
     engine = dolt_factory()
     engine.execute_ddl(

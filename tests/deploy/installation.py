@@ -27,9 +27,9 @@ NEVER = {
     "target": {"kind": "CronJob"},
     "patch": '[{"op": "replace", "path": "/spec/schedule", "value": "0 0 1 1 *"}]',
 }
-"""A patch of the overlay, so that a Job starts if the test makes it due, and not by itself."""
+"""A patch of the overlay, so that a Job starts only if the test makes it due."""
 PATIENCE = 120.0
-"""Seconds that a busy machine may need for a step that takes one on an idle one."""
+"""Maximum number of seconds for a step on a busy machine. An idle one needs one second."""
 APIS = {
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
@@ -67,10 +67,10 @@ class Installation:
     settings: str = ""
     written: dict[str, Any] = field(default_factory=dict)
 
-    # -- what a person does --------------------
+    # -- actions of a user --------------------
 
     def write(self, **written: Any) -> Path:
-        """Write the overlay; keys that are not given keep their values."""
+        """Write the overlay. Keys that are not given keep their values."""
         self.written |= written
         files = ["metadata.json", "dolt_watch.toml"]
         merged = {"name": "dolt-watch", "behavior": "merge", "files": files}
@@ -96,7 +96,7 @@ class Installation:
         return mine
 
     def kubectl(self, *arguments: str, exit: int = 0, stdin: str | None = None) -> str:
-        """Run kubectl in the namespace. Return what it printed."""
+        """Run kubectl in the namespace. Return its output."""
         done = subprocess.run(
             [self.environment["KUBECTL"], "--namespace", self.namespace.name, *arguments],
             env=self.environment,
@@ -129,7 +129,7 @@ class Installation:
         return f"w_{self.address.database[-8:]}"
 
     def secret(self, name: str, **data: str) -> None:
-        """Create the Secret, or replace it."""
+        """Create or replace the Secret."""
         body = {"metadata": {"name": name}, "stringData": data}
         path = f"{self.namespace.core}/secrets"
         self.namespace.admin.delete(f"{path}/{name}")
@@ -143,10 +143,10 @@ class Installation:
             BEADS_DOLT_PASSWORD=self.address.password,
         )
 
-    # -- what is there --------------------
+    # -- objects --------------------
 
     def get(self, kind: str, name: str) -> Any:
-        """The object; kubectl would cost a process."""
+        """Return the object. This is faster than kubectl, which needs a process."""
         path = f"{APIS[kind].format(self.namespace.name)}/{name}"
         return checked(self.namespace.admin.get(path)).json()
 
@@ -158,7 +158,7 @@ class Installation:
         )
 
     def objects(self) -> set[tuple[str, str]]:
-        """Kind and name of each object that an installation can leave behind."""
+        """Return kind and name of each object that an installation can leave behind."""
         own = {"kube-root-ca.crt", "default", "dispatcher"}
         return {
             (kind, each["metadata"]["name"])
@@ -178,7 +178,7 @@ class Installation:
     def due(self, name: str) -> None:
         """Make a run of the CronJob due: this minute is scheduled, and the last run was before it.
 
-        A Job's name is made of its scheduled minute, so Jobs that have ended are deleted first.
+        A Job's name contains its scheduled minute, so Jobs that have ended are deleted first.
         """
         over = {each["metadata"]["name"] for each in self.jobs(name) if ended(each)}
         for each in over:
@@ -188,16 +188,16 @@ class Installation:
         patiently(lambda: not over & {each["metadata"]["name"] for each in self.jobs(name)})
         path, now = f"{APIS['CronJob'].format(self.namespace.name)}/{name}", datetime.now(UTC)
         status = {"lastScheduleTime": f"{now - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"}
-        # A minute that has passed when the controller looks is still in time.
+        # A minute that has passed when the controller checks is still in time.
         spec = {"schedule": f"{now.minute} * * * *", "startingDeadlineSeconds": 600}
-        # The status is last: the controller looks at a changed schedule only when that is due.
+        # The status is last, because the controller checks a changed schedule only when it is due.
         for part, body in (("", {"spec": spec}), ("/status", {"status": status})):
             checked(self.namespace.admin.patch(f"{path}{part}", json=body, headers=MERGE))
 
     def wait_for_the_schedule(self) -> None:
-        """Wait until the controller has looked at CronJobs that were due before this call.
+        """Wait until the controller has checked CronJobs that were due before this call.
 
-        Another CronJob, due after them, has started its Job.
+        Another CronJob, due after them, proves that by its Job.
         """
         container = {"name": "c", "image": "stand-in", "command": ["true"]}
         pod = {"restartPolicy": "Never", "containers": [container]}
@@ -209,7 +209,7 @@ class Installation:
         patiently(lambda: self.jobs("last"))
 
     def jobs(self, name: str = "beads-dispatcher") -> list[Manifest]:
-        """Jobs of the CronJob, oldest first."""
+        """Return the Jobs of the CronJob, oldest first."""
         found = [
             each
             for each in self.namespace.list_jobs()
@@ -218,7 +218,7 @@ class Installation:
         return sorted(found, key=lambda each: str(each["metadata"]["creationTimestamp"]))
 
     def tick(self, name: str = "beads-dispatcher") -> Manifest:
-        """Let the schedule start a Job. Return it when it has ended."""
+        """Let the schedule start a Job. Return the Job when it has ended."""
         patiently(lambda: all(map(ended, self.jobs(name))))
         before = {each["metadata"]["uid"] for each in self.jobs(name)}
         self.due(name)
@@ -258,12 +258,12 @@ class Installation:
 
 
 def patiently(condition: Callable[[], Any]) -> Any:
-    """Wait for controllers and pods, which need seconds: a poll is a request."""
+    """Wait for controllers and pods, which need seconds. Each poll is a request."""
     return wait_for(condition, PATIENCE, pause=0.25)
 
 
 def ended(job: Manifest) -> str:
-    """'Complete' or 'Failed', or '' while the Job runs."""
+    """Return 'Complete' or 'Failed', or '' while the Job runs."""
     for each in job.get("status", {}).get("conditions", []):
         if each["type"] in ("Complete", "Failed") and each["status"] == "True":
             return str(each["type"])
@@ -272,7 +272,7 @@ def ended(job: Manifest) -> str:
 
 @contextlib.contextmanager
 def installing(plane: ControlPlane, server: Server, folder: Path) -> Iterator[Installation]:
-    """An empty namespace that enforces PodSecurity, and a beads database with its user."""
+    """Yield an empty namespace that enforces PodSecurity, and a beads database with its user."""
     tool("kubectl")
     address = server.fresh()
     engine = open_engine(address)

@@ -1,8 +1,7 @@
-"""Rules for Kubernetes objects of any renderer: schema, words, names that refer to one another, and
-no privileges.
+"""Rules for Kubernetes objects of any renderer: schema, words, references and privileges.
 
-The schemas of the API contain fields and types. They contain no cron strings, few enumerations, and
-not whether a named object exists.
+The schemas of the API contain fields and types. They contain no cron strings and few enumerations,
+and they don't show whether a named object exists.
 """
 
 from __future__ import annotations
@@ -35,8 +34,9 @@ SECRETS = {
     "beadboard-agent-service": {"api_bearer_token"},
     "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER", "BEADS_DOLT_PASSWORD"},
 }
-"""Secrets are made by hand (cronjobs/README.md), so nothing that is rendered names their keys. Each
-may be absent.
+"""Secrets that users create by hand (cronjobs/README.md). Each may be absent.
+
+No rendered object contains their keys.
 """
 LABELS = {"name", "instance", "version", "part-of", "managed-by"}
 """Labels ``app.kubernetes.io/…`` of every object and every pod."""
@@ -49,13 +49,13 @@ WORDS = {
     "dnsPolicy": {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"},
     "drop": {"ALL"},
 }
-"""Field → its allowed values, wherever it is."""
+"""Field → its allowed values in any object."""
 UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
 def walk(value: Any) -> Iterator[tuple[str, Any]]:
-    """Each field with its value, however deep."""
+    """Yield each field with its value, at any depth."""
     for key, child in value.items() if isinstance(value, dict) else ():
         yield key, child
         yield from walk(child)
@@ -64,7 +64,7 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def problems(objects: list[Manifest]) -> list[str]:
-    """Everything that is wrong, in words; empty when all is well."""
+    """Return all problems as text."""
     found = [
         f"{_name(each)}: {why}"
         for each in objects
@@ -114,7 +114,7 @@ def _words(manifest: Manifest) -> Iterator[str]:
 
 def _cron(schedule: str) -> str:
     if len(schedule.split()) != 5:
-        # cronsim would take a sixth for seconds, Kubernetes refuses it
+        # cronsim accepts a sixth field for seconds, but Kubernetes refuses it.
         return f"five fields, not {schedule!r}"
     try:
         next(CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC)))
@@ -124,7 +124,7 @@ def _cron(schedule: str) -> str:
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
-    # A CronJob's pods get eleven characters more.
+    # The names of a CronJob's pods have eleven additional characters.
     most = {"CronJob": 52}.get(manifest["kind"], 63)
     if (
         not re.fullmatch(
@@ -272,7 +272,7 @@ def _secrets(one: Manifest) -> Iterator[str]:
 def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
     spec, of_pod = pod(manifest), pod(manifest).get("securityContext") or {}
     account = named(objects, "ServiceAccount").get(spec.get("serviceAccountName"), {})
-    # Only with the component for agents, whose rights are those of its Role.
+    # Pods need a token only with the component for agents, whose Role has their permissions.
     needs_token = bool(named(objects, "Role"))
     if (
         spec.get("automountServiceAccountToken") is not needs_token

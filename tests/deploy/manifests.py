@@ -1,4 +1,4 @@
-"""The manifests as `kubectl kustomize` renders them, and where things stand in them."""
+"""The manifests as `kubectl kustomize` renders them, and paths in them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Manifest = dict[str, Any]
 
 
 def suspended(folder: Path) -> Path:
-    """A user's overlay in ``folder``: the base with the kill switch."""
+    """Create a user's overlay in ``folder``: the base with the kill switch."""
     return with_component(folder, "suspended")
 
 
 def with_component(folder: Path, component: str, resource: str = "../../base") -> Path:
-    """A user's overlay in ``folder``: the resource with one of the components."""
+    """Create a user's overlay in ``folder``: the resource with one of the components."""
     return overlay(folder, resources=[resource], components=[f"../../components/{component}"])
 
 
 def overlay(folder: Path, **written: Any) -> Path:
-    """A user's overlay in ``folder``, beside a copy of cronjobs/."""
+    """Create a user's overlay in ``folder``, next to a copy of cronjobs/."""
     if not (folder / "cronjobs").exists():
         shutil.copytree(CRONJOBS, folder / "cronjobs")
     mine = folder / "cronjobs/overlays/mine"
@@ -49,7 +49,7 @@ def render(folder: str | Path) -> list[Manifest]:
 
 
 def at(value: Any, path: str) -> Any:
-    """``at(job, 'spec.template.spec.containers.0')``; None where there is nothing."""
+    """Return the value at a path, for example 'spec.template.spec.containers.0', or None."""
     for step in path.split("."):
         try:
             value = value[int(step) if isinstance(value, list) else step]
@@ -85,7 +85,7 @@ def init_container(manifest: Manifest) -> Manifest:
 
 
 def containers(manifest: Manifest) -> list[Manifest]:
-    """The container, and the init container if there is one."""
+    """Return the container, and the init container if there is one."""
     return [*pod(manifest)["containers"], *pod(manifest).get("initContainers", ())]
 
 
@@ -98,7 +98,7 @@ def with_pods(objects: list[Manifest]) -> list[Manifest]:
 
 
 def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
-    """The container's working directory, under ``root``."""
+    """Return the container's working directory, under ``root``."""
     volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
     for mount in container(manifest)["volumeMounts"]:
         for item in at(volumes[mount["name"]], "configMap.items") or ():

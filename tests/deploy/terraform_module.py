@@ -1,7 +1,6 @@
-"""The Terraform module as Kubernetes objects: parsed, its references resolved, its blocks turned
-into the API's fields.
+"""The Terraform module as Kubernetes objects, with references resolved and blocks as API fields.
 
-Only what the module uses is understood; anything else raises, so that nothing is passed over.
+Only constructs of this module are supported. Others raise an error, so that nothing is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tests.deploy.manifests import CRONJOBS, Manifest
 
 MODULE = CRONJOBS / "terraform"
 GIVEN = {"image": f"dolt_watch:{__version__}", "project_id": "00000000-0000-0000-0000-000000000000"}
-"""The variables without a default, as the kustomize base has them."""
+"""Variables without a default, with the values of the kustomize base."""
 KINDS = {
     "kubernetes_config_map_v1": ("v1", "ConfigMap"),
     "kubernetes_service_account_v1": ("v1", "ServiceAccount"),
@@ -54,14 +53,14 @@ PLURALS = {
 }
 """Blocks that may be repeated → the API's list."""
 MAPS = {"labels", "annotations", "match_labels", "data", "requests", "limits"}
-"""Attributes whose keys are the user's own, not fields."""
+"""Attributes whose keys are chosen by users and aren't fields."""
 ONLY_TERRAFORM = {"for_each", "count", "lifecycle"}
 
 Block = dict[str, Any]
 
 
 class Module:
-    """Return all files as one text, with a part replaced if a test makes a deliberate mistake."""
+    """All files of the module as one text, with a part replaced for a deliberate mistake."""
 
     def __init__(self, *replace: tuple[str, str], **given: Any) -> None:
         texts = [file.read_text(encoding="utf-8") for file in sorted(MODULE.glob("*.tf"))]
@@ -83,7 +82,7 @@ class Module:
         self.given = GIVEN | given
 
     def resources(self) -> Iterator[tuple[str, str, Block]]:
-        """Type, name, body."""
+        """Yield type, name and body."""
         for block in self.blocks["resource"]:
             for kind, named in block.items():
                 for name, body in _named(named):
@@ -116,15 +115,15 @@ class Module:
             elif key in MAPS:
                 found[_camel(key)] = self.value(value, scope)
             elif key in PLURALS and _is_block(value):
-                # The module writes a dynamic block behind the others of its kind; hcl2 may give
-                # it first.
+                # The module writes a dynamic block after the others of its kind. hcl2 may return it
+                # first.
                 found[PLURALS[key]] = [
                     *(self._fields(each, scope) for each in value),
                     *found.get(PLURALS[key], ()),
                 ]
             elif _is_block(value):
                 (one,) = value
-                # A block without content is as good as none: Terraform insists on `metadata {}`.
+                # A block without content counts as absent. Terraform requires `metadata {}`.
                 if fields := self._fields(one, scope):
                     found[_camel(key)] = fields
             else:
@@ -147,7 +146,7 @@ class Module:
     # -- expressions --------------------
 
     def value(self, raw: Any, scope: Mapping[str, Any]) -> Any:
-        """A parsed expression's value."""
+        """Return the value of a parsed expression."""
         if isinstance(raw, dict):
             pairs = ((key, value) for key, value in raw.items() if not key.startswith("__"))
             return {self._key(key, scope): self.value(value, scope) for key, value in pairs}
@@ -203,7 +202,7 @@ class Module:
         return self._inner(text, scope)
 
     def _inner(self, text: str, scope: Mapping[str, Any]) -> Any:
-        """An expression inside of another one: hcl2 leaves it as text."""
+        """Return the value of an expression inside another one. hcl2 returns it as text."""
         parsed = _parsed(f"x = {text}\n")["x"]
         if parsed == f"${{{text}}}" and not re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text):
             raise ValueError(f"not understood: {text}")
@@ -247,7 +246,7 @@ def _is_block(value: Any) -> bool:
 
 
 def _text(raw: str) -> str:
-    """hcl2 leaves the quotes on."""
+    """Return the text without the quotes that hcl2 keeps."""
     return raw.strip('"')
 
 

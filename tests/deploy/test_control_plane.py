@@ -1,6 +1,6 @@
 """The manifests on a real control plane: applied, scheduled, rolled out, switched off, deleted.
 
-Its schedules are made due (``Installation.due``): no test waits for the next minute.
+``Installation.due`` makes their schedules due, so no test waits for the next minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUSPENDED = ["../../components/suspended"]
 
 
 def set_value(kind: str, path: str, value: object) -> dict[str, Any]:
-    """A patch of an overlay."""
+    """Return a patch of an overlay that sets a value."""
     text = f"- op: add\n  path: {path}\n  value: {value}\n"
     return {"target": {"kind": kind}, "patch": text}
 
@@ -42,7 +42,7 @@ def image(name: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def installed(plane: ControlPlane, dolt_server: Server, tmp_path: Path) -> Iterator[Installation]:
-    """A namespace with the Secrets; nothing is applied."""
+    """Yield a namespace with the Secrets and no other objects."""
     with installing(plane, dolt_server, tmp_path) as made:
         made.grant()
         made.secrets()
@@ -101,7 +101,7 @@ def test_changed_settings_and_images_never_make_an_apply_fail(installed: Install
 def test_a_pod_that_cannot_start_ends_by_its_deadline(
     installed: Installation, suspend: bool
 ) -> None:
-    """Otherwise it would block the schedule for ever, or dispatch long after `suspend`."""
+    """Without a deadline, it would block the schedule forever or dispatch long after `suspend`."""
     installed.apply(images=image("missing/dolt_watch"), patches=[NEVER, deadline(5)])
     installed.due("beads-dispatcher")
     (pod,) = patiently(lambda: installed.pods("dispatch"))
@@ -126,19 +126,21 @@ def test_a_failed_init_runs_again(installed: Installation) -> None:
     assert "Access denied" in installed.log(pod) or "access denied" in installed.log(pod)
 
     installed.namespace.admin.delete(f"{installed.namespace.core}/secrets/dolt-watch-admin")
-    assert ended(installed.tick()) == "Failed"  # the pods' own user may not create tables
+    # The pods' own user may not create tables.
+    assert ended(installed.tick()) == "Failed"
 
     installed.secrets()
     assert ended(installed.tick()) == "Complete"
     installed.namespace.admin.delete(f"{installed.namespace.core}/secrets/dolt-watch-admin")
-    assert ended(installed.tick("beads-reaper")) == "Complete"  # the tables are up to date
+    # The tables are up to date.
+    assert ended(installed.tick("beads-reaper")) == "Complete"
 
 
 # -- the service --------------------
 
 
 def leaders(installed: Installation) -> list[float]:
-    """The value of dolt_watch_leader in each pod that answers."""
+    """Return the value of dolt_watch_leader in each pod that answers."""
     found = []
     for pod in installed.pods("run"):
         try:
@@ -152,7 +154,7 @@ def leaders(installed: Installation) -> list[float]:
 
 
 def config_maps(installed: Installation) -> set[str]:
-    """The ConfigMaps that the service's pods read."""
+    """Return the ConfigMaps that the service's pods read."""
     pods = installed.pods("run")
     return {each["spec"]["volumes"][0]["configMap"]["name"] for each in pods}
 
@@ -170,7 +172,8 @@ def test_the_service_from_a_failed_rollout_to_no_replicas(installed: Installatio
     installed.apply(resources=["../service"], patches=[short])
     status = ("rollout", "status", "deployment/dolt-watch", "--timeout=120s")
     assert "exceeded its progress deadline" in installed.kubectl(*status, exit=1)
-    installed.secrets()  # and nothing else: the init container tries again
+    # The Secrets are enough, because the init container tries again.
+    installed.secrets()
     installed.kubectl(
         *["wait", "deployment/dolt-watch", "--for=condition=available", "--timeout=120s"]
     )
@@ -188,7 +191,8 @@ def test_the_service_from_a_failed_rollout_to_no_replicas(installed: Installatio
     installed.settings += "\npoll = '1s'"
     installed.apply()
     installed.kubectl(*status)
-    patiently(lambda: len(config_maps(installed)) == 1)  # the former pods have ended
+    # The former pods have ended.
+    patiently(lambda: len(config_maps(installed)) == 1)
     installed.kubectl("scale", "deployment", "dolt-watch", "--replicas=0")
     patiently(lambda: installed.pods("run") == [])
 
@@ -197,7 +201,7 @@ def test_the_service_from_a_failed_rollout_to_no_replicas(installed: Installatio
 
 
 def test_a_namespace_enforces_restricted(installed: Installation) -> None:
-    """It refuses another pod, so the pods of the tests here are accepted for a reason."""
+    """It refuses another pod, so the pods of these tests conform to it."""
     container = {"name": "c", "image": "i"}
     body = {"metadata": {"name": "plain"}, "spec": {"containers": [container]}}
     answer = installed.namespace.admin.post(f"{installed.namespace.core}/pods", json=body)
@@ -223,7 +227,7 @@ def test_a_quota_that_asks_for_limits_needs_the_component(installed: Installatio
 def test_two_installations_in_a_namespace_and_from_one_form_to_the_other(
     installed: Installation,
 ) -> None:
-    """Nothing runs: they are suspended."""
+    """Nothing runs, because the installations are suspended."""
     second: dict[str, Any] = {
         "namePrefix": "second-",
         "labels": [
@@ -239,7 +243,7 @@ def test_two_installations_in_a_namespace_and_from_one_form_to_the_other(
     secrets = installed.objects()
 
     def apply(name: str, form: str, **written: Any) -> set[tuple[str, str]]:
-        """Return the objects that the installation has now, beside those of the other one."""
+        """Return the objects of this installation, without those of the other one."""
         installed.written = {}
         installed.apply(
             *prune, f"configmaps/{name}", resources=[form], components=components, **written
@@ -274,7 +278,7 @@ def test_two_installations_in_a_namespace_and_from_one_form_to_the_other(
 
 
 def test_everything_that_monitoring_selects_exists(installed: Installation) -> None:
-    """The operator's own definitions are applied; it does not run."""
+    """The definitions of the operator are applied. The operator doesn't run."""
     crds = Path(__file__).parent / "crds"
     for each in sorted(crds.glob("*.yaml")):
         installed.kubectl("apply", "--server-side", "-f", str(each))

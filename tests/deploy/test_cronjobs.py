@@ -1,5 +1,6 @@
-"""The manifests as `kubectl kustomize` renders them: field by field what the original had, and
-what Kubernetes accepts.
+"""The manifests as `kubectl kustomize` renders them.
+
+Each field equals that of the original, and Kubernetes accepts the objects.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def service(rendered: dict[str, list[Manifest]]) -> list[Manifest]:
 
 @pytest.fixture(params=sorted(SCHEDULES))
 def job(request: pytest.FixtureRequest, base: list[Manifest]) -> Manifest:
-    """Each CronJob in turn."""
+    """Return each CronJob in turn."""
     return named(base, "CronJob")[request.param]
 
 
@@ -68,7 +69,7 @@ def test_nothing_is_wrong(rendered: dict[str, list[Manifest]], folder: str) -> N
 
 
 def kinds(objects: list[Manifest]) -> list[tuple[str, str]]:
-    """Kind and name of each, a ConfigMap without the hash of its content."""
+    """Return kind and name of each object. A ConfigMap's name omits the hash of its content."""
     return sorted(
         (each["kind"], re.sub(r"^(dolt-watch)-\w{10}$", r"\1", each["metadata"]["name"]))
         for each in objects
@@ -164,11 +165,11 @@ def test_the_kill_switch_suspends_both_and_changes_nothing_else(
 
 
 def test_the_kill_switch_by_itself_applies_nothing() -> None:
-    """As an overlay of the base it would replace a user's values with placeholders."""
+    """An overlay of the base would replace a user's values with placeholders."""
     assert render("components/suspended") == []
 
 
-# -- what is mounted --------------------
+# -- mounts --------------------
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/service"])
@@ -223,7 +224,7 @@ def test_only_init_has_the_admins_secret(base: list[Manifest], service: list[Man
 
 
 def test_the_admins_user_and_password_replace_those_of_the_pods(base: list[Manifest]) -> None:
-    """The last source of envFrom has priority, also if its value is empty; env would beat both."""
+    """The last source of envFrom has priority, even with an empty value. env would override it."""
     for each in with_pods(base):
         one = init_container(each)
         sources = [source["secretRef"]["name"] for source in one["envFrom"]]
@@ -232,7 +233,7 @@ def test_the_admins_user_and_password_replace_those_of_the_pods(base: list[Manif
 
 
 def test_no_pod_names_a_pull_secret(base: list[Manifest], service: list[Manifest]) -> None:
-    """A Secret that does not exist causes a warning event for each pod."""
+    """A Secret that doesn't exist causes a warning event for each pod."""
     assert "imagePullSecrets" not in json.dumps([*base, *service])
 
 
@@ -273,7 +274,7 @@ def test_the_service(service: list[Manifest]) -> None:
     one = container(deployment)
     assert at(one, "livenessProbe.httpGet") == {"path": "/healthz", "port": "metrics"}
     assert at(one, "startupProbe.httpGet") == {"path": "/startupz", "port": "metrics"}
-    # An hour: liveness is not checked before the first rebuild of a long history has ended.
+    # Liveness isn't checked before the first rebuild has ended, which may take up to an hour.
     assert at(one, "startupProbe.periodSeconds") * at(one, "startupProbe.failureThreshold") == 3600
     assert at(one, "readinessProbe.httpGet") == {"path": "/readyz", "port": "metrics"}
     assert one["ports"] == [{"name": "metrics", "containerPort": 9464}]

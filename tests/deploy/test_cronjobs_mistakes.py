@@ -1,6 +1,6 @@
-"""Each deliberate mistake in the output of kustomize is found by a check.
+"""A check finds each deliberate mistake in the output of kustomize.
 
-Without it, nothing is found (test_cronjobs.py).
+Without a mistake, the checks find nothing (test_cronjobs.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
 ALL = ("CronJob", "Deployment")
 # The path, the kinds, the new value, and a word of the message.
 MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
-    # fields and types, by the schemas
+    # Fields and types, checked by the schemas.
     ("spec.shedule", ("CronJob",), "*/2 * * * *", "schema"),
     ("spec.schedule", ("CronJob",), GONE, "schema"),
     ("POD.spec.restartPolice", ALL, "Never", "schema"),
@@ -62,7 +62,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.env.0.value", ALL, 7, "schema"),
     ("spec.egress.0.ports.0.portNumber", ("NetworkPolicy",), 53, "schema"),
     ("apiVersion", ("CronJob",), "batch/v1beta1", "schema"),
-    # Words and cron, by a check of this repository.
+    # Words and cron strings, checked by this repository.
     ("spec.concurrencyPolicy", ("CronJob",), "Forbidden", "concurrencyPolicy"),
     ("POD.spec.restartPolicy", ("CronJob",), "Always", "restartPolicy"),
     ("POD.spec.restartPolicy", ("CronJob",), GONE, "restartPolicy"),
@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
             "0 0 30 2 *",
         )
     ],
-    # names and quantities
+    # Names and quantities.
     ("metadata.name", ("CronJob",), "Beads_Dispatcher", "no name"),
     ("metadata.name", ("CronJob",), "b" * 53, "no name"),
     ("POD.metadata.labels.app", ("CronJob",), "beads dispatcher", "no label value"),
@@ -100,7 +100,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.image", ALL, "dolt_watch", "image"),
     ("C.image", ALL, "dolt_watch:latest", "image"),
     ("C.args", ALL, ["dispach"], "no such command"),
-    # what refers to something
+    # References.
     ("POD.spec.volumes.0.configMap.name", ALL, "dolt-watch", "no such ConfigMap"),
     (
         "POD.spec.volumes.0.configMap.items.0.key",
@@ -157,7 +157,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("spec.egress.4", ("NetworkPolicy",), {}, "for everybody"),
     ("spec.egress.1.to", ("NetworkPolicy",), [{}], "for everybody"),
     ("spec.egress.1.ports", ("NetworkPolicy",), GONE, "every port"),
-    # privileges
+    # Privileges.
     ("automountServiceAccountToken", ("ServiceAccount",), GONE, "token of Kubernetes"),
     ("POD.spec.automountServiceAccountToken", ALL, True, "token of Kubernetes"),
     ("POD.spec.securityContext.runAsNonRoot", ALL, GONE, "root"),

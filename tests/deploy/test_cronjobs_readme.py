@@ -21,7 +21,7 @@ TEXT = (CRONJOBS / "README.md").read_text(encoding="utf-8")
 
 
 def block(language: str, word: str) -> str:
-    """The one example in that language which holds that word."""
+    """Return the one example in that language that contains the word."""
     (found,) = (
         dedent(each)
         for each in re.findall(rf"^ *```{language}\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)

@@ -1,5 +1,6 @@
-"""The pods of the manifests, run as processes: their files, their environment and their
-arguments, against a real Dolt and a stub of BeadBoard.
+"""The pods of the manifests as processes, with their files, environment and arguments.
+
+They use a real Dolt and a stub of BeadBoard.
 """
 
 from __future__ import annotations
@@ -34,9 +35,7 @@ PROJECT = "5f0c6f0e-6d0f-4c53-9d67-5f6f4f0c0a11"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Run a pod by its object's name, as Kubernetes would: with nothing of this environment but
-    PATH.
-    """
+    """A cluster that runs a pod by its object's name, with only PATH of this environment."""
 
     pods: dict[str, Manifest]
     folder: Path
@@ -44,7 +43,7 @@ class Cluster:
     board: BeadBoardStub
     service: AgentServiceStub
     secrets: dict[str, dict[str, str]]
-    """Name → key → value; what is not here is absent."""
+    """Name → key → value. Other Secrets are absent."""
 
     def run(self, name: str, *, init: bool = False) -> tuple[int, str]:
         one = (init_container if init else container)(self.pods[name])
@@ -58,7 +57,8 @@ class Cluster:
                 ref = each["valueFrom"]["secretKeyRef"]
                 found = self.secrets.get(ref["name"], {})
                 env |= {each["name"]: found[ref["key"]]} if ref["key"] in found else {}
-        # Names that only a cluster resolves. A pod without a service's address asks none.
+        # Only a cluster resolves these names. A pod without a service's address sends it no
+        # requests.
         served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
         env |= {name: url for name, url in served.items() if name in env} | {
             "HOME": str(self.folder)
@@ -69,7 +69,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(dolt_server: Server, dolt_address: ServerAddress, tmp_path: Path) -> Iterator[Cluster]:
-    """A beads database; the watcher's user may read it, and nothing else yet."""
+    """Yield a beads database that the watcher's user may only read."""
     objects = render("base")
     pods = {each["metadata"]["name"]: each for each in with_pods(objects)}
     (config,) = named(objects, "ConfigMap").values()
@@ -141,22 +141,25 @@ def test_without_the_admins_secret_init_only_finds_that_all_is_up_to_date(
     cluster: Cluster,
 ) -> None:
     admin = cluster.secrets.pop("dolt-watch-admin")
-    assert cluster.run("beads-dispatcher", init=True)[0] == 3  # it may not create tables
+    # The pods' own user may not create tables.
+    assert cluster.run("beads-dispatcher", init=True)[0] == 3
     cluster.secrets["dolt-watch-admin"] = admin
     assert cluster.run("beads-dispatcher", init=True)[0] == 0
     del cluster.secrets["dolt-watch-admin"]
     assert cluster.run("beads-dispatcher", init=True) == (0, "migrated: already up to date\n")
     cluster.secrets.clear()
-    assert cluster.run("beads-dispatcher", init=True)[0] == 3  # no password
+    # There is no password.
+    assert cluster.run("beads-dispatcher", init=True)[0] == 3
 
 
 def test_after_an_upgrade_init_migrates(cluster: Cluster, dolt_server: Server) -> None:
     assert cluster.run("beads-dispatcher", init=True)[0] == 0
+    # This is the state before the migration of a new version.
     dolt_server.sql(
         "DELETE FROM watch_migration",
         "CALL DOLT_COMMIT('-Am', 'an older program')",
         database=cluster.address.database,
-    )  # as if a migration had come with the new version
+    )
     code, said = cluster.run("beads-dispatcher")
     assert (code, "Run `dolt_watch init`" in said) == (3, True), said
     assert "migrated: ledger" in cluster.run("beads-dispatcher", init=True)[1]

@@ -1,6 +1,6 @@
-"""The Dockerfile: linted, its promises kept, and its own steps run in a clean folder.
+"""The Dockerfile: lint, promises, and its steps in a clean folder.
 
-A real build of it is in test_image.py.
+test_image.py builds the image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 STAGES = re.split(r"(?m)^FROM ", TEXT)[1:]
 MOST = 60_000_000
-"""Bytes that the image may add to the base."""
+"""Maximum number of bytes that the image adds to the base."""
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -64,7 +64,7 @@ def test_every_stage_starts_from_the_one_base_which_has_a_version() -> None:
     assert {stage.split()[0] for stage in STAGES} == {"${BASE}"}
     (base,) = re.findall(r"(?m)^ARG BASE=(.+)$", TEXT)
     # The publisher of the image sets a digest from the registry (cronjobs/README.md). CI builds on
-    # the current one.
+    # the current image.
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", base)
 
 
@@ -123,7 +123,7 @@ def environment(stage: str) -> dict[str, str]:
 
 
 def context(folder: Path) -> Path:
-    """What `COPY . .` gets: what .dockerignore lets through."""
+    """Create the context of `COPY . .`, without the files that .dockerignore excludes."""
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         if line.startswith("!"):
             name = line.removeprefix("!")
@@ -138,14 +138,16 @@ def context(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment that the build stage's own RUN makes, with /opt and /dist in a folder of
-    the test.
+    """Return the environment that the build stage's RUN creates, in a folder of the test.
+
+    The folder contains /opt and /dist.
     """
     folder = tmp_path_factory.mktemp("build")
     source = context(tmp_path_factory.mktemp("src"))
     (step,) = re.findall(r"(?m)^RUN (.+)$", STAGES[0].replace("\\\n", " "))
     step = re.sub(r"(?<= )/(?=opt/|dist)", f"{folder}/", f" {step}")
-    # Nothing of the tests' own environment may help; what pip needs to reach its index stays.
+    # The environment contains nothing of the tests, only the variables with which pip reaches its
+    # index.
     env = {
         name: value
         for name, value in os.environ.items()
@@ -161,7 +163,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def beads_address(dolt_address: ServerAddress) -> ServerAddress:
-    """A database with beads' tables on the Dolt server."""
+    """Return the address of a database with beads' tables on the Dolt server."""
     engine = open_engine(dolt_address)
     beads.create_beads(engine)
     engine.close()
@@ -185,7 +187,7 @@ def test_what_we_add_to_the_base_is_small(built: Path) -> None:
 def test_no_pip_no_source_archives_no_stray_files(built: Path) -> None:
     names = {each.name for each in built.rglob("*")}
     assert not {"pip", "setuptools", "wheel", "hatchling", ".cache"} & names
-    # The C file of a wheel (markupsafe: 4 kB) is part of it.
+    # The C file of a wheel (markupsafe: 4 kB) belongs to it.
     recorded = {
         line.split(",")[0].rpartition("/")[2]
         for record in built.rglob("*.dist-info/RECORD")

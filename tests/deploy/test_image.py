@@ -1,5 +1,6 @@
-"""A real build of the Dockerfile, with buildah on a base made by debootstrap: no registry, no
-daemon. Needs root; by its own command: make image.
+"""A real build of the Dockerfile by buildah, on a base by debootstrap.
+
+It needs root, and no registry or daemon. `make image` runs it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from tests.support.served import healthz
 from tests.support.servers import give_up, missing, tool
 
 __all__ = ["beads_address"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # debootstrap, and two builds
+# debootstrap and two builds take long.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
-"""Python version → the Debian release that has it: pip resolves for the Python that runs it."""
+"""Python version → the Debian release with that version, for which pip resolves packages."""
 BASE = "localhost/base:debian"
 IMAGE = "localhost/dolt_watch:test"
 
 
 class Buildah:
-    """buildah with a store of its own, which goes with the test's folder."""
+    """A buildah with its own store, which is deleted with the test's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.options = [
@@ -72,7 +74,7 @@ class Buildah:
 
 
 def base(folder: Path, suite: str) -> Path:
-    """Debian with Python, as an archive, kept in .work for the next run."""
+    """Return Debian with Python as an archive, kept in .work for the next run."""
     archive = ROOT / ".work" / f"base-{suite}.tar"
     if not archive.exists():
         root = folder / "root"
@@ -93,7 +95,7 @@ def base(folder: Path, suite: str) -> Path:
 
 
 def wheels(folder: Path) -> Path:
-    """All that the build needs from an index; the build itself then reaches nothing."""
+    """Return all packages that the build needs from an index, which it can't access itself."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     wanted += project["project"]["optional-dependencies"]["service"]
@@ -116,7 +118,7 @@ def wheels(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
-    """The image, built; ``run`` runs a command in a container of it."""
+    """Yield the built image. ``run`` runs a command in a container."""
     for name in ("buildah", "debootstrap"):
         tool(name, f"Debian: apt install {name}")
     suite = SUITES.get(sys.version_info[:2], "")

@@ -1,7 +1,7 @@
-"""The NetworkPolicy allows the addresses that the pods need in clusters of several makes.
+"""The NetworkPolicy allows the addresses that the pods need in several kinds of clusters.
 
 Enforcement needs a network plugin, which no test has. The rules are evaluated here as the API
-documents them: a peer matches with all of its selectors, a rule with one peer and one port.
+documents them. A peer matches with all of its selectors, and a rule with one peer and one port.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMESPACE = "beads-server"
 
 @dataclass(frozen=True)
 class Pod:
-    """A peer. A pod of the host's network has an address only, as plugins see it."""
+    """A peer. A pod of the host's network has only an address, as for network plugins."""
 
     labels: dict[str, str] = field(default_factory=dict)
     namespace: str = NAMESPACE
@@ -66,7 +66,7 @@ def policy(objects: list[Manifest]) -> Manifest:
 
 @pytest.fixture(scope="module", params=["alone", "with a label of its own"])
 def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """The policy of the service, and that of a second installation.
+    """Return the policy of the service, and that of a second installation.
 
     kustomize adds the second one's label to each matchLabels, also to that of a peer.
     """
@@ -114,7 +114,8 @@ def test_the_services_are_reached(spec: Manifest, pod: Pod, port: int) -> None:
         (Pod({"app": "dolt"}, "elsewhere"), 3306, "TCP"),
         (Pod({"app": "other"}), 3306, "TCP"),
         (Pod({"app": "dolt"}), 22, "TCP"),
-        (Pod(namespace="", address="169.254.169.254"), 80, "TCP"),  # metadata of a cloud
+        # The metadata service of a cloud.
+        (Pod(namespace="", address="169.254.169.254"), 80, "TCP"),
         (Pod(namespace="", address="192.0.2.1"), 53, "UDP"),
         (Pod({"k8s-app": "kube-dns"}), 53, "UDP"),
     ],

@@ -1,4 +1,4 @@
-"""Each command of cronjobs/README.md, on a real control plane, in the order of an SRE's days."""
+"""Each command of cronjobs/README.md on a real control plane, in a realistic order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def page(
 
 
 class Page:
-    """Runs commands of the page, and remembers which."""
+    """A runner of the page's commands, which records them."""
 
     def __init__(self, installed: Installation, shell: Shell) -> None:
         self.installed, self.shell = installed, shell
@@ -86,7 +86,7 @@ class Page:
         self.installed.write(resources=[form], namespace=namespace, images=images)
 
     def run(self, start: str, instead: tuple[str, str] = ("", "")) -> str:
-        """Run the one command that begins so. It must succeed."""
+        """Run the only command that starts with ``start``. It must succeed."""
         (found,) = [each for each in (*BLOCKS, *INLINE) if each.startswith(start)]
         self.tried.add(found)
         command = found.replace(*instead) if instead[0] else found

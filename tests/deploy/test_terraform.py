@@ -1,4 +1,4 @@
-"""The Terraform module says what the kustomize output says, field by field."""
+"""The Terraform module equals the kustomize output, field by field."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAME: dict[str, dict[str, Any]] = {
     "limits": {"resources": LIMITS},
     "service with limits": {"mode": "service", "resources": LIMITS},
 }
-"""Kustomize folder → the variables that make Terraform say the same."""
+"""Kustomize folder → the variables with which Terraform renders the same objects."""
 
 
 @pytest.fixture(scope="module")
@@ -49,30 +49,30 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifes
 
 
 def comparable(objects: list[Manifest]) -> list[Manifest]:
-    """Without what the two say differently on purpose, in one order."""
+    """Return the objects in one order, without intended differences."""
     objects = deepcopy(objects)
     (config,) = named(objects, "ConfigMap").values()
-    text = json.dumps(objects).replace(
-        config["metadata"]["name"], "dolt-watch"
-    )  # kustomize adds a hash of the content
+    # kustomize adds a hash of the content.
+    text = json.dumps(objects).replace(config["metadata"]["name"], "dolt-watch")
     objects = _with_labels(json.loads(text.replace('"kustomize"', '"terraform"')))
     for each in objects:
         if each["kind"] == "ConfigMap":
             each["data"]["metadata.json"] = json.loads(each["data"]["metadata.json"])
-            del each["data"]["dolt_watch.toml"]  # compared as settings
+            # The settings are compared separately.
+            del each["data"]["dolt_watch.toml"]
         if each["kind"] == "PodDisruptionBudget":
             # The provider has no such field.
             each["spec"].pop("unhealthyPodEvictionPolicy", None)
         if each["kind"] == "Deployment":
-            # The equivalent of the hash in a ConfigMap's name in kustomize.
+            # This is the equivalent of the hash in a ConfigMap's name in kustomize.
             template(each)["metadata"]["annotations"].pop("dolt-watch/settings", None)
     return sorted(objects, key=lambda each: (each["kind"], each["metadata"]["name"]))
 
 
 def _with_labels(value: Any) -> Any:
-    """Write an expression with one value as the label that it is equal to.
+    """Replace an expression that has one value by the equal label.
 
-    The base has none, because kustomize would add its labels to those of the peers.
+    The base has no such label, because kustomize would add its labels to those of the peers.
     """
     if isinstance(value, list):
         return [_with_labels(each) for each in value]
@@ -178,7 +178,7 @@ def test_text_of_the_user_stays_text(tmp_path: Path) -> None:
     assert found.targets["beadboard"].timeout.total_seconds() == 10
 
 
-# -- the module by itself --------------------
+# -- the module alone --------------------
 
 
 def test_each_variable_is_described_typed_and_used() -> None:
@@ -239,7 +239,7 @@ def test_what_terraform_and_its_provider_must_be() -> None:
     }
 
 
-# -- each mistake is found --------------------
+# -- mistakes --------------------
 
 MISTAKES = [
     ('concurrency_policy            = "Forbid"', 'concurrency_policy = "Allow"'),

@@ -1,5 +1,6 @@
-"""The module's variables and locals, by Terraform itself: where it is on PATH, and without the
-provider, which cannot be had everywhere.
+"""The module's variables and locals, evaluated by Terraform from PATH.
+
+The tests need no provider, because it isn't available everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def test_it_is_formatted() -> None:
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that need no provider."""
+    """Return a folder with the files that need no provider."""
     folder = tmp_path_factory.mktemp("module")
     for name in ("variables.tf", "locals.tf"):
         shutil.copy(MODULE / name, folder)

@@ -1,4 +1,4 @@
-"""The environment in which the pages of the documentation are run."""
+"""The environment in which tests run the commands of the documentation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a user who has only dolt, bd and dolt_watch."""
+    """Yield the environment of a user who has only dolt, bd and dolt_watch."""
     program = Path(bd_program(tmp_path / "bin"))
     env = home(tmp_path) | {
         "TMPDIR": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path / "home/.config"),
     }
-    # Where `dolt_watch` is this tree's, and `python3` has what it needs.
+    # Python's folder has this tree's `dolt_watch`, and a `python3` with its dependencies.
     yield env | {"PATH": f"{program.parent}:{Path(sys.executable).parent}:{env['PATH']}"}

@@ -1,9 +1,11 @@
-"""Runs the commands of a page in their order in one shell, and compares their output with the page.
+"""A shell that runs the commands of a page in order and compares their output with the page.
 
-In a block ```console, `$ ` begins a command, `> ` continues it, and the lines below are its output.
-A block ```sh is one command whose output is not shown. Every command must exit with 0, unless the
-block says `exit=N`. The real output may contain more lines than the page. Values that differ from
-run to run (times, ids, hashes, durations) are compared by shape, and `…` matches anything.
+In a block ```console, `$ ` begins a command, and `> ` continues it. The other lines are its output.
+A block ```sh is one command, and its output isn't compared. Every command must exit with 0, unless
+the block says `exit=N`.
+
+The real output may contain more lines than the page. Times, IDs, hashes and durations are compared
+by shape, and `…` matches anything.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Step(NamedTuple):
     line: int
     exit: int = 0
     board: str = ""
-    """The script of the board: the text of a comment `<!-- board: … -->` above the block."""
+    """Script of the board: the text of a comment `<!-- board: … -->` above the block."""
 
 
 def steps(page: Path) -> list[Step]:
@@ -43,7 +45,10 @@ def steps(page: Path) -> list[Step]:
 
 
 def steps_of(text: str, above: int = 0) -> Iterator[Step]:
-    """``above``: lines of the page above this text. A block may be indented, in a list."""
+    """Yield the commands of a text.
+
+    ``above`` is the number of lines above the text in its page. A block may be indented in a list.
+    """
     fence = re.compile(
         r"(?:<!-- board: (.*?) -->\n)?^( *)```(console|sh)(?: exit=(\d+))?\n(.*?)^ *```$",
         re.MULTILINE | re.DOTALL,
@@ -67,9 +72,9 @@ def steps_of(text: str, above: int = 0) -> Iterator[Step]:
 
 
 class Shell:
-    """One bash, so that `cd`, `export` and variables persist.
+    """A bash process that keeps `cd`, `export` and variables between commands.
 
-    ``swaps``: text in commands → its replacement here, for example ports.
+    ``swaps`` maps a text in commands to its replacement, for example a port.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class Shell:
         )
 
     def run(self, command: str) -> tuple[int, str]:
-        """Exit code, and what was printed."""
+        """Run a command, and return its exit code and its output."""
         for text, instead in self.swaps.items():
             command = command.replace(text, instead)
         assert self._bash.stdin and self._bash.stdout
@@ -102,7 +107,7 @@ class Shell:
         raise AssertionError(f"the shell ended in: {command}\n{''.join(printed)}")
 
     def close(self) -> None:
-        """The shell, and whatever it left in the background."""
+        """End the shell and its background processes."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with _gone():
                 os.killpg(self._bash.pid, number)
@@ -127,7 +132,7 @@ def shape(line: str) -> str:
 
 
 def missing(shown: list[str], printed: str) -> str:
-    """The first shown line that was not printed after those before it; '' where all were."""
+    """Return the first shown line that wasn't printed in order, or '' if all were printed."""
     lines = iter([shape(line) for line in printed.splitlines()])
     for line in shown:
         pattern = ".*".join(re.escape(part) for part in shape(line).split("…"))

@@ -1,6 +1,4 @@
-"""The page on agents as Jobs, and its files in examples/kubernetes, have values that the code
-accepts.
-"""
+"""The page on agents as Jobs and its files in examples/kubernetes contain valid values."""
 
 from __future__ import annotations
 

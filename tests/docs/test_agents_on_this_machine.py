@@ -1,6 +1,4 @@
-"""The guide to agents on this machine: its settings are read, and its lists are those of the
-code.
-"""
+"""The guide to agents on this machine has valid settings, and its lists match the code."""
 
 from __future__ import annotations
 

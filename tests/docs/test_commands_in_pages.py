@@ -1,4 +1,4 @@
-"""Every command of dolt_watch that a page shows exists, with the options that the page names."""
+"""Every command of dolt_watch in a page exists, with the options in the page."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ INLINE = re.compile(r"`(dolt_watch [^`\n]*)`")
 
 
 def shown(text: str) -> Iterator[list[str]]:
-    """The words of each command in a page, without what follows a pipe or a comment."""
+    """Yield the words of each command in a page, up to a pipe or a comment."""
     lines = [line for kind, body in FENCED.findall(text) for line in LINE[kind].findall(body)]
     for command in [*lines, *INLINE.findall(FENCED.sub("", text))]:
         words = re.split(r"  +#| \||;| 2>| >|&&| …", command)[0]
         try:
             yield shlex.split(words)[1:]
-        except ValueError:  # a text that only looks like a command
+        except ValueError:  # The text only looks like a command.
             continue
 
 
 def wrong(words: list[str]) -> str:
-    """Return the fault of a command. '' if it has none."""
+    """Return the fault of a command, or '' if it has none."""
     shared = [word for param in group.params for word in param.opts] + ["--help", "--version"]
     words = [word for word in words if word not in ("--debug",)]
     name = words[0] if words else ""

@@ -1,4 +1,4 @@
-"""The compose file: its parts fit together, and its script makes the tracker that it needs.
+"""The compose file: its parts fit together, and its script creates the tracker.
 
 No container runs here. The script and the service run as processes, with real Dolt.
 """
@@ -90,7 +90,7 @@ def test_the_script_and_the_service_finish_the_first_bead(
 ) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    for _ in range(2):  # a restart of the containers changes nothing
+    for _ in range(2):  # A restart of the containers changes nothing.
         done = subprocess.run(
             ["sh", HERE / "tracker.sh"],
             cwd=project,

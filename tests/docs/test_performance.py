@@ -1,4 +1,4 @@
-"""bench/results.md has the lines of the bench as it is, and docs/performance.md sums it up."""
+"""bench/results.md has the current lines of the bench, and docs/performance.md summarizes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of the documentation: from a real history, and without a request to another host."""
+"""The pictures of the documentation show a real history and load nothing from other hosts."""
 
 from __future__ import annotations
 

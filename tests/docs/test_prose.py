@@ -1,4 +1,4 @@
-"""The texts of the repository follow the style guide as far as a program can check it."""
+"""The texts of the repository follow the style guide, where a program can check it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ TEXT = "nobody " f"waits {KEY} anew"
 
 
 def test_a_program_is_read_by_its_parts(tmp_path: Path) -> None:
-    """Docstrings, comments and messages; no keys and no queries."""
+    """Docstrings, comments and messages are checked. Keys and queries aren't."""
     file = tmp_path / "module.py"
     file.write_text(PROGRAM, "utf-8")
     found = [(each.line, each.words) for each in prose.findings(file)]

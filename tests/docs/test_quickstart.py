@@ -1,4 +1,4 @@
-"""docs/quickstart.md, command by command, in a home folder that is empty."""
+"""docs/quickstart.md, command by command, in an empty home folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ assert len(TABLE) == 2
 
 @pytest.fixture
 def shell(fresh: dict[str, str], tmp_path: Path, once: Once) -> Iterator[Shell]:
-    """A shell in an empty home folder.
+    """Yield a shell in an empty home folder.
 
-    The stand-in for bd starts no server: there is one for it, by BEADS_DOLT_SERVER_PORT.
+    The stand-in for bd starts no server, so BEADS_DOLT_SERVER_PORT names one.
     """
     with ExitStack() as servers:
         program = own_dolt()
@@ -43,8 +43,8 @@ def shell(fresh: dict[str, str], tmp_path: Path, once: Once) -> Iterator[Shell]:
 
 
 def opened(fresh: dict[str, str], wheel: Path) -> Iterator[Shell]:
-    # pip installs the wheel of this tree. Its dependencies come from this environment, so that
-    # no package index is asked.
+    # pip installs this tree's wheel. Its dependencies come from this environment, so that pip asks
+    # no package index.
     pip = {
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "PIP_NO_INDEX": "1",
@@ -55,7 +55,7 @@ def opened(fresh: dict[str, str], wheel: Path) -> Iterator[Shell]:
     started = Shell(Path(fresh["HOME"]), fresh | pip)
     yield started
     started.close()
-    with suppress(OSError, ValueError):  # bd's server, if the page did not reach its end
+    with suppress(OSError, ValueError):  # End bd's server if the page stopped early.
         os.kill(
             int((Path(fresh["HOME"]) / "project/.beads/dolt-server.pid").read_text()),
             signal.SIGKILL,
@@ -66,15 +66,15 @@ def opened(fresh: dict[str, str], wheel: Path) -> Iterator[Shell]:
 def test_from_nothing_to_an_agent_at_work(shell: Shell, fresh: dict[str, str]) -> None:
     for step in steps(PAGE):
         if standin() and step.command.startswith("bd dolt stop"):
-            continue  # its server is the test's: bd started none
+            continue  # bd has started no server.
         if step.command.strip() == "dolt_watch run":
-            continue  # it stays up; tests/acceptance runs it
+            continue  # It doesn't end, and tests/acceptance runs it.
         check(step, *shell.run(step.command), PAGE.name)
     assert not (Path(fresh["HOME"]) / "project").exists()
 
 
 def test_at_most_ten_commands_lead_to_an_agent() -> None:
-    """The way itself, without what shows its result."""
+    """Commands that only show a result don't count."""
     way = PAGE.read_text("utf-8").partition("## 6.")[0]
     commands = [step.command for step in steps_of(way)]
     assert len([each for each in commands if "--version" not in each]) <= 10

@@ -1,4 +1,4 @@
-"""The recipes, as far as they can run here: the program of each file in a page can read it."""
+"""The recipes, as far as they can run here: each file in a page is valid for its program."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def check_command(words: list[str]) -> None:
-    """``dolt_watch`` knows the command and its options."""
+    """Check that ``dolt_watch`` has the command and its options."""
     assert Path(words[0]).name == "dolt_watch"
     done = subprocess.run(
         [sys.executable, "-m", "dolt_watch", *words[1:], "--help"], capture_output=True, text=True
@@ -65,7 +65,7 @@ WHERE = {"WorkingDirectory", "Environment", "LoadCredential"}
 
 
 def test_both_units_run_as_the_trackers_owner_with_the_same_rights_and_password() -> None:
-    """Only its owner may read bd's .beads (0700), so DynamicUser could not start."""
+    """DynamicUser couldn't start, because only the owner may read bd's .beads (0700)."""
     both = []
     for name in ("dolt-watch.service", "dolt-watch-tick.service"):
         text = units()[name]
@@ -134,7 +134,7 @@ def test_the_drop_in_for_agents_loosens_what_the_unit_has() -> None:
 
 
 def crontab() -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Its variables; schedule and command of each line."""
+    """Return the variables of the crontab, and the schedule and the command of each line."""
     (text,) = blocks("cron", "crontab")
     variables = dict(
         line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z_]+=", line)
@@ -159,7 +159,7 @@ def test_cron_lines() -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path: Path) -> None:
-    """Run as cron does, with stand-ins for dolt_watch and for logger."""
+    """The line runs as in cron, with stand-ins for dolt_watch and for logger."""
     tool("flock"), tool("bash")
     variables, lines = crontab()
     command = (
@@ -201,7 +201,7 @@ def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path
 def test_github_workflow() -> None:
     (text,) = blocks("github-actions", "yaml")
     workflow: dict[Any, Any] = yaml.safe_load(text)
-    (schedule,) = workflow[True]["schedule"]  # YAML 1.1 reads `on` as a boolean
+    (schedule,) = workflow[True]["schedule"]  # YAML 1.1 reads `on` as a boolean.
     assert len(schedule["cron"].split()) == 5
     moment = to_utc("2026-04-18T22:35:46Z")
     assert moment is not None

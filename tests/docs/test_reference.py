@@ -1,4 +1,4 @@
-"""The references are what the code says, whole; and the example of each command runs."""
+"""The reference pages match the code, and the example of each command runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_command_and_option_is_told(name: str) -> None:
 def tracker(
     dolt_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The folder and environment of a tracker, made ready, with a bead bd-12 that runs."""
+    """Yield the folder and the environment of an initialized tracker, where bead bd-12 runs."""
     folder = tmp_path_factory.mktemp("tracker")
     bd = workspace(dolt_server, folder)
     with BeadBoardStub() as board:
@@ -83,14 +83,14 @@ def tracker(
 @pytest.mark.parametrize(
     "name",
     [
-        # tests/acceptance/test_demo.py runs the demo too, and it takes ten seconds
+        # tests/acceptance/test_demo.py runs the demo too, which takes ten seconds.
         pytest.param(name, marks=[pytest.mark.matrix] if name == "demo" else [])
         for name in COMMANDS
     ],
 )
 def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> None:
     folder, env = tracker
-    # no history here is as old as an example
+    # The times in the examples are older than this history.
     now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
     text = re.sub(
         r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", now, EXAMPLES[name].replace("9464", str(free_port()))
@@ -110,7 +110,8 @@ def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> No
         text=True,
     )
     assert process.stdout
-    assignees = cycle(["agent", "ann"])  # it stays up: until it has said something
+    # These changes give a process that keeps running an event to print.
+    assignees = cycle(["agent", "ann"])
     while not select.select([process.stdout], [], [], 1)[0] and process.poll() is None:
         subprocess.run(
             ["bd", "assign", "bd-12", next(assignees)],

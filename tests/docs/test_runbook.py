@@ -1,4 +1,4 @@
-"""docs/runbook.md, command by command, each chapter in a tracker of its own."""
+"""docs/runbook.md, command by command, with a separate tracker for each chapter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shell(beads_workspace: Workspace, dolt_server: Server) -> Iterator[tuple[She
         if dialect := dialect_of(beads_workspace.program):
             forked.program(ours, "bd", {VARIABLE: dialect})
         env["PATH"] = f"{ours}:{Path(sys.executable).parent}:{env['PATH']}"
-        user = f"w_{beads_workspace.database[-8:]}"  # users are the whole server's
+        user = f"w_{beads_workspace.database[-8:]}"  # Users belong to the whole server.
         started = Shell(
             beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT), "watcher": user}
         )
@@ -48,8 +48,9 @@ def shell(beads_workspace: Workspace, dolt_server: Server) -> Iterator[tuple[She
 
 
 def left_by_the_original(bd: Workspace, server: Server) -> None:
-    """A bead of each kind that the original's two CronJobs leave behind, by the names that the
-    page gives them.
+    """Create one bead of each kind that the original's two CronJobs leave behind.
+
+    The page uses the same IDs.
     """
     notes = {
         "wai": ("open", ""),
@@ -126,7 +127,10 @@ def test_chapter(
 
 
 def only_the_open_ones(board: BeadBoardStub, server: Server, bd: Workspace) -> None:
-    """Moved: what ran was not sent again, and both beads that waited are still there."""
+    """Check the beads after the move.
+
+    No running bead was sent again, and both waiting beads still exist.
+    """
     assert [bead for bead, _ in board.accepted] == ["bd-wai"]
     rows = dict(server.sql("SELECT id, status FROM issues", database=bd.database))
     assert rows == {
@@ -139,8 +143,8 @@ def only_the_open_ones(board: BeadBoardStub, server: Server, bd: Workspace) -> N
 
 
 def one_job(board: BeadBoardStub, server: Server, bd: Workspace) -> None:
-    """Restored: the bead that was dispatched after the backup has one job and not two."""
-    assert len(board.accepted) == 2  # the one before the backup, and the one after it
+    """Check that the bead that was dispatched after the backup has one job, not two."""
+    assert len(board.accepted) == 2  # One before the backup, and one after it.
 
 
 def nothing_left(board: BeadBoardStub, server: Server, bd: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""The runner of the pages itself: what it must not let pass."""
+"""The shell that runs the pages: matches, and differences that it must report."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_no_page_is_wider_than_the_screen(
 
 
 def test_blocks_for_tests_are_blocks_in_the_site(built: Path) -> None:
-    """A word after the language, which tests read, must not cost the block."""
+    """A word after the language, which tests read, must not break the block."""
     for page in built.rglob("*.html"):
         assert "```" not in page.read_text("utf-8"), page
 
@@ -106,7 +106,7 @@ def test_the_picture_is_in_the_site_and_says_what_it_shows(built: Path) -> None:
 
 @pytest.mark.parametrize("page", site.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    """On a forge too, where pages can link to files that the site leaves out."""
+    """Links must work on a forge too, where pages can link to files outside of the site."""
     broken = [
         link for link in site.targets(site.text_of(page)) if not (page.parent / link).exists()
     ]
@@ -114,7 +114,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_works_on_a_package_index() -> None:
-    """Its links are absolute, and those to this repository lead to files of it."""
+    """All links are absolute, and links to this repository name its files."""
     text = (ROOT / "README.md").read_text("utf-8")
     assert site.targets(text) == []
     own = site.absolute_links().findall(text)
@@ -125,7 +125,7 @@ def test_the_readme_works_on_a_package_index() -> None:
 
 
 def test_the_copy_button_copies_commands_only(built: Path, browser: Browser) -> None:
-    """Without the prompts, the output and the marks of continued lines."""
+    """The copied text has no prompts, no output and no marks of continued lines."""
     page = browser.new_page()
     page.goto((built / "docs/quickstart.html").as_uri())
     copied = page.eval_on_selector_all(
@@ -144,7 +144,7 @@ def block(body: str) -> str:
 
 
 def test_the_architecture_page_names_what_there_is() -> None:
-    """Paths in CONTRIBUTING.md exist, and every package of the program has its place there."""
+    """Each path in CONTRIBUTING.md exists, and the page names every package of the program."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     named = set(re.findall(r"`([\w./-]+(?:\.py|\.md|/))`", text))
     away = [
@@ -160,9 +160,7 @@ def test_the_architecture_page_names_what_there_is() -> None:
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_paths_in_pages_exist(page: Path) -> None:
-    """A path in backquotes that begins with a folder of the repository or a package is a file
-    here.
-    """
+    """A path in backquotes must exist if it begins with a folder of the repository or a package."""
     roots = [ROOT, ROOT / "dolt_watch"]
     named = PATH.findall(page.read_text("utf-8"))
     ours = [
@@ -194,7 +192,7 @@ def test_paths_are_recognized() -> None:
 
 
 def prose(page: str) -> str:
-    """A page without its code: blocks, inline code, and the targets of links."""
+    """Return a page without its code blocks, its inline code, and the targets of its links."""
     return re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", page, flags=re.DOTALL)
 
 

@@ -1,7 +1,6 @@
-"""examples/target, which docs/writing-a-target.md explains, imports only what stays: the SDK and
-the conformance suite.
+"""examples/target imports only stable modules: the SDK and the conformance suite.
 
-That the target works is tested by tests/unit/targets/test_third_party.py.
+docs/writing-a-target.md explains the example, and tests/unit/targets/test_third_party.py tests it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ PUBLIC = {"dolt_watch.targets.sdk": sdk, "dolt_watch.testing": dolt_watch.testin
 
 
 def imports(source: str) -> Iterator[tuple[str, str]]:
-    """(module, name) for each import of the package; name '' for all of the module."""
+    """Yield (module, name) for each import from the package. The name of a whole module is ''."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found = [(alias.name, "") for alias in node.names]
@@ -48,8 +47,6 @@ def test_every_form_of_import_is_seen() -> None:
 
 
 def test_the_sdk_exports_what_it_imports() -> None:
-    """A name that is missing in ``__all__`` would be private; one too many would break ``import
-    *``.
-    """
+    """A name missing in ``__all__`` would be private. An extra name would break ``import *``."""
     public = {name for name in vars(sdk) if not name.startswith("_")}
     assert public | set(sdk._TEMPLATES) == set(sdk.__all__)

@@ -1,4 +1,4 @@
-"""Deliberate faults: crashes, races, rewritten history, bad answers.
+"""Tests with deliberate faults: crashes, races, rewritten history, bad answers.
 
-Bounded, on loopback, and ending automatically.
+The faults are bounded, stay on loopback, and end by themselves.
 """

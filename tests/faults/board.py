@@ -1,5 +1,6 @@
-"""A BeadBoard that can kill its client in the middle of a POST, and checks at each arrival that
-history holds the claim of its token.
+"""A BeadBoard stub that can kill its client during a POST.
+
+It also checks that history contains the claim of each token that arrives.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from tests.stubs.beadboard import DISPATCH, BeadBoardStub
 from tests.stubs.server import Recorded, Reply
 
 LOST = "lost"
-"""As an answer: the job is accepted, and the connection breaks before a word of it."""
+"""An answer: the job is accepted, and the connection closes before the first byte."""
 _BREAK = Reply(0)
 
 
 class Moment(StrEnum):
-    """During the POST."""
+    """A moment during a POST."""
 
     ARRIVED = "request arrived, nothing done"
     ACCEPTED = "request done, not answered"
@@ -32,9 +33,11 @@ class Moment(StrEnum):
 
 
 class KillingBoard(BeadBoardStub):
-    """``claimed(token)``: does history, as of now, hold this token's claim?
+    """A BeadBoard that kills its clients.
 
-    ``answers``: by bead, what comes before it accepts.
+    Args:
+        claimed: Return whether history contains the claim of a token now.
+        answers: Bead → the answers to send before the board accepts the bead.
     """
 
     def __init__(self, claimed: Callable[[str], bool], **more: Any) -> None:
@@ -42,16 +45,16 @@ class KillingBoard(BeadBoardStub):
         self.claimed = claimed
         self.answers: dict[str, deque[int | str]] = {}
         self.unclaimed: list[str] = []
-        """Tokens that came before their claim was in history."""
+        """Tokens that arrived before their claim was in history."""
         self._victim, self._moment, self._nth = 0, Moment.ARRIVED, 0
         self._serving = threading.Lock()
 
     def kill(self, victim: int, moment: Moment, nth: int = 1) -> None:
-        """At this moment of the ``nth`` POST from now on, the process ``victim`` dies."""
+        """Kill the process ``victim`` at this moment of the ``nth`` POST from now on."""
         self._victim, self._moment, self._nth = victim, moment, nth
 
     def spare(self) -> None:
-        """No more workers are killed.
+        """Stop killing workers.
 
         Returns when no request is being answered, so that forking is safe.
         """
@@ -60,11 +63,11 @@ class KillingBoard(BeadBoardStub):
 
     @property
     def posts(self) -> Counter[str]:
-        """By bead."""
+        """Return the number of POSTs of each bead."""
         return Counter(str(request.json["taskId"]) for request in self.dispatches)
 
     def tokens(self, bead: str) -> list[str]:
-        """Of the POSTs of this bead, in order."""
+        """Return the tokens of the POSTs of this bead, in order."""
         return [
             request.headers["idempotency-key"]
             for request in self.dispatches
@@ -72,7 +75,7 @@ class KillingBoard(BeadBoardStub):
         ]
 
     def jobs(self, bead: str) -> list[str]:
-        """The runs that really exist."""
+        """Return the runs that exist."""
         return [job for accepted, job in self.accepted if accepted == bead]
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:

@@ -1,5 +1,6 @@
-"""The conditions after a round with killed workers, read from history, the ledger, the saved state,
-the bead's cells, and the requests to the board.
+"""Checks after a round with killed workers.
+
+They read history, the ledger, the saved state, the row of the bead, and the requests to the board.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ NOTHING_RUNS = frozenset(
         EntryKind.RETRY,
     }
 )
-"""Ends of an attempt that allow another one: the target said so, nothing was sent, or the
-service said that it runs nothing.
+"""Ends of an attempt that allow another attempt.
+
+The target reported the end, no request was sent, or the service reported that it runs nothing.
 """
 
 ENDS: dict[EntryKind, tuple[Phase | None, str]] = {
@@ -45,11 +47,11 @@ ENDS: dict[EntryKind, tuple[Phase | None, str]] = {
     EntryKind.REAP: (None, "blocked"),
     EntryKind.QUARANTINED: (Phase.QUARANTINED, "open"),
 }
-"""The last entry of a bead with which nothing is due any more → its phase, its status."""
+"""Last entry of a bead with no work left → phase and status of the bead."""
 
 
 class Checks:
-    """Keeps a fold of its own from the beginning of history, beside the saved state."""
+    """Checks with an independent state, which is applied from the beginning of history."""
 
     def __init__(self, engine: Engine, settings: Settings, scenario: Scenario) -> None:
         self.rules, self.scenario = settings.rules, scenario
@@ -81,7 +83,7 @@ class Checks:
         return wrong
 
     def _fold(self, engine: Engine, saved: State) -> Iterator[Wrong]:
-        """State folded from the beginning, or from the last resync, is the saved one."""
+        """Report a saved state that isn't the one applied from the beginning or last resync."""
         head = Poller(engine).poll().head
         if self.scenario.rewrites:
             at = next(
@@ -110,9 +112,7 @@ class Checks:
 def _doubles(
     stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequence[str]
 ) -> Iterator[Wrong]:
-    """Each POST but the last was settled as 'nothing runs' before the next one's claim; and
-    never do two jobs run.
-    """
+    """Report each POST that follows an attempt without a 'nothing runs', and a second job."""
     if len(jobs) > 1:
         yield Wrong("double", f"{len(jobs)} jobs run")
     if len(set(tokens)) < len(tokens):
@@ -153,9 +153,9 @@ def _end(stream: Sequence[LedgerEntry], saved: State, bead: str, status: str) ->
 
 
 def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterator[Wrong]:
-    """Versions without a gap.
+    """Report gaps between versions, and effects that don't match the entries.
 
-    Each entry's note and row of events exist once, and every one belongs to an entry.
+    The note of each entry and its rows of events exist once, and each belongs to an entry.
     """
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
@@ -184,7 +184,7 @@ def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterat
 
 
 def _leftovers(engine: Engine, stream: Sequence[LedgerEntry]) -> Iterator[Wrong]:
-    """Nothing is uncommitted, and no claim waits to be saved."""
+    """Report uncommitted tables and claims that were not deleted from ``watch_attempt``."""
     if engine.dirty():
         yield Wrong("other", f"uncommitted: {sorted(engine.dirty())}")
     rows = engine.query("SELECT bead_id FROM watch_attempt")
@@ -193,7 +193,7 @@ def _leftovers(engine: Engine, stream: Sequence[LedgerEntry]) -> Iterator[Wrong]
 
 
 def _differ(folded: State, saved: State) -> str:
-    """The first fields that differ, in words."""
+    """Return the first difference between two states as text."""
     for bead in sorted({*folded.beads, *saved.beads}):
         if folded.beads.get(bead) != saved.beads.get(bead):
             return f"{folded.beads.get(bead)}\n  saved: {saved.beads.get(bead)}"

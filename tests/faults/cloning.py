@@ -1,6 +1,4 @@
-"""Clones of one tracker that sync by push and pull, each on a server of its own, with a watcher
-beside it that a test may use.
-"""
+"""Clones of one tracker that sync by push and pull, each on its own server with a watcher."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ DISPATCH, REAP = Scope(dispatch=True), Scope(reap=True)
 
 @dataclass
 class Side:
-    """One clone on a server of its own, and a watcher beside it."""
+    """One clone on its own server, with a watcher."""
 
     server: Server
     settings: Settings
@@ -45,7 +43,7 @@ class Side:
     board: BeadBoardStub
 
     def sql(self, *texts: str) -> list[tuple[Any, ...]]:
-        """In one session."""
+        """Run statements in one session."""
         return self.server.sql(*texts, database=self.settings.address.database)  # type: ignore[union-attr]
 
     def commit(self, sql: str) -> None:
@@ -58,7 +56,11 @@ class Side:
         scope: Scope = DISPATCH,
         sets: Sequence[str] = (),
     ) -> TickResult:
-        """One tick, ``shift`` from now. ``sets``: settings beside those that all ticks have."""
+        """Run one tick, ``shift`` from now.
+
+        Args:
+            sets: Settings in addition to those of all ticks.
+        """
         own = TargetPool(self.settings)
         settings = load(
             {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)},
@@ -74,8 +76,10 @@ class Side:
             own.close()
 
     def verified(self) -> tuple[int, list[Any], Counter[str]]:
-        """Every decision decided again: so many are the same, what differs, and what cannot be
-        said.
+        """Verify every decision.
+
+        Return the number of reproduced decisions, the differences, and the number of unverifiable
+        decisions by reason.
         """
         policy = Policy(
             self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings)
@@ -111,7 +115,7 @@ class Clones:
     here: Side
     board: BeadBoardStub
     clone: Callable[[], Side]
-    """Make *there*: a clone of the pushed history."""
+    """Create *there*, a clone of the pushed history."""
 
     def sent(self) -> Counter[str]:
         return Counter(request.json["taskId"] for request in self.board.dispatches)
@@ -119,7 +123,7 @@ class Clones:
 
 @pytest.fixture(scope="module")
 def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """Of this test: a remote is a folder that both can access."""
+    """Yield two servers of this test. A remote is a folder that both can access."""
     program = servers.own_dolt()
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "there")]
     with (

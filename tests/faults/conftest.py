@@ -1,4 +1,4 @@
-"""The table that ends a run of the fault tests, and what several of them share."""
+"""Fixtures of the fault tests, and the table at the end of their run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TALLIES = pytest.StashKey[list[Tally]]()
 
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """The purpose and findings of this test. Its row is in the table even if the test fails."""
+    """Yield the totals of this test. Its row is in the table even if the test fails."""
     mine = Tally("", "")
     request.config.stash.setdefault(TALLIES, []).append(mine)
     yield mine
@@ -26,7 +26,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def address(request: pytest.FixtureRequest) -> ServerAddress | FileAddress:
-    """On both engines: a fresh, empty database."""
+    """Return the address of a fresh, empty database, on each engine in turn."""
     found: ServerAddress | FileAddress = request.getfixturevalue(
         {"dolt": "dolt_address", "doltlite": "doltlite_path"}[request.param]
     )

@@ -1,11 +1,10 @@
-"""The effects of a worker, named and numbered as they happen: each statement of its engine, and
-each call of its target.
+"""The effects of a worker: each statement of its engine, and each call of its target.
 
-A worker can be struck at any of them.
+A test can kill the worker at any of them.
 
-No list of boundaries is written by hand. The engine is watched where all of its SQL is sent, so a
-new write is swept automatically. This is finer than the engine's own protocol: a Dolt commit is a
-DOLT_ADD, a DOLT_COMMIT and the end of the SQL transaction, and a worker may die between them.
+The effects are found while the worker runs, so a sweep includes new writes. Effects are finer than
+the engine's protocol. A Dolt commit is a DOLT_ADD, a DOLT_COMMIT and the end of the SQL
+transaction. A worker may die between them.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ READ = "read"
 POST = "target.dispatch"
 
 Grain = Callable[[str], bool]
-"""Which effects count as points, by name."""
+"""A function that returns whether effects with this name count as points."""
 
 
 def every(name: str) -> bool:
@@ -44,20 +43,20 @@ def every(name: str) -> bool:
 
 
 def writes(name: str) -> bool:
-    """A worker that dies before a read or after it leaves the same behind."""
+    """Return whether the effect is a write. A kill before or after a read has the same result."""
     return name != READ
 
 
 def lasting(name: str) -> bool:
-    """The remains of a dead worker: commits and sent requests.
+    """Return whether the effect outlives its worker: a commit or a sent request.
 
-    Its open transactions are rolled back.
+    The database rolls back open transactions of a dead worker.
     """
     return name == POST or name.split()[0] in ("commit", "dolt_commit")
 
 
 PATIENCE = 300.0
-"""Seconds after which a worker that neither ends nor dies counts as stuck."""
+"""Seconds after which a running worker counts as stuck."""
 
 _WRITE = re.compile(
     r"\s*(?:(?:CALL|SELECT)\s+(dolt_(?:add|commit))\b"
@@ -68,7 +67,7 @@ _WRITE = re.compile(
 
 
 def name_of(sql: str, params: Sequence[Any] = ()) -> str:
-    """The effect of a statement, in a word or two. 'read' if it changes nothing."""
+    """Return a short name for the effect of a statement, or 'read' if it changes nothing."""
     found = _WRITE.match(sql)
     if found is None:
         return READ
@@ -78,7 +77,8 @@ def name_of(sql: str, params: Sequence[Any] = ()) -> str:
     if verb:
         saves = table == "watch_cursor" and "commit_hash" in sql
         if table == "watch_bead":
-            return "save watch_bead"  # written or deleted, bead by bead, in no certain order
+            # The order in which beads are written or deleted isn't defined.
+            return "save watch_bead"
         return f"{verb.split()[0].lower()} {table}{' (save)' if saves else ''}"
     if call.lower() == "dolt_add":
         return "dolt_add"
@@ -87,8 +87,9 @@ def name_of(sql: str, params: Sequence[Any] = ()) -> str:
 
 
 class Effects:
-    """Tells each point, before and after each effect; at point ``fatal`` (from 1) it strikes: by
-    default, its own process dies.
+    """A reporter of points before and after each effect. It strikes at the point ``fatal``.
+
+    Points are counted from 1. By default, a strike kills the process itself.
     """
 
     def __init__(
@@ -119,9 +120,7 @@ class Effects:
 
 
 def watched(engine: Engine, effects: Effects) -> Engine:
-    """The engine itself, each of its statements an effect: all of them leave it through one
-    method.
-    """
+    """Return the engine after it is changed so that each of its statements is an effect."""
     place, method = (engine._link, "send") if engine.name == "dolt" else (engine, "execute_sqlite")  # type: ignore[attr-defined]
     original = getattr(place, method)
 
@@ -130,7 +129,7 @@ def watched(engine: Engine, effects: Effects) -> Engine:
 
     setattr(place, method, recorded)
     if engine.name == "dolt":
-        # A queued write is an effect when it is queued: nothing of it lasts before the commit.
+        # A queued write counts as an effect when it is queued. It is lost without a commit.
         queue = place.queue
 
         def queued(sql: str, params: Sequence[Any] = (), *more: Any) -> None:
@@ -141,7 +140,7 @@ def watched(engine: Engine, effects: Effects) -> Engine:
 
 
 class WatchedTarget:
-    """A target each of whose calls is an effect."""
+    """A target whose calls are effects."""
 
     def __init__(self, target: Target, effects: Effects) -> None:
         self.name, self.timeout = target.name, target.timeout
@@ -165,10 +164,10 @@ class WatchedTarget:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a worker, and its earlier reports."""
+    """The end of a worker, and its reports before that."""
 
     signal: int
-    """0: it ended by itself, with ``code``."""
+    """The signal that killed it. 0 means that it ended by itself with ``code``."""
     code: int
     told: list[str] = field(default_factory=list)
 
@@ -182,7 +181,7 @@ class Ended:
 
     @property
     def clock(self) -> float:
-        """The clock's offset in seconds in its last report."""
+        """Return the clock's offset in seconds in the last report."""
         return float(
             next((line.split()[1] for line in reversed(self.told) if line.startswith("clock ")), 0)
         )
@@ -195,11 +194,10 @@ class Ended:
 
 
 class Worker:
-    """A forked process that does ``work(tell)`` after ``start`` and ends with its code.
+    """A forked process that runs ``work(tell)`` after ``start`` and ends with its exit code.
 
-    It never returns into pytest, and never outlives the ``with``.
-
-    What it tells goes through a pipe: when the pipe ends, it is dead.
+    The process never returns into pytest, and never outlives the ``with``. Its reports go through a
+    pipe. The end of the pipe means that the process is dead.
     """
 
     def __init__(self, work: Callable[[Tell], int]) -> None:
@@ -234,10 +232,11 @@ class Worker:
         os.close(self._gate)
 
     def start(self) -> None:
-        os.write(self._gate, b"!")  # closing it would not do: a worker forked later holds a copy
+        # Closing the pipe isn't enough, because a worker that is forked later holds a copy.
+        os.write(self._gate, b"!")
 
     def ended(self) -> Ended:
-        """Waits for its end. Raises AssertionError where it is stuck."""
+        """Wait for the end of the process. Raises AssertionError if the process is stuck."""
         end, text = time.monotonic() + PATIENCE, b""
         while True:
             ready, _, _ = select.select([self._told], [], [], max(0.0, end - time.monotonic()))
@@ -265,4 +264,5 @@ def _live(work: Callable[[Tell], int], gate: int, pipe: int) -> None:
         for line in traceback.format_exc().splitlines():
             tell(f"error {line}")
     finally:
-        os._exit(code)  # nothing of pytest may run here: no flush, no atexit, no finally of its own
+        # Skip pytest's own flushes, atexit handlers and finally blocks.
+        os._exit(code)

@@ -1,10 +1,10 @@
-"""One worker of a race, as a process of its own:
+"""One worker of a race, as a process.
 
-``python -m tests.faults.racer DATABASE BEADBOARD [KEY=VALUE …]``.
+``python -m tests.faults.racer DATABASE BEADBOARD [KEY=VALUE …]`` starts it.
 
-It ticks once for each line that it is given (seconds by which its clock runs ahead), so that a
-race begins when the test says so, and answers each with one line of JSON. The loop is that of
-``dolt_watch dispatch``, put together by the same function.
+It runs a tick for each input line, so that the test determines when a race begins. The line is the
+number of seconds by which the clock is ahead. The answer is one line of JSON. The loop comes from
+the same function as that of ``dolt_watch dispatch``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from tests.support.lines import build
 
 
 class Ahead:
-    """The database's clock moved on; its sleep is a real one, since backing off is part of the
-    race.
+    """The database's clock plus an offset.
+
+    Its sleep is real, because backing off is part of the race.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -42,7 +43,7 @@ class Ahead:
 
 
 class Counted:
-    """Counts the tries of each outcome entry until it is in history."""
+    """A counter of the tries of each outcome entry until history contains it."""
 
     def __init__(self, ledger: Any) -> None:
         self.tries: list[int] = []
@@ -61,10 +62,10 @@ class Counted:
 
 
 class Turnstile:
-    """A scheduler lock: GET_LOCK held from the poll to the end of the claim, and around the outcome
+    """A scheduler lock: GET_LOCK from the poll to the end of the claim, and around the outcome
     entry.
 
-    Only measured, see test_races_fence.
+    Only a measurement uses it (test_races_fence).
     """
 
     def __init__(self, address: Any, loop: Any) -> None:

@@ -1,5 +1,6 @@
-"""Shared parts of the race tests: an arena (a database with beads, a BeadBoard that accepts all),
-worker processes, and the results in history.
+"""Shared parts of the race tests: the arena, the worker processes, and the results in history.
+
+An arena is a database with beads, and a BeadBoard that accepts all of them.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from tests.support.servers import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = ("settle=0s", "rules.agent.max_in_flight=1000")
-"""Nothing but the race keeps a bead back."""
+"""Settings under which no gate holds a bead."""
 CLAIMED_AND_SENT = ["claim", "dispatched"]
-"""The stream of a bead whose only attempt was accepted."""
+"""Kinds of entries of a bead whose only attempt was accepted."""
 
 
 @pytest.fixture(scope="module")
 def tally(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Lines that are shown when the module is done, whatever pytest captures."""
+    """Yield a list of lines, and print them after the module although pytest captures output."""
     lines: list[str] = []
     yield lines
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -54,9 +55,9 @@ class Ticked:
     dispatched: int
     conflicts: int
     rounds: int
-    """0: there was nothing to do."""
+    """0 means that there was nothing to do."""
     tries: int
-    """The most tries that one of its outcome entries needed."""
+    """Highest number of tries that an outcome entry needed."""
     seconds: float
     lines: Sequence[str]
 
@@ -96,13 +97,16 @@ class Racer:
 
 
 def clean_env() -> dict[str, str]:
-    """For children: without DoltLite's mark, which would give them the stock SQLite."""
+    """Return an environment for child processes.
+
+    It lacks DoltLite's variable, with which a child would load the stock SQLite.
+    """
     return {key: value for key, value in os.environ.items() if key != "_DOLTLITE_BOOTSTRAPPED"}
 
 
 @contextlib.contextmanager
 def racers(count: int, database: str, board: str, *sets: str) -> Iterator[list[Racer]]:
-    """``count`` workers, connected and waiting for a request."""
+    """Yield ``count`` workers that are connected and wait for a request."""
     made: list[Racer] = []
     try:
         for _ in range(count):
@@ -116,7 +120,7 @@ def racers(count: int, database: str, board: str, *sets: str) -> Iterator[list[R
 
 
 def tick_all(workers: Sequence[Racer], ahead: float = 0) -> list[Ticked]:
-    """All at once."""
+    """Run one tick in all workers at once."""
     for worker in workers:
         worker.go(ahead)
     return [worker.done() for worker in workers]
@@ -124,7 +128,7 @@ def tick_all(workers: Sequence[Racer], ahead: float = 0) -> list[Ticked]:
 
 @dataclass
 class Arena:
-    """One migrated database of either engine, and a BeadBoard that accepts whatever it is sent."""
+    """A migrated database of either engine, and a BeadBoard that accepts every bead."""
 
     settings: Settings
     engine: Engine
@@ -140,19 +144,19 @@ class Arena:
         return racers(count, self.url, self.board.url, *(sets or AT_ONCE))
 
     def add(self, count: int) -> list[str]:
-        """So many beads that are to be dispatched, in one commit."""
+        """Create ``count`` beads that are ready for dispatch, in one commit."""
         names = [f"bd-{number:04}" for number in range(count)]
         self.commit(rows_of(names))
         return names
 
     def commit(self, sql: str, engine: Engine | None = None) -> str:
-        """A statement of another writer, and its Dolt commit."""
+        """Run a statement as another writer, and commit it. Return the commit."""
         with (engine or self.engine).transaction() as tx:
             tx.execute(sql)
             return tx.dolt_commit(["issues"], "by hand", "Tess Ter <tess@example.com>")
 
     def another(self) -> Engine:
-        """One more connection."""
+        """Return a further connection."""
         return open_engine(self.settings.address)
 
     def head(self) -> str:
@@ -162,7 +166,7 @@ class Arena:
         return [request.json["taskId"] for request in self.board.dispatches]
 
     def streams(self) -> dict[str, list[str]]:
-        """Bead → the kinds of its entries by version; versions must have no gap."""
+        """Return each bead's kinds of entries by version. Fails if versions have a gap."""
         found: dict[str, list[str]] = {}
         for bead, version, kind in self.engine.query(
             "SELECT bead_id, version, kind FROM watch_decision ORDER BY bead_id, version"
@@ -172,7 +176,7 @@ class Arena:
         return found
 
     def status_by_commit(self, since: str) -> Iterator[dict[str, str]]:
-        """The status of each bead that changed since, after each change in turn."""
+        """Yield the status of each changed bead after each change since the commit."""
         stands: dict[str, str] = {}
         for bead, status in changes_of_issues(self.engine, since, "to_id", "to_status"):
             stands[bead] = status
@@ -180,7 +184,7 @@ class Arena:
 
 
 def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Sequence[Any]]:
-    """The changes of issues since a commit, in the order of history."""
+    """Return the changes of issues since a commit, in the order of history."""
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
     line = reader.commit_path(engine.commits(since, head), since, head)
     assert line is not None
@@ -191,7 +195,10 @@ def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Seq
 
 @contextlib.contextmanager
 def open_arena(url: str, *sets: str) -> Iterator[Arena]:
-    """The tables of bd and dolt_watch on an empty database, which is created if it is a file."""
+    """Yield an arena with the tables of bd and dolt_watch.
+
+    The database must be empty. A database file is created.
+    """
     with BeadBoardStub() as board:
         env = {
             "BEADBOARD_URL": board.url,
@@ -210,7 +217,7 @@ def open_arena(url: str, *sets: str) -> Iterator[Arena]:
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    """On both engines."""
+    """Yield an arena on each engine in turn."""
     place = request.getfixturevalue("dolt_address" if request.param == "dolt" else "doltlite_path")
     with open_arena(place.url) as made:
         yield made
@@ -218,6 +225,6 @@ def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
 
 @pytest.fixture
 def dolt_arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    """On a Dolt server."""
+    """Yield an arena on a Dolt server."""
     with open_arena(request.getfixturevalue("dolt_address").url) as made:
         yield made

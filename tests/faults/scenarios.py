@@ -1,5 +1,7 @@
-"""The situations in which workers are killed: the origin of each bead, the target's answer, and the
-effects that a sweep must meet.
+"""The situations in which workers are killed.
+
+A scenario has the origin of each bead, the target's answer, and the effects that a sweep must
+include.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ LONG = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Scenario:
-    """One bead a round. ``untouched``: the kinds of its entries if no worker is killed."""
+    """A situation with one bead a round.
+
+    Args:
+        untouched: Kinds of the bead's entries if no worker is killed.
+    """
 
     name: str
     untouched: tuple[EntryKind, ...]
@@ -33,39 +39,35 @@ class Scenario:
     settings: tuple[str, ...] = ()
     scope: Scope = DISPATCH
     service: bool = False
-    """Is the service behind BeadBoard asked too? Then it can say that nothing runs."""
+    """Whether BeadBoard has an agent service, which can report that nothing runs."""
     on_unknown: str = "block"
-    """'retry' where a job that runs would say so: here no agent does."""
+    """Use 'retry' only if a running job would report itself. Here, no agent does."""
     rewrites: bool = False
-    """History is rewritten in each round."""
+    """Whether each round rewrites history."""
     must: tuple[str, ...] = ()
-    """Effects that the sweep must have met, beyond those that each scenario has."""
+    """Effects that the sweep must include, in addition to those of all scenarios."""
 
     def __str__(self) -> str:
         return self.name
 
     def plan(self) -> deque[int | str]:
-        """The board's answers to one bead."""
+        """Return the board's answers to one bead."""
         return deque(self.answers)
 
 
 def due(world: World, bead: str) -> None:
-    """A bead that should be dispatched."""
+    """Create a bead that is ready for dispatch."""
     world.commit(f"bd: create {bead}", insert(bead))
 
 
 def silent(world: World, bead: str) -> None:
-    """A person's own run that has said nothing for an hour by the workers' clock, which is
-    ahead.
-    """
+    """Create a user's own run that is silent for an hour by the clock of the workers."""
     world.commit(f"bd: create {bead}", insert(bead, "in_progress"))
     world.shift += LONG
 
 
 def overwritten(world: World, bead: str) -> None:
-    """The bead was dispatched, and then a `bd note` that had read the row before overwrote the
-    notes of dolt_watch.
-    """
+    """Overwrite the notes of dolt_watch on a dispatched bead, as a concurrent `bd note` does."""
     due(world, bead)
     world.recover()
     assert len(world.notes(bead)) == 2
@@ -73,7 +75,7 @@ def overwritten(world: World, bead: str) -> None:
 
 
 def flattened(world: World, bead: str) -> None:
-    """All of history becomes one commit, as `bd flatten` does it; then something is due."""
+    """Squash all of history into one commit, as `bd flatten` does. Then create a ready bead."""
     due(world, bead)
     with world.open() as engine:
         *_, first = engine.commits(None, world.head(engine))
@@ -82,10 +84,9 @@ def flattened(world: World, bead: str) -> None:
 
 
 def restored(world: World, bead: str) -> None:
-    """History was set back, so that the last rows of the ledger are gone: those of a bead without
-    an attempt.
+    """Reset history, so that the last rows of the ledger are lost. Then create a ready bead.
 
-    Then something is due.
+    The lost rows belong to a bead without an attempt.
     """
     with world.open() as engine:
         before = world.head(engine)
@@ -97,7 +98,7 @@ def restored(world: World, bead: str) -> None:
 
 
 def uncommitted(world: World, bead: str) -> None:
-    """Rows of another writer, SQL-committed only."""
+    """Write rows as another writer, without a Dolt commit."""
     with world.open() as engine, engine.transaction() as tx:
         tx.execute(insert(bead))
         tx.commit()

@@ -1,8 +1,10 @@
-"""``python -m tests.faults.soak POLLS URL FILES``: the service for so many polls, its time
-injected, with people, agents and faults; then it is idle. One line of JSON.
+"""The service for a number of polls, and then idle.
 
-FILES is where the engine keeps the database, '' where that cannot be seen. People and agents
-share the process, on a connection of their own: what they keep counts as well.
+``python -m tests.faults.soak POLLS URL FILES`` starts it.
+
+Users, agents and faults act on injected time. The output is one line of JSON. FILES is the folder
+of the database, or '' if the test can't read it. Users and agents share the process on their own
+connection, so the memory they use counts as well.
 """
 
 from __future__ import annotations
@@ -35,14 +37,17 @@ from tests.support.lines import Hearing, Service, build
 
 POLL = 2.0
 CHANGE = 97
-"""A person, an agent or a fault every so many polls: most find nothing, as in life."""
+"""Number of polls between two changes by a user, an agent or a fault.
+
+As in practice, most polls find nothing.
+"""
 KEPT = 300
-"""Beads that there are at most: what grows with the tracker is no leak."""
+"""Maximum number of beads. Without it, a growing tracker would look like a leak."""
 SAMPLES = 50
 
 
 class Injected:
-    """The process's pauses move the clock that decisions go by, and nothing waits."""
+    """A clock for decisions. A pause of the process advances it and doesn't wait."""
 
     def __init__(self) -> None:
         self.clock = ShiftedClock()
@@ -119,9 +124,10 @@ class Soak:
         }
 
     def _idle(self, polls: int) -> dict[str, Any]:
-        """All beads are done, and nothing happens any more."""
+        """Close all beads, and then poll without further changes."""
         self.away = False
-        self.here.assign("bd-last")  # so that there is something to close
+        # Create a bead, so that there is one to close.
+        self.here.assign("bd-last")
         self.here.sql("UPDATE issues SET status = 'closed' WHERE status <> 'closed'")
         for _ in range(50):
             self.poll()
@@ -135,7 +141,7 @@ class Soak:
         self.time.wait(self.service.stop, self.service.step())
 
     def _held(self) -> dict[str, int]:
-        """The values that an idle service must not change."""
+        """Return the values that an idle service must not change."""
         return {
             "bytes": sum(file.stat().st_size for file in Path(self.files).rglob("*"))
             if self.files
@@ -146,7 +152,7 @@ class Soak:
         }
 
     def _connections(self) -> list[int]:
-        """Connections to this database on the server: the service's and the test's."""
+        """Return the server's connections to this database, from the service and the test."""
         if isinstance(self.address, FileAddress):
             return []
         rows = self.here.engine.query("SHOW PROCESSLIST")
@@ -177,7 +183,7 @@ class Soak:
             here.target.free = Capacity(dice.choice([0, 1, 3]), "as the dice fall")
 
     def _cut(self) -> None:
-        """The server ends the service's connection, which finds that out at its next poll."""
+        """Close the service's connection on the server. The service notices at its next poll."""
         if others := self._connections():
             others.remove(self.here.engine.query("SELECT CONNECTION_ID()")[0][0])
             for connection in others:

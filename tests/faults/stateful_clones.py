@@ -1,9 +1,9 @@
-"""Clones of one tracker for the stateful test: databases of one server that sync through a remote,
-with users who edit on each.
+"""Clones of one tracker for the stateful test, with users who edit on each.
 
-The allowed results are computed from the list of operations alone: a second request for a bead
-needs a user's own commit that ended its attempt, or freed it, on a line that contained the claim.
-No code of the product is used for that.
+The clones are databases of one server, and sync through a remote. The allowed results are computed
+from the list of operations alone, without code of the product. A second request for a bead needs a
+user's commit that ended the attempt or freed the bead. The line of that commit must contain the
+claim.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FREE = ("open", "agent", True)
 
 @dataclass
 class Clone:
-    """One database, and what its line of history has seen: so many requests of each bead."""
+    """One database, and the number of requests for each bead that its line of history contains."""
 
     database: str
     session: Any
@@ -57,7 +57,7 @@ class Clone:
 
 
 class Team:
-    """Three clones; the watcher is at the first."""
+    """Three clones. The watcher runs on the first."""
 
     def __init__(
         self, server: Server, template: Path, folder: Path, board: BeadBoardStub, shape: str
@@ -95,7 +95,7 @@ class Team:
             for clone in self.clones.values():
                 cursor.execute(f"DROP DATABASE `{clone.database}`")
 
-    # -- people --------------------
+    # -- users --------------------
 
     def commit(self, at: Clone) -> bool:
         if not at.sql("SELECT 1 FROM dolt_status LIMIT 1"):
@@ -113,7 +113,7 @@ class Team:
             self.commit(at)
 
     def edit(self, at: Clone, bead: str, sets: str, *values: Any) -> None:
-        """A user's own command: one commit."""
+        """Edit a bead in one commit, as a user's command does."""
         before = at.row(bead)
         if before is None:
             return
@@ -130,8 +130,9 @@ class Team:
             self.allowed[bead] = max(self.allowed[bead], self.sent[bead] + 1)
 
     def older_row(self, at: Clone, bead: str, back: int) -> None:
-        """An import writes the whole row of an older commit again, with or without a time of its
-        own.
+        """Write the whole row of an older commit again, as an import does.
+
+        The row has the old time of change or a new one.
         """
         if at.row(bead) is None:
             return
@@ -166,13 +167,13 @@ class Team:
     # -- syncing --------------------
 
     def push(self, at: Clone) -> None:
-        with contextlib.suppress(Exception):  # refused where the remote has more
+        with contextlib.suppress(Exception):  # The remote refuses if it has other commits.
             at.sql("CALL DOLT_PUSH('origin', 'main')")
             self.remote_seen = Counter(at.seen)
             self.counted["pushes"] += 1
 
     def pull(self, at: Clone, resolve: str, status: str) -> None:
-        """A conflict is resolved with one side, with the other, or by hand with another status."""
+        """Pull. Resolve a conflict with one side, the other, or by hand with another status."""
         at.sql("SET @@dolt_allow_commit_conflicts = 1")
         before = at.sql("SELECT HASHOF('HEAD')")
         at.sql("CALL DOLT_PULL('origin', 'main')")
@@ -214,7 +215,7 @@ class Team:
 
 
 def local_tables(clone: Clone, shape: str) -> None:
-    """Tables in ``dolt_ignore`` do not come with a clone: bd makes them in each."""
+    """Create the tables in ``dolt_ignore``, as bd does in each clone. A clone lacks them."""
     there = {name for (name,) in clone.sql("SHOW TABLES")}
     for sql in split_statements((SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")):
         made = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?`?(\w+)`?", sql.strip())
@@ -224,7 +225,7 @@ def local_tables(clone: Clone, shape: str) -> None:
 
 
 def template(server: Server, folder: Path, shape: str) -> None:
-    """The remote as all begin from: beads' tables of one shape, and the ledger."""
+    """Create the remote for all histories: beads' tables of one shape, and the ledger."""
     folder.mkdir()
     address = server.fresh()
     engine = open_engine(address)

@@ -1,4 +1,4 @@
-"""How history is rewritten and merged in the stateful test, as DoltLite allows it."""
+"""Rewrites and merges of history in the stateful test, as DoltLite supports them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from tests.faults.stateful_world import DatedEngine, World
 
 
 class History:
-    """One side branch at a time, on a connection of its own."""
+    """A writer of rewrites and merges, with its own connection and one side branch at a time."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.side: DatedEngine | None = None
         self.moved: set[str] = set()
-        """Beads that the side branch moved by hand."""
+        """Beads that a user moved by hand on the side branch."""
         self.merging = False
         self.branches = 0
 
     def line(self) -> list[str]:
-        """HEAD and its first parents, down to where the world began."""
+        """Return HEAD and its first parents, down to the first commit of the world."""
         parents = dict(
             self.world.rows(
                 "SELECT commit_hash, parent_hash FROM dolt_commit_ancestors WHERE parent_index = 0"
@@ -32,13 +32,13 @@ class History:
     # -- rewrites --------------------
 
     def reset(self, back: int) -> None:
-        """`dolt reset --hard` to an older commit."""
+        """Reset to an older commit, as `dolt reset --hard` does."""
         line = self.line()
         if not self.merging and len(line) > 1:
             self.rewrite("--hard", line[min(back, len(line) - 1)])
 
     def flatten(self) -> None:
-        """As `bd flatten` does: everything since the beginning becomes one commit."""
+        """Squash everything since the beginning into one commit, as `bd flatten` does."""
         if not self.merging and len(self.line()) > 2:
             self.rewrite("--soft", self.world.base)
             self.world.commit("anna", "flatten")
@@ -65,7 +65,7 @@ class History:
     # -- a side branch --------------------
 
     def branch(self, bead: str, column: str) -> None:
-        """A user works on a branch: an edit of one bead."""
+        """Edit one bead on a branch."""
         if self.side is None:
             self.branches += 1
             self.side = DatedEngine(self.world.path, self.world.clock)
@@ -84,21 +84,19 @@ class History:
         self._commit(self.side, "on the side")
 
     def merge_first(self) -> None:
-        """Into main, which stays the first parent."""
+        """Merge the branch into main, which is the first parent."""
         self.begin_merge()
         self.end_merge()
 
     def merge_second(self) -> None:
-        """main into the side, and main is fast-forwarded onto that: the old main is the second
-        parent.
-        """
+        """Merge main into the branch, and fast-forward main. The old main is the second parent."""
         if self.side is None or self.merging:
             return None
         self.world.commit("anna", "rest")
         try:
             self.side.execute_sqlite("SELECT dolt_merge('main', '--no-commit')")
         except DatabaseError:
-            return self.drop()  # conflicts, or nothing to merge
+            return self.drop()  # There are conflicts, or nothing to merge.
         self._commit(self.side, "merge main")
         self._arrive()
         self.world.hand.execute_sqlite("SELECT dolt_merge(?)", (f"side{self.branches}",))

@@ -1,6 +1,6 @@
 """The conditions after every step of the stateful test.
 
-Conditions of a dispatch call are checked in ``World.sent``.
+``World.sent`` checks the conditions of a dispatch call.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READY = (
 
 
 def check(world: World) -> None:
-    """After every step."""
+    """Check all conditions after a step."""
     check_streams(world)
     look = Poller(world.hand).poll()
     if look.head == look.commit:
@@ -71,7 +71,7 @@ def check_streams(world: World) -> None:
 
 
 def check_rows(world: World, look: PollResult, state: State) -> None:
-    """Each row of history that matches or runs has a state that says so, and no state says more."""
+    """Check that exactly the rows that match or run have a state that says the same."""
     (matching, running) = (
         {
             bead
@@ -83,7 +83,7 @@ def check_rows(world: World, look: PollResult, state: State) -> None:
     assert {bead.id for bead in state.beads.values() if bead.runs} == running
     for bead in state.beads.values():
         if bead.phase in (Phase.WAITING, Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD):
-            # A held bead may have no row: its agent may run, and a branch may bring the row back.
+            # A held bead may have no row. Its agent may run, and a branch may restore the row.
             assert bead.matches or bead.reason == DELETED, bead
         elif bead.phase in (Phase.RUNNING, Phase.UNKNOWN):
             assert bead.runs, bead
@@ -92,12 +92,12 @@ def check_rows(world: World, look: PollResult, state: State) -> None:
 
 
 def check_fold(world: World, look: PollResult, state: State) -> None:
-    """The saved state equals the history, applied in one pass: from the beginning, or from the last
-    resync.
+    """Check that the saved state equals the state computed from history in one pass.
 
-    From the beginning, everything is equal. After a rewrite, or if main was fast-forwarded onto a
-    merge in which it is the second parent, the changes are applied by way of the saved cursors.
-    Times, causes and reasons may then differ, phases may not.
+    The pass starts at the beginning or at the last resync. From the beginning, all fields are
+    equal. After a rewrite, the changes are applied by way of the saved cursors. The same is true if
+    main was fast-forwarded onto a merge in which it is the second parent. Then times, causes and
+    reasons may differ, and phases may not.
     """
     rules = [world.rule]
     compiled, columns = world.compiled
@@ -138,7 +138,7 @@ def check_fold(world: World, look: PollResult, state: State) -> None:
 
 
 def untried(state: State) -> State:
-    """Without the tries of targets by their capacity, which the saved state alone knows."""
+    """Return the state without its tries of targets. Only the saved state contains them."""
     return state._replace(
         outages={
             name: one._replace(tries=0, next_at=one.since) for name, one in state.outages.items()
@@ -151,14 +151,12 @@ def is_between(world: World, start: str, stop: str, head: str) -> bool:
 
 
 def standing(bead: Bead) -> tuple[object, ...]:
-    """The fields that a resync restores."""
+    """Return the fields that a resync restores."""
     return (bead.phase, bead.rule, bead.matches, bead.runs, bead.version, bead.token, bead.job)
 
 
 def check_notes(world: World, state: State) -> None:
-    """No note of dolt_watch appears twice, and none is missing on a watched bead without a lost
-    note.
-    """
+    """Check that notes of dolt_watch appear once, and that intact watched beads have all notes."""
     notes = dict(world.rows("SELECT id, notes FROM issues"))
     said: dict[str, Counter[str]] = {}
     for bead, kind, note in world.rows(
@@ -181,7 +179,7 @@ def check_notes(world: World, state: State) -> None:
 
 
 def check_resynced(world: World) -> None:
-    """A tick ended: the ledger records that history was rewritten."""
+    """Check after a tick that the ledger records the rewrite of history."""
     look = Poller(world.hand).poll()
     if world.resyncs is not None and look.head == look.commit:
         assert world.recorded_resyncs() > world.resyncs, (
@@ -191,14 +189,13 @@ def check_resynced(world: World) -> None:
 
 
 def check_replay(world: World, look: PollResult) -> None:
-    """Live and replayed are the same: every decision that can be decided again comes out as it
-    was recorded.
-    """
+    """Check that verification reproduces every decision that it can decide again."""
     policy = Policy(
         world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings)
     )
     out = verify(HistoryReplayer(world.hand, policy, look.head))
-    # Otherwise the times of a merged line are those of the line that the watcher did not follow.
+    # If main was fast-forwarded onto a merge, its times are those of another line than the watcher
+    # followed.
     if not world.bent:
         assert (out.differences, out.unverifiable.total()) == ([], 0), (
             f"{out.differences}, {out.unverifiable}"
@@ -206,9 +203,7 @@ def check_replay(world: World, look: PollResult) -> None:
 
 
 def become_quiet(world: World, history: History) -> None:
-    """Users stop, capacity is free, agents finish, and time passes: no bead may be left waiting or
-    running.
-    """
+    """Check that no bead waits or runs after users stop, agents finish, and time passes."""
     history.end_merge()
     world.service.slots, world.service.down = 9, False
     world.service.answers.clear()

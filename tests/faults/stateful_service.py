@@ -1,6 +1,4 @@
-"""The agent service of the stateful test: it answers as the test requests, and knows which runs
-exist.
-"""
+"""The agent service of the stateful test. The test sets its answers, and it knows its runs."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Says(StrEnum):
-    """How the service answers a dispatch."""
+    """An answer of the service to a dispatch."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -37,26 +35,27 @@ NOTHING_RUNS = frozenset({Says.REFUSED, Says.FOR_GOOD, Says.CREDENTIAL, Says.BUS
 
 @dataclass
 class Run:
-    """One dispatch call, and what is true of it."""
+    """One dispatch call, and the facts about it."""
 
     bead: str
     token: str
     job: str
     alive: bool = False
     maybe: bool = True
-    """From outside, a run can't be excluded."""
+    """Whether a run is possible, as seen from outside."""
     stepped_in: bool = False
-    """Since then a user moved the bead by hand (status, assignee, deleted), so a second run is the
-    user's decision.
+    """Whether a user moved the bead by hand after the call (status, assignee, deleted).
+
+    A second run is then the user's decision.
     """
     forgotten: bool = False
-    """A rewrite of history took its claim away."""
+    """Whether a rewrite of history removed its claim."""
 
 
 class Service:
-    """The target: it answers as requested and knows the truth.
+    """A target that gives the requested answers and knows its runs.
 
-    It is never dishonest: ``idle`` and verdicts are true.
+    Its reports are always true, both ``idle`` and verdicts.
     """
 
     name, timeout = "beadboard", 30.0
@@ -67,7 +66,7 @@ class Service:
         self.slots: int | None = 9
         self.down = False
         self.tells = False
-        """Does it tell that it is idle, and what became of jobs?"""
+        """Whether the service reports that it is idle, and the verdicts of jobs."""
         self.runs: list[Run] = []
 
     def capacity(self) -> Capacity:
@@ -123,8 +122,10 @@ class Service:
 
 
 class HttpService(Service):
-    """The same truth behind real HTTP: the target is the real BeadBoard target, its server the
-    stub, which accepts or misbehaves on request.
+    """The same service behind real HTTP.
+
+    The target is the real BeadBoard target. Its server is the stub, which accepts or misbehaves on
+    request.
     """
 
     def __init__(self, world: World, board: BeadBoardStub) -> None:

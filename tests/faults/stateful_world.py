@@ -1,8 +1,8 @@
-"""A small world for the stateful test: one DoltLite file, virtual time, users and agents, an agent
-service that knows the truth, and workers.
+"""A small world for the stateful test: a DoltLite file, virtual time, users, agents and workers.
 
-Nothing here is random: the test decides what happens, and when. A ``Mishap`` is set beforehand and
-hits the worker that ticks: at its n-th effect it is killed, or another writer acts at that moment.
+The agent service knows its runs. Nothing here is random, because the test decides each act and its
+time. A ``Mishap`` is set beforehand and hits the worker that ticks. At its n-th effect the worker
+is killed, or another writer acts.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ BOTH, DISPATCH, REAP = Scope(dispatch=True, reap=True), Scope(dispatch=True), Sc
 
 
 class Killed(BaseException):
-    """The worker's process ends here."""
+    """The end of the worker's process."""
 
 
 @dataclass(frozen=True)
 class Mishap:
-    """At the worker's ``after``-th effect ``act`` happens; None: it is killed."""
+    """The act at the ``after``-th effect of the worker. Without ``act``, the worker is killed."""
 
     after: int
     act: Callable[[], None] | None = None
 
 
 class DatedEngine(DoltLiteEngine):
-    """Commits are dated by the world's clock."""
+    """An engine that dates commits by the world's clock."""
 
     def __init__(self, path: str, clock: FixedClock) -> None:
         self.clock = clock
@@ -69,7 +69,7 @@ class DatedEngine(DoltLiteEngine):
 
 
 class WorkersEngine(DatedEngine):
-    """Before each transaction, before each commit and after it something may happen."""
+    """A worker's engine. A mishap can happen before a transaction, or before or after a commit."""
 
     def __init__(self, path: str, world: World) -> None:
         self.world = world
@@ -87,10 +87,9 @@ class WorkersEngine(DatedEngine):
 
 
 class World:
-    """Everything at once.
+    """The tracker, its users, the service and the workers.
 
-    ``violations`` of what must never happen raise AssertionError in the moment in which they
-    happen.
+    A violation raises AssertionError when it happens.
     """
 
     def __init__(
@@ -109,31 +108,34 @@ class World:
         self.service = HttpService(self, board) if board else Service(self)
         self.target: Target = self.service
         self.hand = DatedEngine(self.path, self.clock)
-        """The connection of all people and agents."""
+        """The connection of all users and agents."""
         self.base = self.head()
         self.compiled = compiled_for(tuple(self.hand.columns("issues").items()))
         self.mishap: Mishap | None = None
         self.effects = self.mishaps = self.rewrites = self.ticks = 0
         self.bent = False
-        """History is no line any more by which the state could be folded from the beginning."""
+        """Whether history is no longer a line from which the state can be computed."""
         self.resyncs: int | None = None
-        """History was rewritten behind the cursor, when the ledger had this many resyncs. One more
-        must follow.
+        """Number of resyncs in the ledger when history was rewritten behind the cursor.
+
+        One more must follow.
         """
         self.cursors: list[str] = []
-        """The position of the cursor after each step."""
+        """Position of the cursor after each step."""
         self.every: set[str] = set()
         self.overwritten: set[str] = set()
-        """Watched beads whose notes another writer overwrote. The notes of dolt_watch must come
-        back.
+        """Watched beads whose notes another writer overwrote.
+
+        dolt_watch must restore its notes there.
         """
         self.torn: set[str] = set()
-        """Beads whose notes may lack lines: overwritten while not watched, rebuilt, or after a
-        rewrite of history.
+        """Beads whose notes may lack lines.
+
+        They were overwritten while not watched, rebuilt, or changed by a rewrite of history.
         """
         self.said: list[str] = []
         self.workers = [Worker(self) for _ in range(3)]
-        self.workers[0].tick(BOTH)  # the first start: from here on the state is folded
+        self.workers[0].tick(BOTH)  # The state is applied from this first start on.
 
     def close(self) -> None:
         self.hand.close()
@@ -149,12 +151,13 @@ class World:
     def recorded_resyncs(self) -> int:
         return int(self.rows("SELECT COUNT(*) FROM watch_decision WHERE kind = 'resync'")[0][0])
 
-    # -- what befalls workers --------------------
+    # -- mishaps of workers --------------------
 
     def effect(self, name: str, locked: bool = False) -> None:
-        """A worker is about to change something, or just did.
+        """Let the mishap happen if it is due. Called before and after each change by a worker.
 
-        ``locked``: it holds the file, so no other writer can act.
+        Args:
+            locked: Whether the worker has locked the file, so that no other writer can act.
         """
         self.effects += 1
         mishap = self.mishap
@@ -170,7 +173,7 @@ class World:
         mishap.act()
 
     def sent(self, run: Run) -> None:
-        """A dispatch call arrives at the service: was it allowed?"""
+        """Check that a dispatch call that arrives at the service is allowed."""
         claims = self.rows(
             "SELECT bead_id, version, decided_at FROM dolt_at_watch_decision(?) WHERE token = ? AND"
             " kind = 'claim'",
@@ -202,7 +205,7 @@ class World:
                 "claimed while paused"
             )
 
-    # -- people and agents --------------------
+    # -- users and agents --------------------
 
     def second(self) -> str:
         return f"{self.clock.moment:%Y-%m-%d %H:%M:%S}"
@@ -228,7 +231,7 @@ class World:
             self.commit("anna", f"create {bead}")
 
     def change(self, bead: str, who: str = "anna", *, commit: bool = True, **cells: Param) -> None:
-        """`bd update`: the row, the event, a commit."""
+        """Change a row, add the event and commit, as `bd update` does."""
         if not self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
             return
         if {"status", "assignee", "acceptance_criteria"} & cells.keys():
@@ -266,12 +269,12 @@ class World:
         self.commit("anna", f"delete {bead}")
 
     def note(self, bead: str, text: str, who: str = "agent") -> None:
-        """`bd note`: reads, then writes the whole."""
+        """Read the notes, and write all of them with a line added, as `bd note` does."""
         for (notes,) in self.rows("SELECT notes FROM issues WHERE id = ?", bead):
             self.change(bead, who, notes=f"{notes}\n{text}" if notes else text)
 
     def overwrite(self, bead: str, lines: int) -> None:
-        """A `bd note` that had read before the last ``lines`` lines existed."""
+        """Write notes that were read before the last ``lines`` lines existed, as `bd note` may."""
         for (notes,) in self.rows("SELECT notes FROM issues WHERE id = ?", bead):
             if notes:
                 watched = self.rows(
@@ -308,7 +311,7 @@ class World:
             self.commit("anna", f"{bead} waits for {blocker}")
 
     def agent_ends(self, bead: str, status: str | None) -> None:
-        """The agent closes its bead, or blocks it, or (None) just dies."""
+        """Let the agent close its bead, set another status, or (None) die."""
         run = self.service.alive(bead)
         if run is None:
             return
@@ -322,7 +325,7 @@ class World:
     def switch(
         self, kind: EntryKind, until: timedelta | None = None, reaping: bool = False
     ) -> None:
-        """`dolt_watch pause` and `resume`."""
+        """Record the entry of `dolt_watch pause` or `dolt_watch resume`."""
         self.clock.sleep(1)
         end = (self.clock.moment + until).isoformat() if until else None
         decision = Decision(
@@ -333,12 +336,12 @@ class World:
 
 @cache
 def compiled_for(columns: tuple[tuple[str, str], ...]) -> tuple[list[CompiledRule], list[str]]:
-    """Of the one rule that all worlds have; compiling costs more than a tick."""
+    """Compile the one rule of all worlds. Compiling costs more than a tick, so it is cached."""
     return [compile_for(Rule("agent"), dict(columns), "sqlite")], [name for name, _ in columns]
 
 
 class Worker:
-    """One process: a connection and a loop of its own."""
+    """One process, with its own connection and loop."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -352,7 +355,7 @@ class Worker:
         )
 
     def tick(self, scope: Scope, mishap: Mishap | None = None) -> TickResult | None:
-        """None: it was killed, and another was started in its place."""
+        """Run a tick. Return None if the worker was killed and replaced."""
         self.world.mishap = mishap
         self.world.ticks += 1
         try:
@@ -366,7 +369,7 @@ class Worker:
 
 
 def template(folder: Path) -> Path:
-    """The tables of bd and dolt_watch, made once. Each world is a copy."""
+    """Return a database file with the tables of bd and dolt_watch. Each world is a copy."""
     file = folder / "template.db"
     engine = DoltLiteEngine(str(file), create=True)
     beads.create_tracker(engine, identity(Settings(FileAddress(str(file)))).author)

@@ -1,4 +1,4 @@
-"""The totals of the fault tests for the table at the end of the run."""
+"""The totals of the fault tests, for the table at the end of the run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Wrong:
-    """One thing that does not hold.
+    """One broken promise.
 
-    ``what``: 'double' (a second POST that nothing allows), 'loss' (an end that the ledger does
-    not explain), 'other'.
+    ``what`` is 'double' for a second POST without permission, 'loss' for an end that the ledger
+    doesn't explain, or 'other'.
     """
 
     what: str
@@ -30,7 +30,7 @@ class Tally:
     words: list[str] = field(default_factory=list)
 
     def count(self, where: str, wrong: list[Wrong]) -> None:
-        """Of one bead: it counts once in each column."""
+        """Count the findings of one bead, at most once in each column."""
         kinds = {each.what for each in wrong}
         self.doubles += "double" in kinds
         self.losses += "loss" in kinds
@@ -38,7 +38,7 @@ class Tally:
         self.words += [f"{where}: {each.what}: {each.why}" for each in wrong]
 
     def clean(self) -> None:
-        """Raises AssertionError with the first things that do not hold."""
+        """Raise AssertionError with the first findings, if there is one."""
         assert not self.words, f"{len(self.words)} wrong:\n" + "\n".join(self.words[:12])
 
 
@@ -46,7 +46,7 @@ HEADS = ("engine", "scenario", "kills", "beads", "POSTs", "double POSTs", "losse
 
 
 def table(tallies: list[Tally]) -> list[str]:
-    """A row for each engine and scenario, and their sum."""
+    """Return a row for each engine and scenario, and a row with their sum."""
     rows: dict[tuple[str, str], list[int]] = {}
     for tally in tallies:
         for key in ((tally.engine, tally.scenario), ("both", "all")):

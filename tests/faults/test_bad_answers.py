@@ -1,8 +1,7 @@
-"""Arbitrary answers of services and arbitrary imports into the tracker.
+"""Arbitrary answers of services, and arbitrary imports into the tracker.
 
-No bead is stuck, nothing is sent twice, and nothing is a traceback.
-
-``DOLT_WATCH_EXAMPLES``, with ``-m slow``: the number of examples (10,000).
+No bead is stuck, no request is sent twice, and no command ends with a traceback. With ``-m slow``,
+``DOLT_WATCH_EXAMPLES`` sets the number of examples (default: 10,000).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def profile(examples: int) -> Profile:
     )
 
 
-# -- what anybody may answer --------------------
+# -- arbitrary answers --------------------
 
 NASTY = [
     "",
@@ -101,7 +100,7 @@ NESTED = st.recursive(
 def as_json(value: Any) -> bytes:
     import json
 
-    return json.dumps(value).encode()  # NaN, Infinity and lone surrogates too
+    return json.dumps(value).encode()  # json allows NaN, Infinity and lone surrogates.
 
 
 OBJECTS = st.dictionaries(st.sampled_from(WORDS), LEAVES, min_size=1, max_size=3)
@@ -159,11 +158,11 @@ def test_readers_for_long() -> None:
     profile(ALL // 2)(given(EXCHANGES)(readers))()
 
 
-# -- by a real server, byte by byte --------------------
+# -- from a real server, byte by byte --------------------
 
 
 class RawServer(socketserver.ThreadingTCPServer):
-    """Answers every request with the same bytes, then closes."""
+    """A server that answers every request with the same bytes, and then closes the connection."""
 
     daemon_threads, allow_reuse_address = True, True
     answer = b""
@@ -259,7 +258,7 @@ def test_over_the_wire_for_long() -> None:
 
 
 class Anything(Service):
-    """Answers with the interpretation of an exchange."""
+    """A service that answers with the interpretation of an exchange."""
 
     exchange: HttpResult
     told: Capacity | None = None
@@ -283,9 +282,7 @@ def new_world(folder: Path, number: list[int]) -> World:
 
 
 def printable(world: World) -> None:
-    """The texts of the ledger and of commits can be shown in any terminal, and notes fit their
-    column.
-    """
+    """Check that terminals can show the texts of the ledger and commits, and that notes fit."""
     for row in world.rows(
         "SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"
     ):
@@ -298,7 +295,7 @@ def printable(world: World) -> None:
 
 
 def can_be_moved(world: World) -> None:
-    """Time passes and ticks end; then a person closes every bead, and none is left with a state."""
+    """Check that no state is left after time passes, ticks end, and a user closes every bead."""
     for span in (timedelta(minutes=3), timedelta(hours=2), timedelta(hours=2)):
         world.clock.moment += span
         world.workers[1].tick(BOTH)
@@ -438,7 +435,8 @@ ENTRY = st.fixed_dictionaries(
 
 def insert(world: World, table: str, cells: dict[str, Any]) -> None:
     names = ", ".join(f'"{name}"' for name in cells)
-    with suppress(DoltWatchError):  # what the database itself refuses cannot be imported
+    # Values that the database refuses can't be imported.
+    with suppress(DoltWatchError):
         world.hand.execute_sqlite(
             f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})",
             tuple(cells.values()),
@@ -446,9 +444,7 @@ def insert(world: World, table: str, cells: dict[str, Any]) -> None:
 
 
 Imported = tuple[str, dict[str, Any], list[str], str, Any, dict[str, Any] | None]
-"""A bead's id and cells, the tables beside it, a text and a date for their rows, and an entry of
-the ledger.
-"""
+"""A bead's ID and cells, its related tables, a text and a date for their rows, and an entry."""
 
 
 def import_row(world: World, row: Imported) -> None:
@@ -480,7 +476,7 @@ def import_row(world: World, row: Imported) -> None:
 
 
 def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
-    """The rows of a batch are in one commit of one tracker."""
+    """Import a batch of rows in one commit of one tracker."""
     world = new_world(folder, number)
     try:
         world.service.exchange = HttpResult(200, {}, b'{"job_id":"j"}')  # type: ignore[attr-defined]
@@ -507,7 +503,11 @@ def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
 
 
 def rows(examples: int, folder: Path, entries: bool, size: int) -> None:
-    """``size``: rows in a tracker."""
+    """Import generated rows.
+
+    Args:
+        size: Number of rows in a tracker.
+    """
     template(folder)
     number = [0]
     row = st.tuples(IDS, CELLS, SIDES, TEXTS, DATES, ENTRY if entries else st.none())

@@ -1,5 +1,6 @@
-"""A worker is killed by SIGKILL at every point of its life: its bead is neither lost nor sent
-twice, and the ledger tells what happened.
+"""Workers killed by SIGKILL at every point.
+
+The bead is neither lost nor sent twice, and the ledger records what happened.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.support.engines import on_engines
 
 SEEDS = range(6)
 ROUNDS = 20
-"""Of chaos, for each seed, scenario and engine."""
+"""Rounds of chaos for each seed, scenario and engine."""
 
 
 @pytest.fixture(params=SCENARIOS, ids=str)
@@ -41,11 +42,10 @@ def world(
 
 
 def sweep(world: World, grain: Grain, times: int = 1) -> list[str]:
-    """Worker after worker dies one point later than the one before, until one lives to its end:
-    that one tells what points there are. Return them.
+    """Kill workers at point 1, 2, 3 … until one ends by itself. Return the points of that worker.
 
-    ``times`` 2: the next worker, which finds what the dead one left, dies at the same number of
-    its own points, if it has so many.
+    With ``times`` 2, the next worker is killed too, at the same number of its points if it has that
+    many.
     """
     died: list[str] = []
     for fatal in count(1):
@@ -67,7 +67,8 @@ def sweep_some(
 ) -> list[str]:
     """Return the points at which a worker can die, from a run without a kill.
 
-    ``choose``: the numbers, from 0, of the points that are struck.
+    Args:
+        choose: Return the numbers, from 0, of the points at which to kill a worker.
     """
     with world.again():
         points = world.strike(0, grain).points
@@ -91,7 +92,7 @@ def effects(points: list[str]) -> set[str]:
 
 
 def sweep_posts(world: World, number: int) -> None:
-    """The same at each moment of each of the first POSTs, as many as ``number``."""
+    """Kill a worker at each moment of each of the first ``number`` POSTs."""
     for moment in Moment:
         for nth in range(1, number + 1):
             with world.again():
@@ -105,20 +106,23 @@ def posts(points: list[str]) -> int:
 
 SENT = {
     "dolt": ("dolt_commit claim", POST, "dolt_commit dispatched", "commit"),
-    # a COMMIT ends the transaction of each dolt_commit
+    # A COMMIT ends the transaction of each dolt_commit.
     "doltlite": ("dolt_commit claim", "commit", POST, "dolt_commit dispatched", "commit", "commit"),
 }
-"""The points of a worker that sends a bead which is accepted, by engine."""
+"""Effects of a worker that sends a bead which is accepted, by engine."""
 
 
 def own(world: World) -> Callable[[list[str]], Iterable[int]]:
-    """Of the points where something lasts, those that the scenario does not share with the plain
-    one, 'accepted': it begins as that one does, up to the answer, or it ends with the whole of it.
+    """Return a function that selects the lasting points that only this scenario has.
+
+    The plain scenario 'accepted' covers the others. Scenarios share its beginning up to the answer,
+    or end with all of it.
     """
     plain = [f"{when} {each}" for each in SENT[world.tally.engine] for when in ("before", "after")]
 
     def chosen(points: list[str]) -> Iterable[int]:
-        if points == plain:  # 'accepted' itself, and 'evidence', whose target says more
+        # The points are equal for 'accepted' and for 'evidence', whose target reports more.
+        if points == plain:
             return range(len(points))
         alike = [ours == theirs for ours, theirs in zip(points, plain, strict=False)]
         first = alike.index(False)
@@ -129,11 +133,12 @@ def own(world: World) -> Callable[[list[str]], Iterable[int]]:
 
 
 IN_SHORT = {"accepted", "answer lost", "flattened"}
-"""Scenarios that `make test` sweeps on DoltLite: sent, not known, and a history that was rewritten.
+"""Scenarios that `make test` sweeps on DoltLite: accepted, unknown, and a rewritten history.
+
 It sweeps the others on Dolt. `make matrix` sweeps all on Dolt, `make faults` all on both.
 """
 OTHER_ANSWERS = {"accepted", "refused", "busy", "answer lost", "evidence", "quarantined"}
-"""Scenarios of which no two have the same first answer of the same target."""
+"""Scenarios that differ in the first answer or in the target."""
 
 
 @pytest.mark.long
@@ -156,7 +161,7 @@ def test_killed_wherever_something_lasts(world: World) -> None:
 @pytest.mark.parametrize("address", ["dolt"], indirect=True)
 @pytest.mark.parametrize("world", SCENARIOS[:1], ids=str, indirect=True)
 def test_killed_at_the_first_write_of_each_name(world: World) -> None:
-    """And where something lasts ``test_killed_wherever_something_of_its_own_lasts`` does it."""
+    """``test_killed_wherever_something_of_its_own_lasts`` covers commits and requests."""
 
     def firsts(points: list[str]) -> Iterable[int]:
         return [
@@ -186,9 +191,7 @@ def test_two_killed_at_every_write(world: World) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_again_and_again(world: World, seed: int) -> None:
-    """Anywhere, reads too: workers that recover from a kill are killed, some of them two at a
-    time.
-    """
+    """Workers that recover from a kill are killed too, at any effect, sometimes two at once."""
     dice = random.Random(f"{world.tally.engine} {world.scenario} {seed}")
     with world.round():
         points = len(world.strike(0).points)

@@ -1,6 +1,4 @@
-"""Workers are killed at random, and the API server with them: every bead is exactly one Job that
-ran.
-"""
+"""Workers and the API server are killed at random. Every bead gets exactly one Job that runs."""
 
 from __future__ import annotations
 
@@ -114,14 +112,13 @@ class Storm:
         return done.stdout
 
     def keep_closing(self) -> None:
-        """The last act of agents: close the bead of their run."""
+        """Close the beads of finished runs, as agents do at the end."""
         while not self.is_over.is_set():
             ran = {path.name.partition(".")[0] for path in self.runs.iterdir()}
             if waiting := sorted(ran - self.closed):
                 self._close(waiting)
-            self.is_over.wait(
-                2.0
-            )  # Each commit makes the workers that decide meanwhile start over.
+            # Workers that decide during a commit have to start over.
+            self.is_over.wait(2.0)
 
     def _close(self, beads: list[str]) -> None:
         listed = ", ".join(f"'{bead}'" for bead in beads)
@@ -133,11 +130,12 @@ class Storm:
             )
             found = self.sql(f"SELECT id FROM issues WHERE status = 'closed' AND id IN ({listed})")
             self.closed |= {row[0] for row in found}
-        except Exception as error:  # a conflict with a worker: again at the next turn
+        except Exception as error:
+            # After a conflict with a worker, the next turn tries again.
             self.errors.append(str(error))
 
     def kill_at_random(self, seconds: float, mean_pause: float) -> None:
-        """Two services and one-shot commands, one of them killed every so often."""
+        """Run two services and one-shot commands, and kill one of them at random intervals."""
         workers = [self.start("run"), self.start("run"), self.start("dispatch")]
         deadline = time.monotonic() + seconds
         try:
@@ -153,7 +151,7 @@ class Storm:
                 worker.wait()
 
     def finish(self, beads: int, seconds: float) -> None:
-        """One service that is left alone, until every bead is closed."""
+        """Run one service without kills until every bead is closed."""
         worker = self.start("run")
         try:
             deadline = time.monotonic() + seconds
@@ -191,8 +189,8 @@ def run_storm(storm: Storm, beads: int, seconds: float, mean_pause: float) -> No
 def test_a_thousand_beads_over_a_hundred_slots(
     beads_workspace: Any, dolt_server: Any, namespace: Namespace
 ) -> None:
-    # An answer of a busy machine may take longer than 3 s. That is an outage, in which nothing is
-    # claimed for half a minute, and the API server is not killed here.
+    # A busy machine may need more than 3 s for an answer. That counts as an outage, in which there
+    # are no claims for half a minute. This test doesn't kill the API server.
     storm = Storm(beads_workspace, dolt_server, namespace, 100, timeout="15s")
     run_storm(storm, 1000, 240.0, 4.0)
     [[overdue]] = storm.sql("SELECT COUNT(*) FROM watch_decision WHERE kind = 'overdue'")

@@ -1,4 +1,4 @@
-"""Local runs on a disk that is full: bounded errors, and a verdict all the same."""
+"""Local runs on a full disk cause limited errors, and each run gets a verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.targets.local.agents import flood, local, run
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 KiB."""
+    """Yield a file system of 400 KiB."""
     place = tmp_path / "disk"
     place.mkdir()
     if shutil.which("mount") is None:
@@ -93,7 +93,7 @@ def test_a_limit_on_the_size_of_files_loses_output_and_no_verdict(tmp_path: Path
 
 
 class suppress_full:
-    """Fill a disk to the last byte, and free it again."""
+    """A context that fills a disk to the last byte, and frees it at the end."""
 
     def __init__(self, filler: Path) -> None:
         self.filler = filler

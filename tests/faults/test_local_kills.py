@@ -1,6 +1,6 @@
 """Local runs while dispatchers, runners and agents are killed at each of their effects.
 
-No token runs twice, none is left without a verdict, and no process survives one.
+No token runs twice, each gets a verdict, and no process survives its token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.unit.targets.local.agents import SETSID, alive, ended, local, run, st
 
 AGENT = 'echo "$DOLT_WATCH_TOKEN" >> ran; sleep 0.05; exit 1'
 EFFECTS = ("open", "os.", "fcntl.", "subprocess.", "tempfile.", "shutil.")
-"""Events that the interpreter audits: opened files, locks, renames, new processes."""
+"""Audit events of the interpreter: opened files, locks, renames, new processes."""
 KILLED_RUNNER = """
 import os, runpy, signal, sys
 count, at = 0, {at}
@@ -47,14 +47,15 @@ runpy.run_path({runner!r}, run_name="__main__")
 
 
 def dispatch(folder: Path, token: str, at: int = 0, slots: int = 9) -> int:
-    """Dispatch in a process of its own that is killed at its Nth effect; 0: it is not.
+    """Dispatch in a process that is killed at its Nth effect.
 
-    Returns how many effects it had, 0 if it was killed.
+    Return the number of its effects, 0 if it was killed. With 0 as ``at``, the process isn't
+    killed.
     """
     target = local(folder, AGENT, slots=slots)
     if (folder / "runner.py").exists():
         target.runner = folder / "runner.py"
-    target._prompt_template().render(make_task(), "warm")  # imports are no effects
+    target._prompt_template().render(make_task(), "warm")  # Imports aren't effects.
     count = 0
 
     def kill_at(event: str, arguments: tuple[Any, ...]) -> None:
@@ -81,13 +82,13 @@ def dispatch(folder: Path, token: str, at: int = 0, slots: int = 9) -> int:
 
 
 def ran(folder: Path) -> Counter[str]:
-    """Return how often each token ran."""
+    """Return the number of runs of each token."""
     file = folder / "ran"
     return Counter(file.read_text("utf-8").split()) if file.exists() else Counter()
 
 
 def check(folder: Path, token: str) -> JobReport:
-    """Settle a token, and check the promises on it."""
+    """Settle a token, and check the promises about it."""
     target = local(folder, AGENT, slots=9)
 
     def over() -> JobReport | None:
@@ -135,7 +136,7 @@ def sweep_runner(folder: Path, step: int, most: int = 400) -> set[str]:
         dispatch(folder, token)
         report = check(folder, token)
         words.add(report.status_text)
-        if report.status_text == "failed":  # it was not killed any more: it ended by itself
+        if report.status_text == "failed":  # It ended by itself.
             return words
     return words
 
@@ -170,7 +171,7 @@ def test_an_agent_that_is_killed(tmp_path: Path) -> None:
 
 
 def race(folder: Path, slots: int, tokens: list[str]) -> list[Answer]:
-    """Dispatch all tokens at once, each by a worker of its own."""
+    """Dispatch all tokens at once, each in a separate worker."""
     barrier, answers = threading.Barrier(len(tokens)), []
 
     def worker(token: str) -> None:
@@ -212,7 +213,7 @@ def test_workers_that_race_with_one_token(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_200_beads_over_8_slots_and_two_workers_with_kills(tmp_path: Path) -> None:
-    """Two workers at once, and now and then a runner or an agent is killed."""
+    """Two workers run at once, and some runners and agents are killed."""
     beads = [uuid.uuid4().hex for _ in range(200)]
     waiting, lock, most = list(beads), threading.Lock(), [0]
     chance = random.Random(7)
@@ -274,7 +275,7 @@ def test_one_gigabyte_of_output(tmp_path: Path) -> None:
 
 
 def test_a_run_after_a_crash_of_all_is_counted_right(tmp_path: Path) -> None:
-    """A marker without a folder, and a folder without a name, are what a crash may leave."""
+    """A crash can leave a marker without a folder, and a folder without a name."""
     target = local(tmp_path, "exit 0", slots=1)
     target.store.prepare()
     (target.store.active / uuid.uuid4().hex).write_text('{"target": "me"}', "utf-8")

@@ -1,9 +1,7 @@
 """Workers with local agents, killed at every effect: statements, files of runs, processes.
 
-On real bd and Dolt.
-
-Whatever happens, exactly one run of a bead begins, its end is found, and no agent of a blocked
-bead lives.
+The tests use real bd and Dolt. Exactly one run of a bead begins, its end is found, and no agent of
+a blocked bead lives.
 """
 
 from __future__ import annotations
@@ -42,24 +40,25 @@ def agents(watch: Watch, tmp_path: Path) -> Iterator[Agents]:  # noqa: F811
 
 
 def strike(agents: Agents, scope: Scope, shift: timedelta, fatal: int) -> Ended:
-    """Run one tick in a process of its own that dies at its Nth point; 0: it lives."""
+    """Run one tick in a process that dies at its Nth point. With 0 it lives."""
     settings, chosen = agents.watch.settings, agents.target.settings
 
     def work(tell: Tell) -> int:
         effects = Effects(tell, fatal, writes)
         target = Local(chosen)
-        target._prompt_template().render(make_task(), "warm")  # imports are no effects
+        target._prompt_template().render(make_task(), "warm")  # Imports aren't effects.
         armed = False
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal armed
             if armed and event.startswith(AUDITED):
-                armed = False  # telling is an effect too
+                # A report of an effect is an effect too.
+                armed = False
                 effects._at(f"local {event}")
                 armed = True
 
         class Armed:
-            """The target, whose files and processes are effects."""
+            """A target whose access to files and processes counts as effects."""
 
             def __getattr__(self, name: str) -> Any:
                 found = getattr(target, name)
@@ -89,7 +88,7 @@ def strike(agents: Agents, scope: Scope, shift: timedelta, fatal: int) -> Ended:
 
 
 def recover(agents: Agents, bead: str, since: timedelta) -> None:
-    """Tick on until the bead is blocked, as the next workers would."""
+    """Tick until the bead is blocked, as later workers do."""
     for minute in range(3, 40, 3):
         agents.watch.tick(since + timedelta(minutes=minute))
         if agents.watch.status(bead) == "blocked":

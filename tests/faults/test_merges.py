@@ -1,8 +1,7 @@
-"""A merge never starts a second agent: what a teammate's clone brings in while an attempt is
-under way, on real clones.
+"""Merges never start a second agent.
 
-A teammate's commands are SQL here, in the shapes that real bd writes (`tests/shapes`, and the
-recordings of three releases).
+Real clones merge a teammate's changes during an attempt. The commands of the teammate are SQL here,
+in the shapes that real bd writes (`tests/shapes`, and the recordings of three releases).
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ def kinds(side: Side, bead: str = "bd-1") -> list[str]:
 
 
 def begun(clones: Clones, *, push: bool = True) -> Side:
-    """A bead that was dispatched here; the clone there was made before that.
+    """Dispatch a bead here. Return the clone there, which was created before the dispatch.
 
-    ``push``: the remote has the claim.
+    Args:
+        push: Whether to push the claim to the remote.
     """
     clones.here.commit(rows_of(["bd-1"]))
     clones.here.push()
@@ -47,8 +47,11 @@ def begun(clones: Clones, *, push: bool = True) -> Side:
 
 
 def merge(side: Side, keep: str | None, after: tuple[str, ...] = ()) -> None:
-    """Pull; where the bead's row conflicts, keep ``--ours`` or ``--theirs``, then what ``after``
-    says, and commit the merge.
+    """Pull, run statements, and commit the merge.
+
+    Args:
+        keep: The side of a conflicting row to keep, ``--ours`` or ``--theirs``.
+        after: Statements to run before the commit.
     """
     name = side.settings.address.database  # type: ignore[union-attr]
     with contextlib.closing(side.server.connect(name)) as session, session.cursor() as cursor:
@@ -66,7 +69,7 @@ def merge(side: Side, keep: str | None, after: tuple[str, ...] = ()) -> None:
 
 
 def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
-    """Two more ticks, and nothing more is sent."""
+    """Run two further ticks, and check that they send nothing."""
     here = clones.here
     for shift in (0, 1, 2):
         here.tick(timedelta(minutes=shift))
@@ -76,7 +79,7 @@ def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
 
 @contextlib.contextmanager
 def earlier() -> Iterator[None]:
-    """Projection and entries of a release that took any change of a row for a user's act."""
+    """Use projection and entries of a release that took each change of a row for a user's act."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "kept", lambda bead, event: False)
         written = planner.record_inputs
@@ -89,9 +92,7 @@ def earlier() -> Iterator[None]:
 
 
 def test_a_teammate_keeps_their_row_and_it_is_pulled_here(clones: Clones) -> None:
-    """The row of before the claim comes back with a time of its own that is newer than the
-    claim.
-    """
+    """The older row comes back with a time of change that is newer than the claim."""
     here, there = clones.here, begun(clones)
     there.commit(NOTE)
     merge(there, "--ours")
@@ -126,9 +127,7 @@ def test_our_row_is_kept_here(clones: Clones) -> None:
 
 
 def test_put_together_by_hand_it_is_held_until_a_resume(clones: Clones) -> None:
-    """The bead is open and still has the notes: history doesn't show whether the user who resolved
-    the conflict meant it.
-    """
+    """The bead is open and has the notes, and history doesn't show the intention of the user."""
     here, there = clones.here, begun(clones, push=False)
     there.commit(NOTE)
     there.push()
@@ -143,7 +142,7 @@ def test_put_together_by_hand_it_is_held_until_a_resume(clones: Clones) -> None:
 
 @pytest.mark.parametrize("way", ["merge there", "merge here", "fast-forward"])
 def test_somebody_who_had_seen_the_claim_sets_it_open_there(clones: Clones, way: str) -> None:
-    """That is a person's act, whichever side makes the merge commit: a second attempt begins."""
+    """Reopening is that user's act on either side of the merge, so a second attempt begins."""
     here, there = clones.here, begun(clones)
     there.pull()
     there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
@@ -172,10 +171,7 @@ def test_a_second_attempt_is_not_ended_by_who_had_seen_the_first_only(clones: Cl
 
 
 def test_reassigned_there_and_back_by_who_had_not_seen_the_claim(clones: Clones) -> None:
-    """Each of the two merges is clean.
-
-    Neither commit ends an attempt that its line had not seen.
-    """
+    """Both merges are clean, and neither ends an attempt that its line doesn't contain."""
     here, there = clones.here, begun(clones, push=False)
     for assignee in ("bob", "agent"):
         there.commit(
@@ -202,7 +198,8 @@ def test_an_older_row_comes_back_in_a_commit_of_its_own(clones: Clones, how: str
     here = clones.here
     here.commit(rows_of(["bd-1"]))
     assert here.tick().dispatched == 1
-    if how == "a revert":  # The entries of dolt_watch go with it, so they are written again first.
+    # The revert removes the entries of dolt_watch, so the tick writes them again first.
+    if how == "a revert":
         here.sql("CALL DOLT_REVERT('HEAD')", "CALL DOLT_REVERT('HEAD~2')")
     else:
         here.sql(OLD_ROW[how], "CALL DOLT_COMMIT('-Am', 'by hand')")
@@ -220,9 +217,8 @@ def test_set_open_and_the_notes_written_anew_at_once_is_held(clones: Clones) -> 
     here.commit("UPDATE issues SET status = 'open', notes = 'start over' WHERE id = 'bd-1'")
     settled(clones, ["claim", "dispatched", "note"])
     here.commit("UPDATE issues SET status = 'blocked' WHERE id = 'bd-1'")
-    here.commit(
-        "UPDATE issues SET status = 'open' WHERE id = 'bd-1'"
-    )  # A user's own commit, and clear.
+    # This is clearly a user's own commit.
+    here.commit("UPDATE issues SET status = 'open' WHERE id = 'bd-1'")
     settled(clones, ["claim", "dispatched", "note", "claim", "dispatched"], sent=2)
 
 
@@ -239,9 +235,7 @@ def test_deleted_and_imported_again(clones: Clones) -> None:
 
 
 def test_history_comes_out_the_same(clones: Clones) -> None:
-    """Every decision again, a decision of before this rule as one of which nothing can be said,
-    and the what-if beside what was.
-    """
+    """Verification reproduces every decision, and `replay` accepts the history."""
     here, there = clones.here, begun(clones)
     there.commit(NOTE)
     merge(there, "--ours")
@@ -270,7 +264,7 @@ def test_history_comes_out_the_same(clones: Clones) -> None:
 
 
 def test_a_decision_of_before_this_rule_is_no_difference(clones: Clones) -> None:
-    """As an earlier release decided: the row came back by a merge, and a second claim followed."""
+    """In an earlier release, a merge restored the row, and a second claim followed."""
     here, there = clones.here, begun(clones)
     there.commit(NOTE)
     merge(there, "--ours")

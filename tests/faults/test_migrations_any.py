@@ -1,6 +1,4 @@
-"""Any sequence of schema changes between any decisions: ticks continue, and every command reads the
-history.
-"""
+"""Any schema changes between decisions. Ticks continue, and commands read the history."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ Step = tuple[str, str, int]
 
 
 def steps(kinds: Sequence[str]) -> st.SearchStrategy[list[Step]]:
-    """(what, table, number): an act of people, a tick, or a change of a table's schema."""
+    """Return steps (what, table, number): an act of a user, a tick, or a change of a schema."""
     one = st.tuples(st.sampled_from(kinds), st.sampled_from(TABLES), st.integers(0, 2))
     return st.lists(one, min_size=4, max_size=14)
 
@@ -35,7 +33,7 @@ COMMON = ["tick", "tick", "new", "edit", "comment", "close", "add", "add default
 
 
 class Migrating:
-    """Takes the steps. Columns that the test made are the only ones that it changes."""
+    """A runner of steps. They change only columns that the test created."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -92,7 +90,7 @@ class Migrating:
             )
 
     def alter(self, table: str, change: str) -> None:
-        """Committed at once, or after a tick in between that must take no part of it along."""
+        """Commit a schema change, at once or after a tick that must not commit any part of it."""
         history = self.history
         migrating.ddl(history, f"ALTER TABLE {table} {change}")
         if self.number % 2:
@@ -112,7 +110,7 @@ class Migrating:
 
 
 def explore(examples: int, kinds: Sequence[str], live: Callable[[list[Step]], None]) -> None:
-    """Live through so many generated histories of these kinds of steps."""
+    """Run this number of generated histories with these kinds of steps."""
     settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])(
         given(taken=steps(kinds))(live)
     )()

@@ -1,5 +1,6 @@
-"""bd beside dolt_watch: its commands work while beads are dispatched, and the time between an
-answer and its entry is short.
+"""bd commands during dispatches.
+
+The commands succeed, and the time between an answer and its entry is short.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ watch, tally = _watch, racing.tally
 
 
 def other_beads(bd: Workspace, beads: list[str], number: int) -> list[list[str]]:
-    """The commands of one user, on beads without an attempt."""
+    """Return the commands of one user, on beads without an attempt."""
     bead = beads[number % len(beads)]
     return [
         ["update", bead, "--priority", str(number % 4)],
@@ -41,7 +42,7 @@ def other_beads(bd: Workspace, beads: list[str], number: int) -> list[list[str]]
 
 
 def beside(watch: Watch, tally: list[str], beads: int, rounds: int) -> None:
-    """At least ``rounds`` rounds of bd commands, and until the worker has dispatched a bead."""
+    """Run at least ``rounds`` rounds of bd commands, until the worker has dispatched a bead."""
     theirs = [watch.bd.create(f"theirs {number}") for number in range(rounds)]
     ours = [f"bd-x{number:03}" for number in range(beads)]
     watch.committed(rows_of(ours))
@@ -97,7 +98,7 @@ COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
 
 
 def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str], Counter[str]]:
-    """Interleaved: one bd command with a claim and its outcome, two bd commands with each other.
+    """Run one bd command during a claim and its outcome, and two bd commands at once.
 
     Return the results of bd's commands.
     """
@@ -111,9 +112,8 @@ def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str]
             command = COMMANDS[number % len(COMMANDS)]
             watch.committed(rows_of([f"bd-o{number}"]))
             person = people.submit(watch.bd.attempt, *command(f"bd-o{number}", f"word {number}"))
-            time.sleep(
-                chance.uniform(0, 0.12)
-            )  # spreads the race: bd takes that long to reach its write
+            # Spread the race over the time that bd needs to reach its write.
+            time.sleep(chance.uniform(0, 0.12))
             worker.go()
             answer = worker.done()
             assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
@@ -124,7 +124,8 @@ def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str]
             time.sleep(chance.uniform(0, 0.04))
             second = people.submit(watch.bd.attempt, *command(f"bd-p{number}", f"seconds {number}"))
             against_bd.update([said(first.result()), said(second.result())])
-            worker.go()  # what bd left uncommitted is adopted here, not in the next race
+            # Commit rows that bd left uncommitted now, and not in the next race.
+            worker.go()
             worker.done()
     ours = [f"bd-o{number}" for number in range(rounds)]
     assert Counter(watch.sent()) == Counter(ours)
@@ -162,8 +163,8 @@ def test_bd_on_the_same_bead_fails_no_more_often_than_against_bd(
 
 
 BD_STARTS = 0.15
-"""Seconds that a real bd takes from its start to its write: the stand-in is a fork, and takes a
-fifth of that.
+"""Seconds that a real bd needs from its start to its write. The stand-in needs a fifth of that,
+because it is a fork.
 """
 
 
@@ -172,8 +173,9 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, beads: int) -> None:
-    """The wire is listened to: what is sent between the target's answer and the beginning of the
-    report's transaction. The agent's first act is a note.
+    """Record the statements between the target's answer and the transaction of the report.
+
+    The agent's first act is a note.
     """
     wire: list[tuple[float, str]] = []
     answers: list[float] = []
@@ -210,7 +212,7 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
             assert watch.dispatch()[0].dispatched == 1
             failed += said(notes[0].result()) != "ok"
             began, first = next((at, sql) for at, sql in wire if at > answers[-1])
-            # The transaction begins with this read, in the same round trip.
+            # This read begins the transaction.
             assert first.startswith("SELECT HASHOF('HEAD')")
             spans.append((began - answers[-1]) * 1000)
             texts = [text for (text,) in changes_of_issues(watch.engine, since, "to_notes")]

@@ -1,4 +1,4 @@
-"""Exclusive claims: many workers, one database, a target that accepts all at once.
+"""Exclusive claims: many workers, one database, and a target that accepts all beads at once.
 
 Each bead is POSTed exactly once, and no worker fails because of another.
 """
@@ -21,7 +21,7 @@ from tests.support.beads import ROOT
 pytestmark = pytest.mark.covering(engines="module")
 
 PATIENT = "targets.beadboard.timeout=300s"
-"""The first answers wait until the slowest worker has started."""
+"""A timeout for the first answers, which wait until the slowest worker has started."""
 
 arena, tally = racing.arena, racing.tally
 
@@ -37,8 +37,9 @@ def each_once(arena: Arena, beads: list[str]) -> None:
 
 
 def all_meet(arena: Arena, count: int) -> None:
-    """The first answer of each worker waits until all of them have sent something: so they do
-    run at once.
+    """Delay the first answer to each worker until all workers have sent a request.
+
+    This proves that they run at once.
     """
     gate = threading.Barrier(count)
     waiting = iter(range(count))

@@ -1,7 +1,7 @@
 """Two clones that sync by push and pull.
 
-One watcher and people on both sides: each bead once. Two watchers, which is wrong: the conflict
-that shows it, and its resolution as ``docs/clones.md`` tells it, step by step.
+With one watcher and users on both sides, each bead is sent once. Two watchers are a mistake. The
+tests show the conflict that reveals it, and follow the steps in ``docs/clones.md`` to resolve it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ STEPS = [
 
 
 def test_the_local_tables_enter_no_history(engine: Engine) -> None:
-    """In addition to bd's rows in dolt_ignore: a user who commits all tables does not commit
-    these.
-    """
+    """A user who commits all tables doesn't commit the local tables of dolt_watch."""
     create_tracker(engine, "dolt-watch <dolt-watch@here>")
     assert {(name,) for name in LOCAL} <= set(
         engine.query("SELECT pattern FROM dolt_ignore WHERE ignored")
@@ -50,9 +48,9 @@ def test_the_local_tables_enter_no_history(engine: Engine) -> None:
 
 
 def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
-    """Merge commits are made on either side in turn.
+    """Either side makes merge commits.
 
-    After a fast-forward onto one made there, the local line is its second parent.
+    After a fast-forward onto a merge from there, the local line is its second parent.
     """
     here, there = clones.here, clones.clone()
     expected: Counter[str] = Counter()
@@ -62,11 +60,11 @@ def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
         here.tick()
         if number % 2:
             here.push()
-            there.pull()  # merges there
+            there.pull()  # This merges there.
             there.push()
         else:
             there.push()
-        here.pull()  # merges here, or follows
+        here.pull()  # This merges here, or fast-forwards.
         here.tick()
         here.push()
         there.pull()
@@ -87,9 +85,9 @@ def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
 
 
 def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
-    """The local tables are not cloned.
+    """A clone lacks the local tables.
 
-    Made again, they are filled from the ledger, and nothing claimed or sent is sent again.
+    New ones are filled from the ledger, and nothing claimed or sent is sent again.
     """
     here = clones.here
 
@@ -130,9 +128,9 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert clones.sent() == {"bd-1sent": 1, "bd-3waits": 1}
 
-    later = there.tick(
-        timedelta(minutes=2)
-    )  # past the deadline of the claim whose worker died: not known, so not sent
+    # This is after the deadline of the dead worker's claim. Its outcome is unknown, so it isn't
+    # sent.
+    later = there.tick(timedelta(minutes=2))
     assert (later.unknown, clones.sent()) == (1, {"bd-1sent": 1, "bd-3waits": 1})
     assert [kind for _, kind, _ in there.stream("bd-2claimed")] == ["claim", "overdue"]
 
@@ -144,14 +142,14 @@ def test_two_watchers_and_how_it_is_mended(clones: Clones) -> None:
     there = clones.clone()
     assert there.command("init").returncode == 0
     assert (here.tick().dispatched, there.tick().dispatched) == (1, 1)
-    assert clones.sent() == {"bd-both": 2}  # this is what must not be done
+    assert clones.sent() == {"bd-both": 2}  # Two watchers cause this.
     there.push()
     (job_here, job_there) = (side.stream("bd-both")[1][2] for side in (here, there))
 
     here.commit("UPDATE issues SET title = 'local' WHERE id = 'bd-both'")
     with pytest.raises(Exception, match="Merge conflict detected"):
         here.pull()
-    assert here.tick().rounds > 0  # Rolled back: there is no entry.
+    assert here.tick().rounds > 0  # The claim was rolled back, so there is no entry.
     before = here.head()
 
     assert [side for side, _ in STEPS] == ["here"] * 4 + ["there"]
@@ -184,9 +182,8 @@ def test_two_watchers_and_how_it_is_mended(clones: Clones) -> None:
     assert here.stream("bd-both") == [(1, "claim", ""), (2, "dispatched", job_here)]
     for shift in (0, 2):
         assert here.tick(timedelta(minutes=shift)).exit_code == 0
-        assert (
-            there.tick(timedelta(minutes=shift)).exit_code == 0
-        )  # even this one, which should have been stopped
+        # The test lets the second watcher tick, although a user should have stopped it.
+        assert there.tick(timedelta(minutes=shift)).exit_code == 0
     assert clones.sent() == {"bd-both": 2}
     there.commit(rows_of(["bd-next"]))
     there.pull()

@@ -1,5 +1,6 @@
-"""The fence: workers on one server decide one after another, so capacity, ceilings and pause
-hold between them.
+"""The fence: workers on one server decide one after another.
+
+Capacity, ceilings and pause apply to all of them together.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 def ticked(
     arena: Arena, before: Callable[[Any, DecisionContext], object]
 ) -> tuple[TickResult, list[str]]:
-    """One tick in this process; ``before`` is called with its actor when it is about to handle a
-    plan, that is, between decide and claim.
+    """Run one tick in this process.
+
+    Args:
+        before: Called with the executor between the decision and the claim.
     """
     lines: list[str] = []
     targets = TargetPool(arena.settings)
@@ -53,7 +56,7 @@ def ticked(
 
 
 def pause(arena: Arena) -> None:
-    """What ``dolt_watch pause`` writes, over a connection of its own."""
+    """Record the entry of ``dolt_watch pause``, over a separate connection."""
     engine = arena.another()
     try:
         detail = {"until": None, "reaping": False, "by": "tess"}
@@ -65,9 +68,7 @@ def pause(arena: Arena) -> None:
 
 
 def one_slot(arena: Arena, beads: int, tally: list[str]) -> None:
-    """Two workers tick at once; what was accepted is closed, and they tick again, until all
-    beads are done.
-    """
+    """Let two workers tick at once and close the accepted bead, until all beads are done."""
     names, start = arena.add(beads), arena.head()
     rounds, conflicts = 0, 0
     with arena.racers(2, "settle=0s", "rules.agent.max_in_flight=1") as workers:
@@ -120,8 +121,9 @@ def test_a_pause_between_decide_and_claim(arena: Arena) -> None:
 
 
 def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) -> TickResult:
-    """A tick whose first claim has taken its snapshot, where no second look can see it any more,
-    when ``act`` is called.
+    """Run a tick in which ``act`` happens after the snapshot of the first claim.
+
+    No second poll can see the act then.
     """
     acts = iter([act])
 
@@ -139,8 +141,8 @@ def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) 
     return ticked(arena, meddle)[0]
 
 
-# The fence, which both write, makes them conflict. On a server only: DoltLite has one writer at
-# a time.
+# Both write the fence, so they conflict. These tests need a server, because DoltLite has one writer
+# at a time.
 
 
 def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
@@ -153,9 +155,7 @@ def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
 def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(
     dolt_arena: Arena,
 ) -> None:
-    """The other worker decided on the same history, for another bead: no key of the ledger
-    collides.
-    """
+    """The other worker claims another bead on the same history. No key of the ledger collides."""
     first, second = dolt_arena.add(2)
     dolt_arena.settings = replace(
         dolt_arena.settings,
@@ -186,9 +186,7 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(
 
 
 def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
-    """The entries by then were decided here: nothing is held as in a clone, and nothing is sent
-    twice.
-    """
+    """This database made all entries so far, so nothing is held as in a clone or sent twice."""
     beads = arena.add(3)
     ticks = iter([None])
     engine = arena.another()
@@ -222,8 +220,8 @@ def test_a_worker_that_dies_amid_the_first_tick_holds_nothing(arena: Arena) -> N
 def test_overtaken_again_and_again_is_no_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another writer commits before each claim: the worker leaves the rest to the other workers,
-    and its CronJob succeeds.
+    """Another writer commits before each claim. The worker leaves the remaining beads to the other
+    workers, and its CronJob succeeds.
     """
     monkeypatch.setattr(conflict_policy, "MAX_CONFLICTS", 3)
     other = arena.add(2)[1]
@@ -246,7 +244,7 @@ def test_overtaken_again_and_again_is_no_failure(
 def test_no_way_through_where_nothing_moves_is_a_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stops no other bead: the next one is dispatched."""
+    """The failure stops no other bead, and the next one is dispatched."""
     monkeypatch.setattr(conflict_policy, "CONFLICTS_BEFORE_CHECK", 3)
     first, second = arena.add(2)
     tries = []
@@ -264,9 +262,9 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
 
 @pytest.mark.slow
 def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -> None:
-    """Correctness needs none: that is every other test here.
+    """The other tests here prove that correctness needs no lock.
 
-    GET_LOCK works between connections; this counts the conflicts with it and without.
+    GET_LOCK works between connections. This test counts the conflicts with and without it.
     """
     one, two = dolt_arena.another(), dolt_arena.another()
     assert one.query("SELECT GET_LOCK('race', 0)") == [(1,)]

@@ -1,8 +1,8 @@
-"""Notes survive an agent's `bd note` at the same moment as a note of dolt_watch.
+"""Notes of dolt_watch survive a simultaneous `bd note` by an agent.
 
-bd reads the notes, then writes them whole, so it may overwrite. dolt_watch appends inside one
-transaction. A note between its snapshot and its commit causes a conflict (1213), and the note is
-appended again.
+bd reads the notes and then writes all of them, so it can overwrite a note. dolt_watch appends
+inside one transaction. Another note between its snapshot and its commit causes a conflict (1213),
+and dolt_watch appends the note again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ watch, tally = _watch, racing.tally
 
 
 def ours(watch: Watch, bead: str) -> list[str]:
-    """The lines that decisions wrote into the bead's notes, without those of ``restore``, which are
-    repeated lines.
+    """Return the lines of decisions in the bead's notes. Those of ``restore`` repeat others, so
+    they are omitted.
     """
     rows = watch.sql(
         "SELECT detail FROM watch_decision WHERE bead_id = %s AND kind <> 'note' ORDER BY version",
@@ -47,7 +47,7 @@ def lines(watch: Watch, bead: str) -> list[str]:
 
 
 def until_quiet(worker: Racer) -> None:
-    """Ticks until one has nothing to do."""
+    """Tick until a tick has nothing to do."""
     for _ in range(5):
         worker.go()
         answer = worker.done()
@@ -58,7 +58,7 @@ def until_quiet(worker: Racer) -> None:
 
 
 def who_overwrote(watch: Watch, since: str, bead: str, line: str) -> str:
-    """In which commit a line left the bead's notes: 'dolt-watch', or bd's author."""
+    """Return the author of the commit that removed a line from the notes: 'dolt-watch', or bd's."""
     columns = ("to_id", "from_notes", "to_notes", "to_commit")
     for name, before, after, commit in changes_of_issues(watch.engine, since, *columns):
         if (
@@ -86,9 +86,8 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
             watch.committed(rows_of([bead]))
             words = [f"agent {number}.{each}" for each in range(1 + number % 2)]
             notes = {word: people.submit(watch.bd.attempt, "note", bead, word) for word in words}
-            time.sleep(
-                chance.uniform(0, 0.14)
-            )  # spreads the race: bd takes that long to read and to write
+            # Spread the race over the time that bd needs to read and write.
+            time.sleep(chance.uniform(0, 0.14))
             worker.go()
             answer = worker.done()
             assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
@@ -131,13 +130,11 @@ def test_notes_survive_two_hundred_rounds(watch: Watch, tally: list[str]) -> Non
     race(watch, tally, 200)
 
 
-# -- the same, by hand: what a close race does now and then, done at each point --------------------
+# -- rare cases of a close race, one at a time --------------------
 
 
 def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
-    """bd read before the claim and wrote after the outcome: two notes of dolt_watch are gone in one
-    commit.
-    """
+    """bd read before the claim and wrote after the outcome, so one commit removes two notes."""
     bead = watch.assigned("overwritten")
     watch.dispatch()
     claimed, dispatched = lines(watch, bead)
@@ -148,7 +145,7 @@ def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
 
 
 def test_overwritten_one_after_the_other(watch: Watch) -> None:
-    """Two commits between two ticks, each of which removes one note of dolt_watch."""
+    """Each of two commits between two ticks removes one note of dolt_watch."""
     bead = watch.assigned("overwritten twice")
     watch.dispatch()
     claimed, dispatched = lines(watch, bead)
@@ -171,7 +168,7 @@ def test_what_came_back_by_itself_is_not_appended_twice(watch: Watch) -> None:
 
 
 def overwrite(watch: Watch, bead: str, notes: str) -> None:
-    """What `bd note` does with notes that it had read earlier."""
+    """Write notes that were read earlier, as `bd note` may."""
     watch.committed(
         f"UPDATE issues SET notes = '{notes.replace(chr(39), chr(39) * 2)}' WHERE id = '{bead}'"
     )
@@ -179,8 +176,9 @@ def overwrite(watch: Watch, bead: str, notes: str) -> None:
 
 @pytest.mark.parametrize("when", ["claim", "report"])
 def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
-    """bd's note is committed after the snapshot and before the commit: the note of dolt_watch
-    conflicts, and is written again.
+    """bd commits its note after the snapshot of dolt_watch and before its commit.
+
+    The note of dolt_watch conflicts, and is written again.
     """
     bead = watch.assigned("in between")
     targets = TargetPool(watch.settings)

@@ -1,5 +1,6 @@
-"""`bd rename` and `bd rename-prefix` under an attempt: it continues under the new id, and history
-records that.
+"""`bd rename` and `bd rename-prefix` during an attempt.
+
+The attempt continues under the new ID, and history records the rename.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ SIDES = ("comments", "events", "labels", "dependencies")
 
 
 def rename(side: Side, pairs: Sequence[tuple[str, str]], *, commit: bool = True) -> None:
-    """As bd writes it: everything of the bead but its id and ``updated_at`` stays (recordings of
-    1.0.2, 1.2.2 and 1.3).
+    """Rename beads as bd does.
+
+    Only the ID and ``updated_at`` change (recordings of 1.0.2, 1.2.2 and 1.3).
     """
     texts = ["SET FOREIGN_KEY_CHECKS = 0"]
     for old, new in pairs:
@@ -41,7 +43,7 @@ def rename(side: Side, pairs: Sequence[tuple[str, str]], *, commit: bool = True)
 
 
 def stream(side: Side, bead: str) -> list[tuple[str, int, str, str]]:
-    """Kind, attempt, job, and the id that it was renamed from."""
+    """Return kind, attempt, job and former ID of each entry."""
     rows = side.sql(
         f"SELECT kind, attempt, job_id, detail FROM watch_decision WHERE bead_id = '{bead}' ORDER"
         " BY version"
@@ -53,7 +55,7 @@ def stream(side: Side, bead: str) -> list[tuple[str, int, str, str]]:
 
 
 def begun(side: Side, *beads: str) -> list[str]:
-    """Dispatched, with a label and a comment; their jobs."""
+    """Dispatch beads that have a label and a comment. Return their jobs."""
     side.commit(rows_of(beads))
     for bead in beads:
         side.tick()
@@ -103,7 +105,7 @@ def test_its_slot_stays_taken(clones: Clones) -> None:
 
 
 def test_a_prefix_of_many_beads_at_once(clones: Clones) -> None:
-    """All have one title and were made in the same second: each keeps the end of its id."""
+    """All have the same title and second of creation, and each keeps the end of its ID."""
     here = clones.here
     beads = [f"bd-{number}" for number in range(5)]
     jobs = begun(here, *beads)
@@ -139,7 +141,7 @@ def test_the_count_of_attempts_goes_along(clones: Clones) -> None:
 
 @pytest.mark.parametrize("lost", [False, True], ids=["folded", "the state rebuilt"])
 def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
-    """Its worker reports under the old id, whose row is gone: the attempt is the new one's."""
+    """The worker reports under the old ID, which has no row. The attempt belongs to the new ID."""
     here = clones.here
     here.commit(rows_of(["bd-1"]))
     own = TargetPool(here.settings)

@@ -1,5 +1,6 @@
-"""History is set back to before a dispatch, as a restored backup does: what this server
-remembers of it is not sent again.
+"""History is reset to before a dispatch, as by a restored backup.
+
+This server has a record of the dispatch, so it isn't sent again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def state(world: World, bead: str) -> Bead | None:
 def test_what_runs_is_not_sent_again(
     address: ServerAddress | FileAddress, tmp_path: Path, failed_before: bool
 ) -> None:
-    """Set back to before its claim: to where it was new, or had failed once."""
+    """History is reset to before the claim, when the bead was new or had failed once."""
     bead = "bd-1"
     with World(address, SCENARIOS[0], tmp_path, Tally("", "")) as world:
         due(world, bead)

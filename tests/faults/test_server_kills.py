@@ -1,5 +1,6 @@
-"""The Dolt server itself is killed by SIGKILL under a worker, and started again on the same
-data: the command ends with a clear error or carries on, and nothing is lost or sent twice.
+"""The Dolt server is killed by SIGKILL during a worker's command, and restarted on the same data.
+
+The command ends with a clear error or continues, and nothing is lost or sent twice.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class MortalServer:
         for _ in range(4):
             with contextlib.suppress(
                 RuntimeError
-                # 'locked by another dolt process': seen for an instant after a kill, on a busy
-                # machine
+                # For an instant after a kill, Dolt on a busy machine reports 'locked by another
+                # dolt process'.
             ):
                 return self._running.enter_context(
                     start_dolt(self._program, self._folder, port=self._port)
@@ -66,9 +67,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalServer]:
 def command(
     world: World, mortal: MortalServer, fatal: int, grain: Grain, output: Path
 ) -> Callable[[Tell], int]:
-    """The real command, as far as a forked process can be one: its engine is watched, and its
-    clock is the world's.
-    """
+    """Return the real command for a forked process, with a watched engine and the world's clock."""
 
     def body(tell: Tell) -> int:
         from dolt_watch.cli import composition, main, tick_runner
@@ -94,7 +93,7 @@ def command(
 
 
 def strike(world: World, mortal: MortalServer, fatal: int, grain: Grain, output: Path) -> Ended:
-    """One command, under which the server dies at its point ``fatal``, if it gets so far."""
+    """Run one command, and kill the server at point ``fatal`` if the command gets there."""
     with Worker(command(world, mortal, fatal, grain, output)) as worker:
         worker.start()
         ended = worker.ended()
@@ -103,8 +102,8 @@ def strike(world: World, mortal: MortalServer, fatal: int, grain: Grain, output:
     assert ended.signal == 0
     assert "Traceback" not in said
     if struck:
-        # 0: it had nothing more to ask of the server; 1: its target had answered, and a minute
-        # was not enough to write that
+        # Code 0: no more statements were necessary. Code 1: the target had answered, and the entry
+        # could not be written within a minute.
         assert ended.code in ((0, 1) if "Could not record" in said else (0, 3)), said
         assert ended.code == 0 or ("Can't reach" in said or "lost" in said), said
         world.tally.kills += 1

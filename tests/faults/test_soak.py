@@ -1,5 +1,6 @@
-"""The service for a long time: memory steady, nothing leaks, and an idle one writes nothing and
-says nothing.
+"""The service for a long time.
+
+Its memory is steady and nothing leaks. An idle service writes and logs nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ MB = 1_000_000
 
 @pytest.fixture
 def files(address: ServerAddress | FileAddress, request: pytest.FixtureRequest) -> str:
-    """The folder of that database.
+    """Return the folder of that database.
 
-    '' if the server belongs to another process. Dolt's statistics next to it don't count.
+    It is '' if the server belongs to another process. Dolt's statistics next to it don't count.
     """
     if isinstance(address, FileAddress):
         return str(Path(address.path).parent)

@@ -1,4 +1,4 @@
-"""Everybody at once, at random: people, agents, workers, crashes, time, rewrites.
+"""Users, agents, workers, crashes, time and rewrites at random.
 
 See ``stateful_world`` and ``stateful_promises``.
 """
@@ -60,7 +60,7 @@ counted: Counter[str] = Counter()
 
 
 class Everybody(RuleBasedStateMachine):
-    """The machine; its rules are who may act."""
+    """A state machine whose rules are the acts of users, agents, workers and the service."""
 
     folder: Path
     board: BeadBoardStub | None = None
@@ -83,10 +83,11 @@ class Everybody(RuleBasedStateMachine):
         counted["steps"] += 1
         counted[what] += 1
         if what in ("ticks", "rewrites"):
-            check(self.world)  # what others do becomes a state by a tick only
+            # A tick has to apply other acts to the state first.
+            check(self.world)
         self.world.clock.sleep(1)
 
-    # -- people --------------------
+    # -- users --------------------
 
     @rule(bead=BEADS, priority=st.integers(0, 4), assigned=st.booleans(), saved=st.booleans())
     def create(self, bead: str, priority: int, assigned: bool, saved: bool) -> None:
@@ -201,9 +202,7 @@ class Everybody(RuleBasedStateMachine):
         self.ticked(worker, BOTH, Mishap(after, lambda: self.disturb(worker, act, bead)))
 
     def offer(self, bead: str, says: list[Says]) -> None:
-        """A person hands a bead over, whatever became of it before, and the service will answer
-        so.
-        """
+        """Assign a bead to the agent in any state, and set the answers of the service."""
         self.world.service.answers = list(says)
         if bead:
             self.world.create(bead, "agent", 1)
@@ -223,7 +222,7 @@ class Everybody(RuleBasedStateMachine):
         self.after("ticks")
 
     def disturb(self, worker: int, act: str, bead: str) -> None:
-        """In the moment of a worker's effect."""
+        """Let another writer act during an effect of a worker."""
         world = self.world
         acts: dict[str, Callable[[], Any]] = {
             "reopen": lambda: world.change(bead, status="open"),
@@ -304,6 +303,7 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
     counted.clear()
     template(folder)
     Everybody.folder = folder
+    # There is no shrinking, which takes minutes. A story of 25 steps is readable without it.
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Everybody,
         settings=settings(
@@ -314,9 +314,7 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
             database=None,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
-            phases=[
-                Phase.generate
-            ],  # a story of 25 steps is read sooner than it is shrunk: minutes
+            phases=[Phase.generate],
         ),
     )
 
@@ -340,7 +338,7 @@ def test_everybody_over_http(tmp_path: Path, examples: int) -> None:
 
 @pytest.mark.slow
 def test_everybody_for_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """DOLT_WATCH_EXAMPLES: how many histories, each of 50 steps."""
+    """DOLT_WATCH_EXAMPLES sets the number of histories, each of 50 steps."""
     run(int(os.environ.get("DOLT_WATCH_EXAMPLES", "2000")), 50, tmp_path, for_long=True)
     with capsys.disabled():
         print("\n" + ", ".join(f"{what}: {number}" for what, number in sorted(counted.items())))  # noqa: T201

@@ -1,5 +1,7 @@
-"""Three clones, people on each, one watcher: edits around a dispatch, pushes, pulls, conflicts
-resolved in every way. See ``stateful_clones``.
+"""Three clones with users and one watcher.
+
+Users edit around a dispatch, push, pull, and resolve conflicts in every way. See
+``stateful_clones``.
 """
 
 from __future__ import annotations
@@ -38,9 +40,7 @@ class Everybody(RuleBasedStateMachine):
 
     @initialize(early=st.booleans())
     def begin(self, early: bool) -> None:
-        """Most begin where it is most delicate: a bead that the clones know, and that is
-        dispatched here.
-        """
+        """Start most histories with a bead that all clones have and that is dispatched here."""
         Everybody.made += 1
         self.team = Team(
             self.server,
@@ -69,7 +69,7 @@ class Everybody(RuleBasedStateMachine):
 
     @rule(who=WHO, bead=BEAD, text=TEXTS)
     def note(self, who: str, bead: str, text: str) -> None:
-        """`bd note` appends."""
+        """Append a note, as `bd note` does."""
         self.team.edit(
             self.team.clones[who], bead, "notes = CONCAT(notes, '\n', %s)", f"note {text}"
         )
@@ -125,9 +125,7 @@ class Everybody(RuleBasedStateMachine):
     def teammate(
         self, who: str, bead: str, what: str, way: str, status: str, merge_here: bool, unseen: bool
     ) -> None:
-        """The whole way of one edit: made there, with or without a pull before it, merged on
-        either side, and a tick here.
-        """
+        """Edit a bead there, with or without a pull before, merge on either side, and tick here."""
         team, there, here = self.team, self.team.clones[who], self.team.clones[HERE]
         if not merge_here:
             team.push(here)
@@ -156,7 +154,7 @@ class Everybody(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Of its own: a remote is a folder that it sees."""
+    """Yield a separate server, because a remote is a folder that the server can access."""
     with servers.start_dolt(servers.own_dolt(), tmp_path_factory.mktemp("team")) as started:
         yield started
 
@@ -198,7 +196,7 @@ def test_never_twice_unless_somebody_set_it_free(
 @pytest.mark.timeout(24 * 3600)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_never_twice_at_length(server: Server, tmp_path: Path, shape: str) -> None:
-    """DOLT_WATCH_CLONES_EXAMPLES: so many for each shape."""
+    """DOLT_WATCH_CLONES_EXAMPLES sets the number of histories for each shape."""
     run(server, tmp_path, shape, int(os.environ.get("DOLT_WATCH_CLONES_EXAMPLES", "1000")), 20)
     assert counted["sent again"] > 0
     assert sum(counted[f"conflicts {way}"] for way in ("ours", "theirs", "by hand")) > 0

@@ -1,4 +1,4 @@
-"""The findings of the stateful test, each as its shortest story."""
+"""Findings of the stateful test, each as its shortest story."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_two_notes_overwritten_at_once_both_come_back(world: World) -> None:
 
 
 def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) -> None:
-    """`dolt_watch status` before any worker ticked again."""
+    """`dolt_watch status` runs before any worker ticks again."""
     world.create("b0", "agent", 1, commit=True)
     world.workers[0].tick(BOTH)
     History(world).reset(1)

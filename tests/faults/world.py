@@ -1,5 +1,6 @@
-"""One database, one board, one scenario: workers are killed in it, one bead a round, and after
-each round everything that must hold is checked.
+"""One database, one board, one scenario, and workers that are killed.
+
+Each round has one bead. After it, all conditions are checked.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ STEP = timedelta(seconds=1)
 
 
 class WatchedTargets(TargetPool):
-    """Each call of a target is an effect."""
+    """A target pool. Each call of a target is an effect."""
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
         super().__init__(settings)
@@ -50,8 +51,9 @@ class WatchedTargets(TargetPool):
 
 
 class Beginning:
-    """A prepared round: the database, and what the board, the service, the clock and the checks
-    hold at that moment.
+    """A prepared round.
+
+    It keeps the database, and the state of the board, the service, the clock and the checks.
     """
 
     def __init__(self, world: World) -> None:
@@ -73,9 +75,10 @@ class Beginning:
 
 
 class World:
-    """``shift``: how far the workers' clocks are ahead of the database's.
+    """A database and a board in one scenario.
 
-    It only grows, since time continues from one round to the next.
+    The clocks of the workers are ahead of the database's by ``shift``. It only grows, since time
+    continues from one round to the next.
     """
 
     def __init__(
@@ -92,13 +95,14 @@ class World:
         self._beginning: Beginning | None = None
         with self.open(create=True) as engine:
             create_tracker(engine, identity(self.settings).author)
-        self.recover()  # the first start, so that all that follows comes through the feed
+        # After this first start, the feed delivers all changes.
+        self.recover()
         with self.open() as engine:
             self.checks = Checks(engine, self.settings, scenario)
 
     def _settings(self, folder: Path) -> Settings:
         env = {"BEADBOARD_URL": self.board.url}
-        # The scenario's own settings come later, so they win.
+        # The last one wins, so the scenario's own settings follow.
         unknown = f"rules.agent.on_unknown={self.scenario.on_unknown}"
         more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
         return load(
@@ -122,13 +126,13 @@ class World:
     ) -> None:
         self._stack.close()
 
-    # -- what people do --------------------
+    # -- users --------------------
 
     @contextlib.contextmanager
     def open(self, create: bool = False) -> Iterator[Engine]:
-        """A connection of the test.
+        """Yield a connection of the test.
 
-        Never open while a worker is forked, because SQLite's connections don't survive a fork.
+        Never open one while a worker is forked, because SQLite's connections don't survive a fork.
         """
         with contextlib.closing(open_engine(self.address, create=create)) as engine:
             yield engine
@@ -137,7 +141,7 @@ class World:
         return str(engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def commit(self, message: str, *sql: str) -> None:
-        """The effect of bd: rows and a Dolt commit of them."""
+        """Write rows and commit them, as bd does."""
         with self.open() as engine, engine.transaction() as tx:
             for text in sql:
                 tx.execute(text)
@@ -155,14 +159,12 @@ class World:
             with self.open() as engine:
                 return bool(engine.query(asked, (self.head(engine), token))[0][0] == 1)
         except Unreachable:
-            return True  # the server was killed: the ledger is asked for each token afterwards
+            return True  # The server was killed. The checks look up each token afterwards.
 
     # -- workers --------------------
 
     def work(self, fatal: int = 0, grain: Grain = every) -> Callable[[Tell], int]:
-        """The life of a worker from its fork to its end: it connects, and ticks until it is
-        quiet.
-        """
+        """Return the work of a worker after its fork: connect, and tick until it is quiet."""
 
         def body(tell: Tell) -> int:
             effects = Effects(tell, fatal, grain)
@@ -176,24 +178,23 @@ class World:
         return body
 
     def recover(self) -> None:
-        """A worker in this process that is not killed."""
+        """Run a worker in this process that isn't killed."""
         targets = TargetPool(self.settings)
         with self.open() as engine:
             self._until_quiet(engine, targets, lambda line: None)
         targets.close()
 
     def tidy(self) -> None:
-        """The records of beads that have left go now, and not in whichever save finds a hundred
-        of them.
+        """Delete the empty records of beads.
+
+        Otherwise, the save that finds a hundred of them deletes them.
         """
         with self.open() as engine, engine.transaction() as tx:
             tx.execute("DELETE FROM watch_bead WHERE record = ''")
             tx.commit()
 
     def _until_quiet(self, engine: Engine, targets: Callable[[str], Target], tell: Tell) -> None:
-        """Ticks, each time at the moment that the cursor row says is the next to matter, until
-        it says that none is.
-        """
+        """Tick at each due time from the cursor row, until none is left."""
         scope, clock = self.scenario.scope, ShiftedClock(self.shift)
         said: list[str] = []
         loop = build(engine, self.settings, targets, clock, said.append)
@@ -210,7 +211,7 @@ class World:
         raise AssertionError(f"not quiet after {MOST_TICKS} ticks:\n" + "\n".join(said[-8:]))
 
     def _next(self, look: PollResult) -> datetime | None:
-        """Return the work that is due by time alone.
+        """Return the next time at which work is due by time alone.
 
         Uncommitted rows are due when they have settled.
         """
@@ -222,8 +223,10 @@ class World:
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
-        """The same round as ever: inside, workers die; then one recovers, and everything is
-        checked. Database, board and clock are prepared once, and restored each time.
+        """Run the same round again.
+
+        Workers die in the block. Then a worker recovers, and everything is checked. Database, board
+        and clock are prepared once, and restored each time.
         """
         if self._beginning is None:
             self._prepare()
@@ -235,8 +238,10 @@ class World:
 
     @contextlib.contextmanager
     def round(self) -> Iterator[None]:
-        """A new bead; inside, workers die; then one recovers, everything is checked, and the
-        bead is closed.
+        """Run a round with a new bead.
+
+        Workers die in the block. Then a worker recovers, everything is checked, and the bead is
+        closed.
         """
         self._prepare()
         bead = self.bead
@@ -263,17 +268,17 @@ class World:
 
     @property
     def bead(self) -> str:
-        """Of this round."""
+        """Return the bead of this round."""
         return f"bd-{self.rounds}"
 
     def strike(self, fatal: int, grain: Grain = every) -> Ended:
-        """One worker, killed at point ``fatal`` of its life if it gets so far (0: never)."""
+        """Run one worker and kill it at its point ``fatal``, if it gets there. 0 means never."""
         with Worker(self.work(fatal, grain)) as worker:
             worker.start()
             return self._reckon(worker)
 
     def strike_during(self, moment: Moment, nth: int) -> Ended:
-        """One worker, killed by the board during its ``nth`` POST, if there is one."""
+        """Run one worker, which the board kills during its ``nth`` POST, if there is one."""
         with Worker(self.work()) as worker:
             self.board.kill(worker.pid, moment, nth)
             worker.start()
@@ -282,7 +287,7 @@ class World:
         return ended
 
     def strike_both(self, fatal: Sequence[int]) -> list[Ended]:
-        """Several workers at the same time, each killed at a point of its own."""
+        """Run several workers at the same time, and kill each at its own point."""
         with contextlib.ExitStack() as stack:
             workers = [stack.enter_context(Worker(self.work(point))) for point in fatal]
             for worker in workers:
@@ -300,9 +305,10 @@ class World:
         return ended
 
     def chaos(self, dice: random.Random, points: int) -> None:
-        """One round in which up to six times a worker dies, or two at the same time, or one
-        during a POST; rather early in its life than late, or the bead would have come to its end
-        with the first.
+        """Run one round with up to six kills.
+
+        A kill hits one worker, two at the same time, or one during a POST. Early points are more
+        likely. Otherwise the first worker would finish the bead.
         """
         with self.round():
             for _ in range(dice.randint(2, 6)):

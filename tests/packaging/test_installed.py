@@ -1,6 +1,6 @@
-"""The installation of users and of the image is enough for the documented commands.
+"""Each documented installation has the dependencies of its commands.
 
-This environment has everything, so no other test would notice.
+The test environment has every dependency, so no other test finds a missing one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAGES = {
 
 
 def named(text: str) -> list[set[str]]:
-    """The extras of each installation of dolt_watch in a text."""
+    """Return the extras of each installation of dolt_watch in a text."""
     found = re.findall(
         r"pip(?: --?[\w-]+| \S+/python)* install (?:--?[\w-]+ )*['\"]?(?:\.|dolt-watch|(?:\$\(echo"
         r" )?/dist/\*\.whl\)?)(?:\[([\w,]+)\])?(?=['\"\s`])",
@@ -41,7 +41,7 @@ def named(text: str) -> list[set[str]]:
 
 
 def absent(extras: set[str]) -> set[str]:
-    """The modules here that an installation with these extras would not have."""
+    """Return the modules of this environment that an installation with these extras lacks."""
     wanted, got = (
         [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])],
         set[str](),
@@ -63,7 +63,7 @@ def absent(extras: set[str]) -> set[str]:
 
 
 def command(extras: set[str], *args: str) -> list[str]:
-    """dolt_watch as it would run there."""
+    """Return the command that runs dolt_watch as in an installation with these extras."""
     without = f"import sys; sys.modules.update(dict.fromkeys({sorted(absent(extras))!r}))"
     return [sys.executable, "-c", f"{without}; from dolt_watch.cli import main; main()", *args]
 

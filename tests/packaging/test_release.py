@@ -1,6 +1,4 @@
-"""One version: every place that names it agrees with the package, and `make release` changes all
-of them at once, or none.
-"""
+"""The version is the same in each file, and `make release` changes all files or none."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def test_every_place_names_the_same_version() -> None:
 
 
 def test_no_other_place_names_it() -> None:
-    """An image's tag, or a page that prints the version, that a release would leave behind."""
+    """No image tag and no page contains a version that a release wouldn't change."""
     pages = [
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("cronjobs/**/*"),

@@ -1,4 +1,4 @@
-"""The release workflow: nothing is published from anywhere else, and by no stored secret."""
+"""Only the release workflow publishes, and it uses no stored secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def steps(job: str) -> list[dict[str, Any]]:
 
 
 def test_a_tag_starts_it_and_nothing_else_does() -> None:
-    assert WORKFLOW[True] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}  # YAML 1.1: on is true
+    # YAML 1.1 reads `on` as true.
+    assert WORKFLOW[True] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
 
 
 def test_all_tests_run_first() -> None:

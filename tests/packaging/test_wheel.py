@@ -1,4 +1,4 @@
-"""The wheel: what an installation gets, files that are no Python included."""
+"""The content of the wheel, including files other than Python modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.wheel import build
 
 ROOT = Path(__file__).parents[2]
 OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
-"""Files that only a clone needs."""
+"""Files that only a clone of the repository needs."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def wheel(once: Once) -> zipfile.Path:
 
 @pytest.fixture(scope="module")
 def source(once: Once) -> Path:
-    """The source distribution, unpacked."""
+    """Return the folder of the unpacked source distribution."""
 
     def make(folder: Path) -> None:
         built = [
@@ -44,8 +44,8 @@ def source(once: Once) -> Path:
         assert done.returncode == 0, done.stdout + done.stderr
         (archive,) = folder.glob("*.tar.gz")
         with tarfile.open(archive) as opened:
-            # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has
-            # no effect
+            # ``extractall(filter=…)`` exists since Python 3.11.4. Older versions ignore the
+            # attribute.
             opened.extraction_filter = getattr(tarfile, "data_filter", None)
             opened.extractall(folder)
 
@@ -53,9 +53,7 @@ def source(once: Once) -> Path:
 
 
 def test_the_source_has_all_that_is_kept(source: Path) -> None:
-    """With the source distribution a user can run the tests, which also read manifests, recipes and
-    the Makefile.
-    """
+    """A user can run the tests, which also read manifests and the Makefile, from the source."""
     kept = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")

@@ -1,5 +1,6 @@
-"""A bead moves from one rule's agent to another's during an attempt: no rule keeps a bead that it
-no longer matches.
+"""Beads that move to another rule's agent during an attempt.
+
+No rule keeps a bead that it no longer matches.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LATE = timedelta(minutes=45)
 
 @pytest.fixture
 def here(doltlite: Engine) -> Light:
-    """bd-1 is the agent's; nothing was done yet."""
+    """Return a tracker in which bd-1 is assigned to the agent and not yet claimed."""
     made = Light(doltlite)
     ours = Rule("agent", when="assignee = 'agent' AND status = 'open'")
     made.settings = replace(
@@ -32,7 +33,7 @@ def here(doltlite: Engine) -> Light:
 
 
 def during_dispatch(here: Light, answer: Answer) -> None:
-    """A user hands it over during the request to the target."""
+    """Assign the bead to bob during the next request to the target."""
 
     def dispatch(task: BeadTask, token: str) -> Answer:
         here.sql(TO_BOB)

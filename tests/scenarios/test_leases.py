@@ -1,4 +1,4 @@
-"""A heartbeat, which no commit holds, is a sign of life: in a tracker of bd 1.3."""
+"""Heartbeats of bd 1.3 are signs of life, although no commit contains them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Tracker(Light):
-    """Of bd 1.3, with an agent that sends heartbeats."""
+    """A tracker of bd 1.3 with an agent that sends heartbeats."""
 
     def __init__(self, engine: Engine, **rule: Any) -> None:
         super().__init__(engine, shape="1.3", **rule)
@@ -38,7 +38,7 @@ class Tracker(Light):
     def heartbeat(
         self, at: timedelta, bead: str = "bd-a", expires: timedelta | None = None
     ) -> None:
-        """As `bd heartbeat` writes it: a row of `leases`, and no commit."""
+        """Write a heartbeat as `bd heartbeat` does: a row of `leases` without a commit."""
         moment = (self.now() + at).replace(microsecond=0)
         until = moment + 5 * MINUTE if expires is None else self.now() + expires
         values: list[Param] = [bead, "agent", moment, until, moment]
@@ -77,7 +77,7 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
     here.tick(72 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched", "reap"]
     holder, heartbeat, _ = here.given()["leases"]["bd-a"]
-    # the clock is the database's, moved: near midnight the heartbeat is of the next day
+    # The heartbeat uses the database's clock, shifted. Near midnight it belongs to the next day.
     assert holder == "agent"
     assert heartbeat[:10] in {str(here.now() + shift)[:10] for shift in (0 * MINUTE, 39 * MINUTE)}
     found = verify(here.past())
@@ -85,7 +85,7 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
 
 
 def test_the_lease_that_was_seen_is_recorded_of_the_bead_that_was_spared(here: Tracker) -> None:
-    """So that the record alone says why the other one was reaped first."""
+    """The record alone shows why the other bead was reaped first."""
     here.target.free = Capacity(2)
     here.change(max_in_flight=2)
     here.assign("bd-b")
@@ -106,7 +106,7 @@ def test_a_lease_of_the_far_future_spares_nobody(here: Tracker) -> None:
 def test_a_heartbeat_between_decision_and_write_spares(
     here: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It moves neither HEAD nor the fence."""
+    """A heartbeat changes neither HEAD nor the fence."""
     handle, beats = LiveExecutor.execute, iter([39 * MINUTE])
 
     def late(self: LiveExecutor, plan: Any, standing: Any) -> Any:
@@ -176,9 +176,7 @@ def test_leases_are_read_only_where_a_bead_is_silent(
 
 
 def test_our_own_and_other_rows_of_events_leave_a_tick_idle(here: Tracker) -> None:
-    """The working hash of an ignored table changes with every write of bd, and nothing comes of
-    it.
-    """
+    """Each write of bd changes the working hash of an ignored table, but the tick stays idle."""
     here.tick(2 * MINUTE)
     before = here.head()
     with here.engine.transaction() as tx:

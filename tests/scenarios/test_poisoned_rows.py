@@ -1,4 +1,4 @@
-"""Imported rows that make no sense: ticks continue, and so does the rest of the work."""
+"""Invalid imported rows stop neither the ticks nor the other beads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status`, `why`, the page and the log say one reason for one bead, whatever holds it."""
+"""`status`, `why`, the report page and the log name the same hold reason for a bead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WAITS = ["bd-a", "bd-b", "bd-c", "bd-d"]
 
 
 class Stands(Light):
-    """Four beads wait; ``at`` is the moment at which all are asked."""
+    """A tracker with four waiting beads. Every command sees it at the moment ``at``."""
 
     at = 2 * MINUTE
 
@@ -177,7 +177,7 @@ def test_all_four_agree(
     said = {
         line.fields["bead"]: line.getMessage() for line in lines if line.event is LogEvent.HOLDING
     }
-    # A tick asks the rows only of beads that have a slot: it names no bead rather than guess.
+    # A tick checks only the rows of beads with a slot, and reports no unchecked hold.
     assert said.items() <= {id: f"holding {id}: {status[id]}" for id in gates}.items()
     assert {id for id in gates if gates[id] not in ("ready",)} <= said.keys()
     (rule,) = [line for line in lines if line.event is LogEvent.RULE_HELD]

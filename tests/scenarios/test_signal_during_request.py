@@ -1,5 +1,6 @@
-"""Events during a request, and for a bead whose worker died: nothing is sent twice, no run is
-forgotten, and no bead waits forever.
+"""Events during a request, and after the death of a bead's worker.
+
+Nothing is sent twice, no run is lost, and no bead waits forever.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def light(doltlite_factory: Factory, tmp_path: Path) -> Light:
 
 
 def amid(light: Light, what: Callable[[], object]) -> None:
-    """``what`` is done once, when the service has begun the run and its answer is still to come."""
+    """Call ``what`` once, after the service has begun the run and before its answer arrives."""
     plain, done = light.target.dispatch, []
 
     def dispatch(task: BeadTask, token: str) -> Answer:
@@ -50,7 +51,7 @@ def amid(light: Light, what: Callable[[], object]) -> None:
     ],
 )
 def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sent: int) -> None:
-    """Before the claim: only its outcome entry remains, with the state of the attempt."""
+    """After a reset to a commit before the claim, only the outcome entry contains the attempt."""
     light.tick()
     light.assign("bd-a")
     before = light.head()
@@ -66,7 +67,7 @@ def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sen
 
 
 def dies(light: Light) -> None:
-    """The worker, before its request."""
+    """Run a tick whose worker dies before its request."""
 
     def dispatch(task: BeadTask, token: str) -> Answer:
         raise KeyboardInterrupt
@@ -89,7 +90,7 @@ def test_a_bead_deleted_after_its_worker_died_stops_nobody(light: Light) -> None
 
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
-    """Errors that the transactions of reports meet, one after the other."""
+    """Yield a list of errors, which the transactions of outcome entries raise one after another."""
     errors: list[Exception] = []
     plain = LedgerWriter._write
 
@@ -108,16 +109,15 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 def test_an_answer_waits_until_it_can_be_written(
     light: Light, refusing: list[Exception], error: Exception
 ) -> None:
-    refusing.extend([error] * 50)  # some six seconds
+    # The retries take about six seconds.
+    refusing.extend([error] * 50)
     light.assign("bd-a")
     light.tick()
     assert (light.kinds("bd-a"), refusing) == (["claim", "dispatched"], [])
 
 
 def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[Exception]) -> None:
-    """With its job, as an error of the tick: else the next person would set the bead open,
-    beside a run.
-    """
+    """The tick's error names the job, so that no user reopens the bead during the run."""
     refusing.extend([Conflict("a merge is unfinished")] * 500)
     light.assign("bd-a")
     with pytest.raises(OutcomeNotRecorded) as caught:

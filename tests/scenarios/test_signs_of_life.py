@@ -1,4 +1,4 @@
-"""Signs of life: what spares a bead, what is said of it, and what it costs to look."""
+"""Signs of life: the beads that they spare, their messages, and the cost of the check."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARENT = (
 
 @pytest.fixture
 def here(doltlite: Engine) -> Light:
-    """bd-run is running."""
+    """Return a tracker in which bd-run is running."""
     made = Light(doltlite)
     made.assign("bd-run")
     assert made.tick().dispatched == 1

@@ -1,4 +1,4 @@
-"""A bead that two rules match goes by the first in the file, and `why` says so."""
+"""A bead that two rules match belongs to the first rule in the file, and `why` reports it."""
 
 from __future__ import annotations
 

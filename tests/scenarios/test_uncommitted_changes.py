@@ -1,4 +1,4 @@
-"""Uncommitted changes may spare a bead, and never cause a decision."""
+"""Uncommitted changes may spare a bead, but never cause a decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSE = "UPDATE issues SET status = 'closed' WHERE id = 'bd-x'"
 
 @pytest.fixture
 def here(doltlite: Engine) -> Light:
-    """bd-a goes before bd-b; bd-x is nobody's, and open."""
+    """Return a tracker in which bd-a goes before bd-b, and bd-x is open without an assignee."""
     made = Light(doltlite)
     made.assign("bd-x")
     made.sql("UPDATE issues SET assignee = '' WHERE id = 'bd-x'")
@@ -42,8 +42,9 @@ def loose(here: Light, text: str) -> None:
 
 
 def tick(here: Light) -> TickResult:
-    """Before any row is unchanged for ``settle``, so that nothing is adopted, and no tick waits for
-    it.
+    """Run a tick before any row is unchanged for ``settle``.
+
+    The tick adopts nothing and doesn't wait.
     """
     clock = ShiftedClock(timedelta(minutes=1))
     loop = build(
@@ -76,9 +77,9 @@ def test_a_blocker_that_stands_uncommitted_holds_and_the_next_one_goes(here: Lig
 
 
 def test_a_blocker_that_comes_after_the_look(here: Light) -> None:
-    """The claim's own transaction meets it.
+    """The claim's transaction finds the blocker.
 
-    From then on the tick also reads rows outside of history.
+    From then on, the tick also reads rows outside of history.
     """
 
     def capacity() -> Capacity:
@@ -130,7 +131,7 @@ def test_an_uncommitted_comment_spares_once_and_not_for_ever(here: Light) -> Non
 
 
 def test_what_its_agent_closed_uncommitted_is_not_reaped(here: Light) -> None:
-    """The reap's own transaction would not go through, and the tick with it."""
+    """Otherwise, the reap's transaction would fail, and the tick with it."""
     unadopted(here)
     loose(here, "UPDATE issues SET status = 'closed' WHERE id = 'bd-a'")
     outcome = here.tick(timedelta(hours=9), dispatch=False)

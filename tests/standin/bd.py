@@ -1,4 +1,4 @@
-"""The program: run by the launcher that ``launcher.py`` writes."""
+"""Main module of the stand-in. The script from ``launcher.py`` runs it."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Beads as rows and as JSON, and what is derived from them."""
+"""Beads as rows and as JSON, and their derived values."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ FIELDS = (
         "external_ref",
     ),
 )
-"""Columns in the order of bd's JSON; after these the labels, and ``ephemeral``."""
+"""Columns in the order of bd's JSON. The labels and ``ephemeral`` come after these."""
 BLOCKING = ("blocks", "conditional-blocks", "waits-for")
 
 
 def encoded(value: Any) -> str:
-    """JSON as Go writes it on one line."""
+    """Return a value as JSON on one line, in the format of Go."""
     return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -62,7 +62,7 @@ def stamp(moment: datetime) -> str:
 
 
 def of_row(row: Row, labels: list[str] | None = None, lease: Row | None = None) -> Row:
-    """A bead as bd's JSON shows it."""
+    """Return a bead in the format of bd's JSON."""
     shown: Row = {}
     row = row | {name: (lease or {}).get(name) for name in ("lease_expires_at", "heartbeat_at")}
     for name in FIELDS:
@@ -79,7 +79,7 @@ def of_row(row: Row, labels: list[str] | None = None, lease: Row | None = None) 
 
 
 def table_of(tracker: Tracker, bead: str) -> str:
-    """'issues' or 'wisps'; '' where there is no such bead."""
+    """Return 'issues' or 'wisps', or '' for an unknown bead."""
     for table in ("wisps", "issues"):
         if tracker.rows(f"SELECT 1 FROM {table} WHERE id = %s", [bead]):
             return table
@@ -103,7 +103,7 @@ def lease_of(tracker: Tracker, bead: str) -> Row | None:
 
 
 def dependencies(tracker: Tracker, wisps: bool = True) -> list[Row]:
-    """All edges, with the target in ``depends_on_id`` whatever column holds it."""
+    """Return all edges. ``depends_on_id`` contains the target of each edge, for all dialects."""
     target = "depends_on_id"
     if tracker.dialect.typed_targets:
         target = (
@@ -132,8 +132,9 @@ def active(status: str) -> bool:
 
 
 def blocked_directly(edges: list[Row], status: dict[str, str]) -> set[str]:
-    """Blocked by an edge of their own: an active blocker, or a gate that waits for active
-    children.
+    """Return the beads that an edge of the bead blocks.
+
+    Such an edge names an active blocker, or a gate with active children.
     """
     children: dict[str, list[str]] = {}
     for edge in edges:
@@ -155,7 +156,7 @@ def blocked_directly(edges: list[Row], status: dict[str, str]) -> set[str]:
 
 
 def blocked_with_parents(edges: list[Row], status: dict[str, str]) -> set[str]:
-    """As ``is_blocked`` holds it: also whatever lies below a blocked parent."""
+    """Return the beads whose ``is_blocked`` is true, including descendants of blocked beads."""
     found = blocked_directly(edges, status)
     parents = [(e["issue_id"], e["depends_on_id"]) for e in edges if e["type"] == "parent-child"]
     while True:
@@ -170,7 +171,7 @@ def blocked_with_parents(edges: list[Row], status: dict[str, str]) -> set[str]:
 
 
 def affected(edges: list[Row], beads: set[str]) -> set[str]:
-    """The beads whose blocking may change with these: they, their dependents, and so on."""
+    """Return the beads whose blocking may depend on these beads, including these beads."""
     below: dict[str, set[str]] = {}
     waiters: dict[str, set[str]] = {}
     for edge in edges:
@@ -191,7 +192,7 @@ def affected(edges: list[Row], beads: set[str]) -> set[str]:
 
 
 def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
-    """Set ``is_blocked`` of these beads and of their dependents. Other cells don't change."""
+    """Update ``is_blocked`` of these beads and their dependents. Other cells don't change."""
     if not tracker.dialect.keeps_blocked:
         return
     edges, status = dependencies(tracker), statuses(tracker)
@@ -206,7 +207,7 @@ def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
 
 
 def blockers(tracker: Tracker, bead: str) -> list[str]:
-    """Return the reasons why a bead can't be closed, in bd's words. Empty if there is no reason."""
+    """Return the reasons that prevent closing a bead, in bd's words. Empty if there are none."""
     edges, status = dependencies(tracker), statuses(tracker)
     blocked = (
         blocked_with_parents(edges, status)

@@ -1,4 +1,4 @@
-"""The commands that are recorded, each as real bd runs it.
+"""The recorded commands, with the behavior of real bd.
 
 A command prints to stdout and returns nothing.
 """
@@ -55,13 +55,11 @@ SWEPT = (
     ),
     *("compaction_snapshots", "federation_peers", "custom_statuses", "custom_types", "dolt_ignore"),
 )
-"""The tables that bd 1.0.2 commits when it opens the database to write. ``config`` is not one of
-them.
-"""
+"""Tables that bd 1.0.2 commits when it opens the database to write. Doesn't include ``config``."""
 
 
 def found(tracker: Tracker, bead: str) -> tuple[str, Row]:
-    """The table and the row of a bead. Raises Refused."""
+    """Return the table and the row of a bead. Raises Refused."""
     table = table_of(tracker, bead)
     if not table:
         raise Refused(f'no issue found matching "{bead}"')
@@ -69,7 +67,7 @@ def found(tracker: Tracker, bead: str) -> tuple[str, Row]:
 
 
 def lock(tracker: Tracker) -> dict[str, int]:
-    """The cell that a write of a row gives a new random value, where bd keeps it."""
+    """Return the cell with a new random value for a row, for dialects that have it."""
     return {"row_lock": secrets.randbits(64) - 2**63} if tracker.dialect.leases else {}
 
 
@@ -93,9 +91,9 @@ def change(
     kind: str = "",
     cells: dict[str, Any] | None = None,
 ) -> str:
-    """Write cells of a bead and the event that tells them, in the transaction that is open.
+    """Write cells of a bead and their event, in the current transaction.
 
-    The bead's table.
+    Returns the table of the bead.
     """
     table, row = found(tracker, bead)
     before = encoded(of_row(row, labels_of(tracker, bead, table), lease_of(tracker, bead)))
@@ -127,7 +125,7 @@ def change(
 
 def update_bead(tracker: Tracker, bead: str, updates: dict[str, Any]) -> None:
     row = found(tracker, bead)[1]
-    if tracker.dialect.leases:  # bd 1.3 writes only what differs
+    if tracker.dialect.leases:  # bd 1.3 writes only changed cells
         updates = {
             name: value for name, value in updates.items() if (row[name] or "") != (value or "")
         }
@@ -156,7 +154,7 @@ def new_id(tracker: Tracker, wisp: bool) -> str:
 
 
 def child_id(tracker: Tracker, parent: str) -> str:
-    """The next number below the parent; its counter is written in the transaction that is open."""
+    """Return the next child ID of a parent. Write its counter in the current transaction."""
     table = found(tracker, parent)[0]
     counters = (
         "wisp_child_counters"
@@ -177,7 +175,7 @@ NULLS = {"assignee", "external_ref", "compacted_at_commit", "storage_class"}
 
 
 def blank(tracker: Tracker, table: str) -> Row:
-    """All cells of a new row of ``issues`` or ``wisps`` as bd writes them before it knows more."""
+    """Return a new row of ``issues`` or ``wisps`` with the initial values of bd."""
     row: Row = {}
     for name, kind in tracker.columns(table).items():
         if kind.startswith(("varchar", "text", "longtext")):
@@ -197,7 +195,7 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
     table = "wisps" if wisp else "issues"
     labels = [each for each in str(options.get("labels") or "").split(",") if each]
     moment = now()
-    one_by_one = tracker.dialect.sweeps  # bd 1.0.2 commits each part by itself
+    one_by_one = tracker.dialect.sweeps  # bd 1.0.2 commits each part separately
     with tracker.transaction():
         bead = options.get("id") or (child_id(tracker, parent) if parent else new_id(tracker, wisp))
         if table_of(tracker, bead):
@@ -262,8 +260,10 @@ def assign(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def note(tracker: Tracker, words: list[str], options: Options) -> None:
-    """Read outside of the transaction that writes, as bd does: text that another writer appends in
-    between is lost.
+    """Append a note to a bead.
+
+    Like bd, this command reads the old text outside of the transaction. Text from a concurrent
+    writer can be lost.
     """
     bead, text = words
     old = found(tracker, bead)[1]["notes"]
@@ -319,7 +319,7 @@ def claim(tracker: Tracker, bead: str) -> None:
     if holder not in ("", actor):
         raise Refused(f"claiming {bead}: issue already claimed by {holder}")
     if holder == actor and (tracker.dialect.sweeps or row["status"] == "in_progress"):
-        return  # claimed already
+        return
     with tracker.transaction():
         change(tracker, bead, {"assignee": actor, "status": "in_progress"}, "claimed")
         if tracker.dialect.leases:
@@ -440,7 +440,7 @@ def delete(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def rename(tracker: Tracker, words: list[str], options: Options) -> None:
-    """Leaves its rows uncommitted, as bd does."""
+    """Rename a bead. Leaves the changed rows uncommitted, as bd does."""
     old, new = words
     found(tracker, old)
     with tracker.transaction():
@@ -510,11 +510,11 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
     print(f"✓ Promoted {bead}")
 
 
-# -- around them --------------------
+# -- relations of beads --------------------
 
 
 def add_dependency(tracker: Tracker, table: str, bead: str, target: str, kind: str) -> None:
-    """In the transaction that is open. Raises Refused where the target does not exist."""
+    """Add a dependency in the current transaction. Raises Refused for an unknown target."""
     row: Row = {"issue_id": bead, "type": kind, "created_at": now(), "created_by": tracker.actor}
     row |= {"metadata": "{}", "thread_id": ""}
     where = "external" if target.startswith("external:") else found(tracker, target)[0]
@@ -603,7 +603,7 @@ def config(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def commit_pending(tracker: Tracker) -> None:
-    """Everything that is uncommitted, in one commit that names the tables."""
+    """Commit all uncommitted changes. The message contains the names of the tables."""
     tables = sorted(tracker.dirty())
     if tables:
         with tracker.transaction():
@@ -627,9 +627,9 @@ def dolt(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def squash(tracker: Tracker, message: str, branch: str) -> int:
-    """All history in one commit on top of the oldest; what only SQL committed is lost.
+    """Squash all history into one commit on top of the oldest commit.
 
-    The number of commits before.
+    Uncommitted rows are lost. Returns the number of commits before.
     """
     count = int(tracker.one("SELECT COUNT(*) AS n FROM dolt_log")["n"])
     oldest = tracker.one("SELECT commit_hash FROM dolt_log ORDER BY date, commit_order LIMIT 1")[
@@ -664,14 +664,14 @@ def compact(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def nothing(tracker: Tracker, words: list[str], options: Options) -> None:
-    """``gc`` and ``purge`` as they are recorded: there is nothing old enough to go."""
+    """Do nothing, as ``gc`` and ``purge`` in the recordings. No recorded bead is old enough."""
 
 
 # -- answers --------------------
 
 
 def counted(tracker: Tracker, rows: Iterable[Row]) -> list[Row]:
-    """Beads as ``list`` and ``ready`` show them, with their dependencies and counts."""
+    """Return beads in the format of ``list`` and ``ready``, with their dependencies and counts."""
     edges = dependencies(tracker)
     comments = {
         row["issue_id"]: row["n"]
@@ -864,11 +864,14 @@ COMMANDS: dict[str, tuple[Command, int, set[str]]] = {
     "sql": (sql, 1, set()),
 }
 READS = {"ready", "blocked", "list", "show"}
-"""These open the database to read: bd 1.0.2 then sweeps nothing."""
+"""Commands that open the database to read. For these, bd 1.0.2 commits nothing first."""
 
 
 def parse(arguments: list[str]) -> tuple[str, list[str], dict[str, Any]]:
-    """The command's name, its words and its options. Raises Refused for what is not offered."""
+    """Return the name of the command, its words and its options.
+
+    Raises Refused for an option without a recording.
+    """
     name, *rest = arguments
     _, count, allowed = COMMANDS[name]
     words: list[str] = []
@@ -898,7 +901,7 @@ def parse(arguments: list[str]) -> tuple[str, list[str], dict[str, Any]]:
 
 
 def prepare(tracker: Tracker, name: str) -> None:
-    """The actions of bd when it opens the database, before the command."""
+    """Perform the actions of bd when it opens the database, before the command."""
     if tracker.dialect.sweeps and name not in READS:
         tracker.commit("schema: auto-migrate", SWEPT, author="")
     if tracker.dialect.leases:

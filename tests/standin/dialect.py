@@ -1,4 +1,4 @@
-"""The differences between the recorded releases of bd."""
+"""Differences between the recorded releases of bd."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class Dialect:
     schema: int
     """The highest version in ``schema_migrations``."""
     recording: str
-    """The folder of its recording, below ``tests/recordings``."""
+    """Folder of the recording, below ``tests/recordings``."""
     sweeps: bool = False
-    """A command that may write first commits what is uncommitted, as 'schema: auto-migrate'."""
+    """Whether a writing command first commits uncommitted rows, as 'schema: auto-migrate'."""
     typed_targets: bool = True
-    """A dependency's target has a column of its own for issues, wisps and external targets."""
+    """Whether a dependency has separate columns for issues, wisps and external targets."""
     keeps_blocked: bool = True
-    """``is_blocked`` holds whether the bead is blocked."""
+    """Whether the column ``is_blocked`` exists."""
     events_ignored: bool = False
-    """``events`` is in ``dolt_ignore``: no commit holds it."""
+    """Whether ``dolt_ignore`` contains ``events``, so that no commit contains the table."""
     leases: bool = False
-    """A claim takes a lease, and each write of a row sets its ``row_lock``."""
+    """Whether a claim creates a lease, and each write of a row sets its ``row_lock``."""
 
 
 DIALECTS = {
@@ -34,12 +34,12 @@ DIALECTS = {
 }
 NEWEST = "1.3"
 DEFAULT = "1.0.2"
-"""The dialect of a test run that names none."""
+"""Dialect of a test run that names no dialect."""
 VARIABLE = "BD_STANDIN_DIALECT"
 
 
 def of_schema(version: int) -> Dialect:
-    """The dialect of a tracker whose schema has this version. Raises LookupError."""
+    """Return the dialect of a schema version. Raises LookupError."""
     for dialect in DIALECTS.values():
         if dialect.schema == version:
             return dialect

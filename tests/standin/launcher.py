@@ -1,4 +1,4 @@
-"""Writes the stand-in as a program ``bd`` into a folder that is put on PATH."""
+"""Creates the program ``bd`` in a folder for PATH. The program runs the stand-in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ PROGRAM = Path(__file__).with_name("bd.py")
 
 
 def write(folder: Path, dialect: str) -> Path:
-    """The program's path. It runs in ``dialect`` unless BD_STANDIN_DIALECT names another."""
+    """Write the program and return its path.
+
+    The program uses ``dialect`` unless BD_STANDIN_DIALECT names another dialect.
+    """
     assert dialect in DIALECTS, f"no such dialect: {dialect}; one of {', '.join(DIALECTS)}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bd"
@@ -26,7 +29,7 @@ def write(folder: Path, dialect: str) -> Path:
 
 
 def dialect_of(program: str | Path) -> str:
-    """The dialect of a program that ``write`` wrote; '' for any other program."""
+    """Return the dialect of a program from ``write``, or '' for any other program."""
     with Path(program).open("rb") as file:
         head = file.read(500).decode("utf-8", "replace")
     found = re.search(rf"^: \"\$\{{{VARIABLE}:=(\S+)\}}\"$", head, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""``bd``: reads its arguments, runs one command."""
+"""The program ``bd``: parses its arguments and runs one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``bd ready`` and ``bd blocked`` answer."""
+"""The answers of ``bd ready`` and ``bd blocked``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOT_WORK = ("merge-request", "gate", "molecule", "message", "agent", "role", "ri
 
 
 def ready(tracker: Tracker, assignee: str | None = None) -> list[Row]:
-    """Rows of ``issues`` that may be worked on, in bd's order."""
+    """Return the ready rows of ``issues``, in bd's order."""
     moment = now()
     edges = dependencies(tracker)
     deferred = {
@@ -47,7 +47,7 @@ def ready(tracker: Tracker, assignee: str | None = None) -> list[Row]:
 
 
 def blocked(tracker: Tracker) -> list[str]:
-    """Ids of blocked beads that have a blocker to name."""
+    """Return the IDs of blocked beads that have a known blocker."""
     edges, status = dependencies(tracker), statuses(tracker)
     if tracker.dialect.keeps_blocked:
         text = (

@@ -1,4 +1,4 @@
-"""The recordings of real bd: where they are, and how they are read.
+"""Reader of the recordings of real bd.
 
 See ``tests/recordings/README.md``.
 """
@@ -16,13 +16,13 @@ VARIABLE = "DOLT_WATCH_RECORDINGS"
 
 
 def folders() -> list[Path]:
-    """The repository's own recordings, and those of the folder that the environment names."""
+    """Return the repository's folder of recordings, and the folder in the environment variable."""
     further = os.environ.get(VARIABLE)
     return [HERE, *([Path(further)] if further else [])]
 
 
 def text(folder: Path, name: str) -> str:
-    """A file of a recording, plain or packed by gzip. Raises FileNotFoundError."""
+    """Return the text of a file of a recording, plain or compressed. Raises FileNotFoundError."""
     plain = folder / name
     if plain.exists():
         return plain.read_text("utf-8")
@@ -34,15 +34,16 @@ def value(folder: Path, name: str) -> Any:
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    """One recorded command each:
+    """Return the recorded commands of a folder.
 
-    ``args``, ``exit``, ``stdout``, ``stderr``, ``commits``, ``uncommitted``, ``ignored``.
+    Each has ``args``, ``exit``, ``stdout``, ``stderr``, ``commits``, ``uncommitted`` and
+    ``ignored``.
     """
     return [json.loads(line) for line in text(folder, "steps.jsonl").splitlines()]
 
 
 def trackers() -> list[Path]:
-    """Folders that hold the steps of one tracker."""
+    """Return the folders that contain the recorded commands of one tracker."""
     return [
         each
         for folder in folders()
@@ -52,7 +53,7 @@ def trackers() -> list[Path]:
 
 
 def graphs() -> list[Path]:
-    """Files with what ``bd ready`` answered, without the suffix of a packed one."""
+    """Return the files with recorded answers of ``bd ready``, without the suffix ``.gz``."""
     found = {
         each.with_name(each.name.removesuffix(".gz"))
         for folder in folders()

@@ -1,4 +1,4 @@
-"""Runs the commands of a recording, and reads what they wrote in the form of the recording."""
+"""Replay of recorded commands, and a reader of their results in the format of the recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.beads import Workspace
 from tests.support.servers import Server
 
 Difference = dict[str, list[dict[str, Any]]]
-"""Table → its rows that differ."""
+"""Table → changed rows."""
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?")
 HASH = re.compile(r"\b[0-9a-f]{64}\b")
 UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -25,7 +25,7 @@ BRACKETS = re.compile(r"\[[^]\n]*\]")
 
 
 class Reader:
-    """Reads one database, by a connection that sees each commit of others."""
+    """A reader of one database. Its connection sees each commit of other connections."""
 
     def __init__(self, server: Server, database: str) -> None:
         self.connection = server.connect(database, cursorclass=DictCursor)
@@ -42,7 +42,7 @@ class Reader:
         return str(self.rows("SELECT HASHOF('HEAD') AS h")[0]["h"])
 
     def commits(self) -> list[dict[str, Any]]:
-        """Newest first."""
+        """Return all commits, newest first."""
         return self.rows("SELECT commit_hash, message, committer, email FROM dolt_log")
 
     def difference(self, table: str, begin: str, end: str) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ class Reader:
         return [changed for row in rows if (changed := of_diff(row))]
 
     def key(self, table: str, commit: str) -> str:
-        """Its primary key at a commit; '' where it does not exist."""
+        """Return a table's primary key at a commit, or '' if the table doesn't exist."""
         try:
             text = str(
                 self.rows(f"SHOW CREATE TABLE `{table}` AS OF '{commit}'")[0]["Create Table"]
@@ -60,7 +60,7 @@ class Reader:
         return next((line for line in text.splitlines() if "PRIMARY KEY" in line), "").strip(" ,")
 
     def since(self, head: str) -> list[dict[str, Any]]:
-        """The contents of the commits after this one, oldest first."""
+        """Return the contents of the commits after ``head``, oldest first."""
         log = self.commits()
         hashes = [each["commit_hash"] for each in log]
         if head not in hashes:
@@ -77,14 +77,14 @@ class Reader:
                 name: self.difference(name, begin, end)
                 for name in sorted(each["table_name"] for each in names)
                 if len({self.key(name, begin), self.key(name, end)} - {""})
-                < 2  # else a recording has no rows either
+                < 2  # for a changed key, recordings contain no rows either
             }
             author = f"{one['committer']} <{one['email']}>"
             found.append({"message": one["message"], "author": author, "tables": tables})
         return found
 
     def schema(self) -> dict[str, Any]:
-        """In the form of a recording's ``schema.json``, as far as the database holds it."""
+        """Return the schema in the format of a recording's ``schema.json``."""
         kinds = {row[next(iter(row))]: row["Table_type"] for row in self.rows("SHOW FULL TABLES")}
         names = sorted(name for name, kind in kinds.items() if kind == "BASE TABLE")
         return {
@@ -102,7 +102,7 @@ class Reader:
         return {name: self.difference(name, "HEAD", "WORKING") for name in sorted(names)}
 
     def ignored(self) -> Difference:
-        """All rows of the tables that ``dolt_ignore`` keeps out of history."""
+        """Return all rows of the tables that ``dolt_ignore`` excludes from history."""
         patterns = [
             row["pattern"] for row in self.rows("SELECT pattern FROM dolt_ignore WHERE ignored")
         ]
@@ -116,8 +116,9 @@ class Reader:
 
 
 def of_diff(row: dict[str, Any]) -> dict[str, Any] | None:
-    """A row of ``DOLT_DIFF`` in the recording's form; None where no cell differs that is
-    recorded.
+    """Return a row of ``DOLT_DIFF`` in the format of the recording.
+
+    Returns None if no recorded cell differs.
     """
     skip = ("commit", "commit_date")
     before = {k[5:]: v for k, v in row.items() if k.startswith("from_") and k[5:] not in skip}
@@ -140,7 +141,7 @@ def of_diff(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def between(before: Difference, after: Difference) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """The rows that went and came, of tables read in full."""
+    """Return the added and removed rows between two complete readings of tables."""
     found = {}
     for name in sorted({*before, *after}):
         old, new = before.get(name, []), after.get(name, [])
@@ -154,7 +155,7 @@ def between(before: Difference, after: Difference) -> dict[str, dict[str, list[d
 
 
 class Names:
-    """Ids of beads, replaced by the order in which they appeared."""
+    """Replacement of bead IDs by the order of their first appearance."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -173,7 +174,7 @@ class Names:
 
 
 def plain(value: Any, names: Names) -> Any:
-    """Without what differs from run to run: ids, hashes, times, random numbers."""
+    """Return a value without the parts that differ per run: IDs, hashes, times, random numbers."""
     if isinstance(value, dict):
         return {
             key: "RANDOM" if key in RANDOM and each else plain(each, names)
@@ -200,10 +201,10 @@ def in_order(rows: Iterable[Any]) -> list[Any]:
 
 
 def comparable(tables: Any, names: Names) -> Any:
-    """Tables of a commit or of the working set: rows in a fixed order.
+    """Return the tables of a commit or of the working set, with their rows in a fixed order.
 
-    ``updated_at`` holds whole seconds: whether a command changes it depends on the clock alone.
-    So its cell is left out, and with it a row and a table in which nothing else changed.
+    The result omits ``updated_at`` and all rows and tables without another change. The column
+    contains whole seconds, so a change depends on the clock.
     """
     found = {}
     for name, rows in tables.items():
@@ -225,7 +226,7 @@ def locked(name: str, cells: Any) -> Any:
 
 
 def rows_gone_and_come(tables: Any, names: Names) -> Any:
-    """Rows of ignored tables, those left out that differ only in what ``plain`` hides."""
+    """Return the changed rows of ignored tables, without pairs that are equal after ``plain``."""
     found = {}
     for name, kinds in tables.items():
         added = [
@@ -246,9 +247,7 @@ def rows_gone_and_come(tables: Any, names: Names) -> Any:
 
 
 def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
-    """Commits with the rows that they change; a table of which only the schema changes is left
-    out.
-    """
+    """Return commits with their changed rows. Omits tables without changed rows."""
     return [
         {**plain({k: v for k, v in each.items() if k != "tables"}, names)}
         | (
@@ -261,9 +260,9 @@ def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
 
 
 def actor_of(step: dict[str, Any]) -> str:
-    """The actor of a recorded command: the agent if a row says so.
+    """Return the actor of a recorded command.
 
-    Claims and heartbeats are also the agent's.
+    The actor is the agent for claims, heartbeats, and commands whose rows name the agent.
     """
     words = step["args"]
     if words[0] == "heartbeat" or "--claim" in words:
@@ -278,7 +277,7 @@ def actor_of(step: dict[str, Any]) -> str:
 
 
 def objects(text: str) -> list[Any]:
-    """The whole objects of a JSON list of which the beginning may be missing."""
+    """Return the complete objects of a JSON list. The beginning of the list may be missing."""
     found = [
         json.loads(part) for part in re.findall(r"^  \{\n.*?^  \}", text, re.MULTILINE | re.DOTALL)
     ]
@@ -294,7 +293,7 @@ Run = Callable[[str, list[str]], "subprocess.CompletedProcess[str]"]
 
 
 def runner(workspace: Workspace) -> Run:
-    """Runs the workspace's program as an actor."""
+    """Return a function that runs the workspace's program as an actor."""
 
     def run(actor: str, words: list[str]) -> subprocess.CompletedProcess[str]:
         return workspace.attempt(*words, actor=actor)
@@ -303,13 +302,15 @@ def runner(workspace: Workspace) -> Run:
 
 
 TOUCHING = ("assign", "note", "update", "defer", "undefer", "close")
-"""Commands that set ``updated_at``: the recording shows it only where a second passed, so the
-clock is asked.
+"""Commands that set ``updated_at``.
+
+The replay compares the value with the clock, because the recording contains only changes of whole
+seconds.
 """
 
 
 class Player:
-    """Runs recorded commands one after another, and compares each with its recording."""
+    """A player of recorded commands, which compares each result with the recording."""
 
     def __init__(self, reader: Reader, run: Run) -> None:
         self.reader, self.run = reader, run
@@ -319,7 +320,7 @@ class Player:
         """Rows of the ignored tables after the last command."""
 
     def play(self, step: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        """A difference: its name, the stand-in's result, and the recording's."""
+        """Run a step and yield each difference: its name, the new and the recorded result."""
         words = [self.ids.get(word, word) for word in step["args"]]
         head = self.reader.head()
         before = self.reader.ignored() if self.left is None else self.left

@@ -1,4 +1,4 @@
-"""``bd init``: the database as the recorded releases make it."""
+"""``bd init``: creates the database of a recorded release."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.standin.tracker import AUTHOR, Refused, Tracker, connect
 
 VIEWS = ("ready_issues", "blocked_issues")
 UPGRADE = "bd-upgrade-1.0.2-to-1.2.2"
-"""The recording of an upgrade, which holds the texts of the views before and after."""
+"""Recording of an upgrade. It contains the SQL of the views before and after."""
 
 JOURNAL = "bd_events_journal"
-"""The pattern that bd 1.3 adds to ``dolt_ignore`` at its first command after ``init``."""
+"""Pattern that bd 1.3 adds to ``dolt_ignore`` at its first command after ``init``."""
 
 
 def complete(tracker: Tracker) -> None:
-    """The first command of bd 1.3 after ``init``."""
+    """Perform the additional changes of bd 1.3's first command after ``init``."""
     tracker.run("INSERT INTO dolt_ignore (pattern, ignored) VALUES (%s, 1)", [JOURNAL])
     tracker.commit("schema: seed dolt_ignore patterns", ["dolt_ignore"], author="")
     tracker.run("INSERT IGNORE INTO bd_events_seq (id, next_seq) VALUES (0, 0)")
 
 
 def views(typed_targets: bool) -> list[str]:
-    """The texts of bd's two views, for either form of a dependency's target."""
+    """Return the SQL of bd's two views, for one of the two forms of dependencies."""
     for step in recorded.steps(recorded.HERE / UPGRADE):
         for row in step["uncommitted"].get("dolt_schemas", []):
             if "fragment" in row.get("changed", {}):
@@ -41,7 +41,7 @@ def views(typed_targets: bool) -> list[str]:
 
 
 def make(connection: Any, dialect: Dialect) -> str:
-    """The recorded schema in an empty database, committed as bd does it; the project's id."""
+    """Create the recorded schema with bd's commits in an empty database. Return the project ID."""
     folder = recorded.HERE / dialect.recording
     schema = recorded.value(folder, "schema.json")
     messages = [each["message"] for each in recorded.value(folder, "init-commits.json")][1:]
@@ -59,7 +59,7 @@ def make(connection: Any, dialect: Dialect) -> str:
         cursor.execute("CALL DOLT_ADD('dolt_ignore')")
         first, *between, last = messages
         commit(first)
-        *before, final = between  # the last one before 'bd init' holds the tables
+        *before, final = between  # the last commit before 'bd init' contains the tables
         for message in before:
             commit(message)
         cursor.execute("SET foreign_key_checks = 0")
@@ -82,13 +82,13 @@ def make(connection: Any, dialect: Dialect) -> str:
         cursor.execute("INSERT INTO metadata (`key`, value) VALUES ('_project_id', %s)", (project,))
         cursor.execute("CALL DOLT_ADD('metadata')")
         if dialect.leases:
-            cursor.execute("CALL DOLT_ADD('config')")  # the older ones leave it uncommitted
+            cursor.execute("CALL DOLT_ADD('config')")  # older releases leave it uncommitted
         commit(last, "--author", AUTHOR)
     return project
 
 
 def init(arguments: list[str], env: Mapping[str, str], where: Path) -> None:
-    """``bd init --server``. Raises Refused."""
+    """Run ``bd init --server``. Raises Refused."""
     text = {
         "--server-host": "host",
         "--server-port": "port",

@@ -1,6 +1,4 @@
-"""Properties of the stand-in that the recordings don't show: its refusals, the leases that it
-extends, and that copies equal an init.
-"""
+"""Behavior of the stand-in without a recording: refusals, extended leases and copied databases."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ def test_a_copy_is_what_init_leaves(dialect: str, dolt_server: Server, tmp_path:
 
 
 def test_it_offers_only_what_is_recorded() -> None:
-    """Each command has a recorded one. ``blocked`` is in the recordings of readiness."""
+    """Each command has a recording. Recordings of readiness contain ``blocked``."""
     words = {step["args"][0] for folder in recorded.trackers() for step in recorded.steps(folder)}
     for path in recorded.graphs():
         words |= {
@@ -81,7 +79,7 @@ def test_a_heartbeat_prolongs_the_lease_of_its_holder_alone(
     text = "SELECT heartbeat_at, lease_expires_at FROM leases"
     before = dolt_server.sql(text, database=bd.database)[0]
     while dolt_server.sql("SELECT UTC_TIMESTAMP()")[0][0].replace(microsecond=0) <= before[0]:
-        time.sleep(0.05)  # the columns hold whole seconds
+        time.sleep(0.05)  # the columns contain whole seconds
     assert run("somebody", ["heartbeat", bead]).returncode == 1
     assert dolt_server.sql(text, database=bd.database)[0] == before
     assert run("agent", ["heartbeat", bead]).returncode == 0

@@ -1,5 +1,6 @@
-"""``bd ready`` and ``bd blocked`` of the stand-in answer what real bd answered over the recorded
-graphs.
+"""``bd ready`` and ``bd blocked`` of the stand-in, compared with the answers of real bd.
+
+The tests use the recorded graphs.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ GRAPHS = recorded.graphs()
 
 
 def dialect_of(path: Path) -> str:
-    """The recorded dialect that the file's name begins with; a later one is tried in the newest."""
+    """Return the dialect at the beginning of the file's name, or the newest for a later release."""
     return next((name for name in DIALECTS if path.name.startswith(name)), NEWEST)
 
 
 def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Write the recorded rows unchanged. Cells that the recording leaves out are empty or zero."""
+    """Write the recorded rows unchanged. Cells without a recorded value are empty or zero."""
     with (
         contextlib.closing(server.connect(bd.database, cursorclass=DictCursor)) as connection,
         connection.cursor() as cursor,
@@ -48,7 +49,7 @@ def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]])
 
 
 def zero(column: dict[str, Any]) -> Any:
-    """The cell of a column that the recording leaves out."""
+    """Return the value for a cell without a recorded value."""
     if column["Field"] in ("created_at", "updated_at"):
         return "2026-11-29 12:00:00"
     if column["Null"] == "YES":

@@ -1,6 +1,4 @@
-"""The stand-in writes what real bd wrote: each recording's commands are run, and each row and
-commit is compared.
-"""
+"""Replay of each recording on the stand-in, with a comparison of each row and commit."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def dialect_of(folder: Path) -> str:
 
 
 def before_upgrade(folder: Path) -> str:
-    """The dialect in which the recorded tracker was made."""
+    """Return the dialect of the recorded tracker before its upgrade."""
     for name in ("schema-before.json", "schema.json"):
         try:
             return of_schema(recorded.value(folder, name)["schema_version"]).name
@@ -36,8 +34,9 @@ def before_upgrade(folder: Path) -> str:
 
 
 def upgraded_at(steps: list[dict[str, Any]]) -> int:
-    """The number of the first command of the newer bd: the first whose commits write
-    ``schema_migrations``.
+    """Return the number of the first command of the newer bd.
+
+    This command is the first whose commits write ``schema_migrations``.
     """
     for number, step in enumerate(steps):
         if any("schema_migrations" in commit.get("tables", {}) for commit in step["commits"]):
@@ -46,7 +45,11 @@ def upgraded_at(steps: list[dict[str, Any]]) -> int:
 
 
 def init_differs(folder: Path, reader: replay.Reader) -> Iterator[str]:
-    """The first commit is made by the server, in the name that its configuration has."""
+    """Yield the differences between the commits of ``bd init`` and the recording.
+
+    The server makes the first commit under its configured name, so the comparison omits this
+    commit.
+    """
     ours = [
         {name: each[name] for name in ("message", "committer", "email")}
         for each in reader.commits()[::-1]
@@ -69,9 +72,7 @@ def schema_differs(folder: Path, name: str, reader: replay.Reader) -> Iterator[s
 
 
 def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
-    """Run the recorded commands in a fresh tracker; one text for each thing that differs from
-    the recording.
-    """
+    """Run the recorded commands in a new tracker, and yield a text for each difference."""
     steps = recorded.steps(folder)
     old, new, upgrade = before_upgrade(folder), dialect_of(folder), upgraded_at(steps)
     bd = initialized(server, place, str(launcher.write(place / "bin", old)))

@@ -1,4 +1,4 @@
-"""The tracker as bd finds it, and the connection to its database."""
+"""The tracker's folder and the connection to its database."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.standin.dialect import DIALECTS, VARIABLE, Dialect, of_schema
 Row = dict[str, Any]
 AUTHOR = "beads <beads@local>"
 SPACE = uuid.UUID("5f1f3a6e-1c57-5d7c-9a5c-1d0f7a1f5a11")
-"""For ids that bd derives from the content."""
+"""Namespace of the IDs that bd derives from content."""
 
 
 class Refused(Exception):
-    """The command ends with exit code 1 and this text on stderr, after 'Error:
+    """An error with exit code 1 and this text on stderr.
 
-    ' unless ``bare``.
+    The text begins with 'Error: ' unless ``bare`` is true.
     """
 
     def __init__(self, text: str, *, bare: bool = False) -> None:
@@ -39,7 +39,7 @@ def now() -> datetime:
 
 
 def find_folder(env: Mapping[str, str], start: Path) -> Path | None:
-    """The ``.beads`` folder: BEADS_DIR, else the nearest one upwards."""
+    """Return the ``.beads`` folder: BEADS_DIR, or the nearest one upward."""
     if named := env.get("BEADS_DIR"):
         return Path(named)
     for each in (start, *start.parents):
@@ -49,7 +49,7 @@ def find_folder(env: Mapping[str, str], start: Path) -> Path | None:
 
 
 def git_user() -> dict[str, str]:
-    """``name`` and ``email`` of git's configuration."""
+    """Return ``name`` and ``email`` of git's configuration."""
     done = subprocess.run(
         ["git", "config", "--get-regexp", r"^user\."], capture_output=True, text=True
     )
@@ -58,8 +58,9 @@ def git_user() -> dict[str, str]:
 
 
 def connect(env: Mapping[str, str], metadata: Mapping[str, Any], database: str | None) -> Any:
-    """A connection with autocommit, dictionaries as rows and matched rows as the count of an
-    UPDATE.
+    """Return a connection with autocommit and rows as dictionaries.
+
+    An UPDATE returns the number of matched rows.
     """
     host = env.get("BEADS_DOLT_SERVER_HOST") or metadata.get("dolt_server_host") or "127.0.0.1"
     port = (
@@ -86,7 +87,7 @@ def connect(env: Mapping[str, str], metadata: Mapping[str, Any], database: str |
 
 
 class Tracker:
-    """An open tracker. Rows are dictionaries; times are naive UTC in whole seconds."""
+    """An open tracker. Rows are dictionaries. Times are naive UTC in whole seconds."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder, self.env = folder, env
@@ -111,7 +112,7 @@ class Tracker:
             upgrade(self.connection, there, wanted)
         return wanted
 
-    # -- who --------------------
+    # -- actor --------------------
 
     @property
     def user(self) -> dict[str, str]:
@@ -135,7 +136,7 @@ class Tracker:
         return self.rows(text, parameters)[0]
 
     def run(self, text: str, parameters: Iterable[Any] = ()) -> int:
-        """The number of rows that the statement matched."""
+        """Run a statement and return the number of matched rows."""
         with self.connection.cursor() as cursor:
             return int(cursor.execute(text, tuple(parameters) or None))
 
@@ -146,14 +147,14 @@ class Tracker:
         )
 
     def columns(self, table: str) -> dict[str, str]:
-        """Name → type, in order."""
+        """Return the type of each column by name, in order."""
         return {row["Field"]: row["Type"] for row in self.rows(f"SHOW COLUMNS FROM `{table}`")}
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """One SQL transaction.
+        """Open one SQL transaction.
 
-        A conflict with another writer is the command's error: bd does not try again.
+        A conflict with another writer is an error of the command, because bd doesn't retry.
         """
         self.connection.begin()
         try:
@@ -167,9 +168,9 @@ class Tracker:
             raise
 
     def commit(self, message: str, tables: Iterable[str], author: str = AUTHOR) -> None:
-        """A Dolt commit of the changes in these tables. None if there are no changes.
+        """Commit the changes in these tables to Dolt. Does nothing without changes.
 
-        bd adds each table by itself. Here only those with changes are added, in one call, because
+        bd adds each table separately. The stand-in adds only changed tables, in one call, because
         each call costs as much as a commit.
         """
         status = self.rows("SELECT DISTINCT table_name, staged FROM dolt_status")
@@ -198,7 +199,7 @@ class Tracker:
 
 
 def edge_id(bead: str, target: str) -> str:
-    """Derived from both ends: two clones that add one edge add one row."""
+    """Return an ID derived from both ends. Two clones that add the same edge add the same row."""
     return str(uuid.uuid5(SPACE, f"{bead}\0{target}"))
 
 

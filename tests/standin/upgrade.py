@@ -1,8 +1,7 @@
-"""The actions of a newer bd on an older tracker at its first command: the recorded upgrades from
-1.0.2.
+"""The first command of a newer bd on an older tracker, for the recorded upgrades from 1.0.2.
 
-``upgrade_to`` is for tests that need a history in which the schema changes. bd 1.2.2 leaves most of
-the migration uncommitted. The 1.3 line makes one commit for each migration, and leaves three tables
+Tests whose history contains a schema change use ``upgrade_to``. bd 1.2.2 leaves most of the
+migration uncommitted. The 1.3 line makes one commit for each migration, and leaves three tables
 uncommitted.
 """
 
@@ -34,7 +33,7 @@ OWN_IDS = ("comments", "compaction_snapshots", "events", "issue_snapshots")
 
 
 def upgrade_to(address: ServerAddress, dialect: str) -> None:
-    """Migrate the tracker's database as the first command of the newer bd does. Raises Refused."""
+    """Migrate the tracker's database like the first command of the newer bd. Raises Refused."""
     env = {"BEADS_DOLT_PASSWORD": address.password}
     where = {
         "dolt_server_host": address.host,
@@ -49,9 +48,9 @@ def upgrade_to(address: ServerAddress, dialect: str) -> None:
 
 
 def upgrade(connection: Any, before: Dialect, after: Dialect) -> None:
-    """The same on an open connection with autocommit.
+    """Migrate the database of an open connection with autocommit.
 
-    Raises Refused where no recording holds the upgrade.
+    Raises Refused for an upgrade without a recording.
     """
     if before.name != "1.0.2" or after.name not in RECORDINGS:
         raise Refused(f"no recording holds an upgrade from {before.name} to {after.name}")
@@ -112,7 +111,7 @@ class Upgrade:
             self.sql("CALL DOLT_ADD(%s)", table)
         self.sql("CALL DOLT_COMMIT('--allow-empty', '-m', %s)", message)
 
-    # -- the whole --------------------
+    # -- the upgrade --------------------
 
     def run(self) -> None:
         self.sql("SET foreign_key_checks = 0")
@@ -134,8 +133,10 @@ class Upgrade:
         self.sql("SET foreign_key_checks = 1")
 
     def replay(self, commit: Row) -> None:
-        """One recorded commit: the migration's own statements, then the rows of bd's system
-        tables as they are recorded.
+        """Replay one recorded commit.
+
+        The commit contains the statements of the migration and the recorded rows of bd's system
+        tables.
         """
         tables = commit["tables"]
         number = re.match(r"schema: apply migration (\d+)_", commit["message"])
@@ -156,14 +157,14 @@ class Upgrade:
             self.sql(f"DELETE FROM `{table}` WHERE `{key}` = %s", row["row"][key])
 
     def uncommitted(self) -> None:
-        """bd 1.2.2: the migrations that no commit holds."""
+        """Perform the migrations that bd 1.2.2 leaves uncommitted."""
         for number in sorted(self.by_number):
             self.by_number[number]()
         for name in ("schema_migrations", "dolt_ignore"):
             for row in self.step["uncommitted"].get(name, []):
                 self.row_of(name, row)
 
-    # -- the migrations --------------------
+    # -- migrations --------------------
 
     def cascade(self) -> None:
         self.sql("SET foreign_key_checks = 1")
@@ -186,9 +187,9 @@ class Upgrade:
         self.sql(text)
 
     def split_targets(self) -> None:
-        """Both tables of dependencies in their new form.
+        """Rewrite both tables of dependencies in their new form.
 
-        The targets get a new ``updated_at``, as the recording has it.
+        The targets get a new ``updated_at``, as in the recording.
         """
         for row in self.sql("SELECT DISTINCT depends_on_id AS id FROM dependencies"):
             self.sql("UPDATE issues SET updated_at = UTC_TIMESTAMP() WHERE id = %s", row["id"])
@@ -266,10 +267,10 @@ class Upgrade:
     def drop_lease_columns(self) -> None:
         self.sql("ALTER TABLE issues DROP COLUMN lease_expires_at, DROP COLUMN heartbeat_at")
 
-    # -- what comes after the commits --------------------
+    # -- changes after the commits --------------------
 
     def local_tables(self) -> None:
-        """Tables that no commit holds, in their new form, with their rows."""
+        """Rewrite the tables that no commit contains in their new form, with their rows."""
         patterns = [
             re.compile(each["pattern"].replace("%", ".*")) for each in self.schema["ignored"]
         ]
@@ -286,7 +287,7 @@ class Upgrade:
                 self.insert(name, row)
 
     def rename_rows(self, table: str) -> None:
-        """New ids, derived from the content."""
+        """Replace the IDs of all rows with IDs derived from the content."""
         for row in self.sql(f"SELECT * FROM {table}"):
             self.sql(f"UPDATE {table} SET id = %s WHERE id = %s", derived(table, row), row["id"])
 

@@ -1,4 +1,4 @@
-"""Real HTTP servers that answer as the real services do, and as broken ones might.
+"""Real HTTP servers that behave like the real services, or like broken services.
 
-The real services were asked (docs/reference/target-answers.md).
+docs/reference/target-answers.md contains the observed answers of the real services.
 """

@@ -1,6 +1,6 @@
-"""``python -m tests.stubs PORT``: the stub of BeadBoard for trying things out.
+"""``python -m tests.stubs PORT``: the stub of BeadBoard for manual experiments.
 
-It takes every bead, says so, and runs nothing.
+The stub accepts every bead, prints a line for each, and runs nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A stub of claude-agent-service (eccf0dd): /health, /execute, /jobs/{id}, jobs in memory; no
-agent runs unless the test plays one.
+"""A stub of claude-agent-service (eccf0dd): /health, /execute and /jobs/{id}.
+
+The jobs are in memory. No agent runs unless the test simulates one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ENDED = frozenset({"completed", "failed", "timeout", "error"})
 
 @dataclass
 class Job:
-    """A job as ``GET /jobs/{id}`` tells it."""
+    """A job as in the answer of ``GET /jobs/{id}``."""
 
     id: str
     status: str
@@ -36,9 +37,10 @@ class Job:
 
 
 class AgentServiceStub(StubServer):
-    """``old``: the older shape, single slot, 409 when busy.
+    """A stub of the service.
 
-    ``bearer`` '': the service has no token, and takes nobody's.
+    ``old`` selects the older version, with a single slot and 409 when busy. An empty ``bearer`` is
+    a service without a token, which refuses every request.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class AgentServiceStub(StubServer):
         self.old = old
         self.jobs: dict[str, Job] = {}
 
-    # -- what tests do with it --------------------
+    # -- controls for tests --------------------
 
     @property
     def active(self) -> int:
@@ -73,9 +75,9 @@ class AgentServiceStub(StubServer):
     def finish(
         self, job: str, status: str = "completed", *, exit_code: int | None = None, error: str = ""
     ) -> None:
-        """End a job, so that the next queued one starts.
+        """End a job and start the next queued job.
 
-        'timeout' frees its slot although the agent would continue.
+        The status 'timeout' frees the slot, although a real agent would continue.
         """
         assert status in ENDED, status
         with self._lock:
@@ -91,7 +93,7 @@ class AgentServiceStub(StubServer):
             self._start_queued()
 
     def forget(self) -> None:
-        """A restart: all jobs are lost."""
+        """Forget all jobs, as after a restart."""
         with self._lock:
             self.jobs.clear()
 
@@ -101,7 +103,7 @@ class AgentServiceStub(StubServer):
     def execute_next(self, what: int | str, body: Any = b"", **more: Any) -> None:
         self.script("/execute", what, body, **more)
 
-    # -- what it does --------------------
+    # -- behavior --------------------
 
     def answer(self, request: Recorded) -> Reply:
         match request.method, request.path:
@@ -131,7 +133,7 @@ class AgentServiceStub(StubServer):
 
     def _execute(self, request: Recorded) -> Reply:
         wrong = _validate(request.body)
-        if wrong:  # before the bearer, as the real one
+        if wrong:  # before the bearer, as in the real service
             return Reply(422, {"detail": wrong})
         refusal = self._refusal(request)
         if refusal is not None:

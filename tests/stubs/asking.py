@@ -1,4 +1,4 @@
-"""Asking the beadboard target once, as a tick does."""
+"""Single requests to the beadboard target, as in a tick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dolt_watch.targets.protocol import BeadTask
 
 TASK = BeadTask("bd-1", {"id": "bd-1"})
 SHORT = 0.3
-"""Seconds: the time-out where the server hangs on purpose."""
+"""Time-out in seconds for servers that hang on purpose."""
 
 
 def dispatch(url: str, timeout: float = 5.0, task: BeadTask = TASK) -> Answer:

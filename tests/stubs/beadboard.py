@@ -1,5 +1,6 @@
-"""A stub of BeadBoard (20f07e9): the two routes that dolt_watch uses, its checks in their order,
-its cache, and the ways in which it fails open.
+"""A stub of BeadBoard (20f07e9) with the two routes that dolt_watch uses.
+
+The order of the checks, the cache and the fail-open cases are as in BeadBoard.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ DISPATCH, STATUS = "/api/agent-dispatch", "/api/agent-status"
 
 
 def any_bead(bead: str) -> Mapping[str, Any]:
-    """The lookup where a test has no tracker: every bead exists and may go."""
+    """Return a row for any bead. Default lookup of tests without a tracker."""
     return {"id": bead, "title": bead, "acceptance_criteria": "done"}
 
 
 class BeadBoardStub(StubServer):
-    """``service``: a stub of the service, asked over real HTTP; None: jobs are made up here, and
-    ``busy`` is what agent-status says.
+    """A stub of BeadBoard.
 
-    ``lookup(bead)``: the row or None. ``on_accept(bead, job)`` is called after a job was
-    accepted and before the answer leaves, so that what an 'agent' does in it has happened when
-    the client reads the answer. ``accepted`` holds (bead, job) in order: what really runs.
+    Args:
+        service: Stub of the service, used over real HTTP. With None, the stub invents the jobs.
+            The attribute ``busy`` is then the answer of agent-status.
+        lookup: Returns the row of a bead, or None.
+        on_accept: Called with bead and job after the job is accepted and before the answer.
+            A simulated agent can act here, so that its changes precede the answer.
+
+    The attribute ``accepted`` contains (bead, job) of the jobs that really run, in order.
     """
 
     def __init__(
@@ -56,27 +61,27 @@ class BeadBoardStub(StubServer):
         self.lookup = lookup
         self.on_accept = on_accept
         self.cache = cache
-        """Seconds for which agent-status is remembered: 2.0 in the real one."""
+        """Lifetime of a cached agent-status in seconds. BeadBoard uses 2.0."""
         self.service_timeout = service_timeout
         self.busy = False
         self.accepted: list[tuple[str, str]] = []
         self._remembered: tuple[float, bool] | None = None
 
-    # -- what tests do with it --------------------
+    # -- controls for tests --------------------
 
     def answer_next(self, what: int | str, body: Any = b"", **more: Any) -> None:
-        """Answer the next dispatch so: a status with a body, or a word of ``server.WORDS``."""
+        """Set the next answer to a dispatch: a status and body, or a word of ``server.WORDS``."""
         self.script(DISPATCH, what, body, **more)
 
     def status_next(self, what: int | str, body: Any = b"", **more: Any) -> None:
-        """The same for the next agent-status."""
+        """Set the next answer of agent-status. The values are those of ``answer_next``."""
         self.script(STATUS, what, body, **more)
 
     @property
     def dispatches(self) -> list[Recorded]:
         return self.asked("POST", DISPATCH)
 
-    # -- what it does --------------------
+    # -- behavior --------------------
 
     def answer(self, request: Recorded) -> Reply:
         match request.method, request.path:
@@ -99,7 +104,7 @@ class BeadBoardStub(StubServer):
         return busy
 
     def _ask_busy(self) -> bool:
-        """Fails open: only a 503 reads as busy."""
+        """Return whether the service answers 503 or busy. Any failure counts as not busy."""
         try:
             status, text = self._ask("GET", "/health")
             if status == 503:

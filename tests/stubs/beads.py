@@ -1,4 +1,4 @@
-"""Beads as a handler hands them to a target: whole rows, as the engines give them."""
+"""Beads as a handler passes them to a target: complete rows in the format of the engines."""
 
 from __future__ import annotations
 

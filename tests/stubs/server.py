@@ -1,5 +1,6 @@
-"""Shared parts of the stubs: a server on a free loopback port, a record of its requests, and
-scripted answers.
+"""Shared parts of the stubs: a server on a free loopback port with scripted answers.
+
+The server records its requests.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from typing import Any, Self
 
 HOST = "127.0.0.1"
 DRIP = 0.02
-"""Seconds between two bytes of a dripping answer."""
+"""Seconds between two bytes of a slow answer."""
 
 
 def dead_port() -> int:
-    """A loopback port without a listener."""
+    """Return a loopback port without a listener."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -38,17 +39,17 @@ def dead_url() -> str:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One request as it came in."""
+    """A received request."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """The names are in lower case."""
     body: bytes
     at: float
-    """time.monotonic()"""
+    """Result of time.monotonic() on arrival."""
     port: int = 0
-    """The client's: tells one connection from another."""
+    """Port of the client. Distinguishes connections."""
 
     @property
     def json(self) -> Any:
@@ -57,7 +58,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. ``body``: bytes as they are, text, or anything that is JSON."""
+    """An answer. ``body`` is bytes, text, or a value to encode as JSON."""
 
     status: int = 200
     body: Any = b""
@@ -72,7 +73,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Scripted:
-    """Script the next request: ``what`` is a status, or a word of ``WORDS``."""
+    """The script of one answer. ``what`` is a status or a word of ``WORDS``."""
 
     what: int | str
     body: Any = b""
@@ -81,27 +82,30 @@ class Scripted:
 
 WORDS = frozenset(
     {
-        "hang",  # say nothing until released, then close: nothing was done
-        "freeze",  # say nothing until released, then do as usual, also for a client that has left
-        "hang-after-accept",  # do as usual, but say nothing until released
-        "break",  # close after reading the request: nothing was done
-        "break-after-accept",  # do as usual, then close without an answer
+        "hang",  # wait until released, then close without an effect
+        "freeze",  # wait until released, then answer normally, even if the client is gone
+        "hang-after-accept",  # process normally, wait until released, then close without an answer
+        "break",  # read the request, then close without an effect
+        "break-after-accept",  # process normally, then close without an answer
         "reset",  # as 'break', with a TCP reset
-        "cut",  # half of an announced body, then close
-        "drip",  # a body that comes byte by byte and never ends
-        "drip-headers",  # the same, in the header
-        "garbage",  # bytes that are not HTTP
-        "oversized",  # a body of a megabyte
-        "retry-after",  # 503 with Retry-After, body = the value
+        "cut",  # send half of the announced body, then close
+        "drip",  # send an endless body, byte by byte
+        "drip-headers",  # send an endless header, byte by byte
+        "garbage",  # send bytes that are not HTTP
+        "oversized",  # send a body of one megabyte
+        "retry-after",  # send 503 with the scripted body as Retry-After
     }
 )
 
 
 class StubServer:
-    """Base of the stubs:
+    """Base class of the stubs.
 
-    ``answer(request)`` is the usual behaviour. ``tls``: a file with key and certificate, to
-    serve https. ``port`` 0: a free one.
+    Subclasses implement ``answer(request)``.
+
+    Args:
+        tls: File with key and certificate. Serves https.
+        port: Port to listen on. 0 selects a free port.
     """
 
     def __init__(self, tls: Path | None = None, port: int = 0) -> None:
@@ -146,7 +150,7 @@ class StubServer:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        # shutdown() waits for the next poll: half a second by default, at each test.
+        # shutdown() waits for the next poll. The default would cost half a second per test.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), daemon=True
         )
@@ -165,7 +169,7 @@ class StubServer:
         assert not self.errors, self.errors
 
     def stop(self) -> None:
-        """Nothing listens any more."""
+        """Stop the server and close its socket."""
         self.release()
         self._server.shutdown()
         self._server.server_close()
@@ -176,18 +180,18 @@ class StubServer:
     def script(
         self, path: str, what: int | str, body: Any = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """The next request to ``path`` that has no script yet is answered so. Scripts queue up."""
+        """Script the next request to ``path`` that has no script yet. Scripts form a queue."""
         assert isinstance(what, int) or what in WORDS, what
         with self._lock:
             self._script.setdefault(path, deque()).append(Scripted(what, body, headers or {}))
 
     def always(self, what: str) -> None:
-        """From now on every request that has no script is answered so."""
+        """Script all requests that have no other script."""
         assert what in WORDS, what
         self._always = Scripted(what)
 
     def release(self) -> None:
-        """Let everything that hangs or drips end."""
+        """End all hanging and slow answers."""
         self._released.set()
 
     def asked(self, method: str, path: str) -> list[Recorded]:

@@ -1,5 +1,6 @@
-"""A receiver of webhooks as one should be written: it verifies the signature, and answers with
-the name of the run that it began.
+"""A correct receiver of webhooks.
+
+The receiver verifies the signature and answers with the name of the run that it starts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ OLD_SECRET = "whsec_" + "b2xkLW9sZC1vbGQtb2xkLW9sZC1vbGQtb2xkLW9sZC0="
 
 
 class WebhookStub(StubServer):
-    """``runs``: the beads whose runs began."""
+    """A receiver of webhooks. ``runs`` contains the beads of the started runs."""
 
     def __init__(self, secret: str = SECRET, **more: Any) -> None:
         super().__init__(**more)

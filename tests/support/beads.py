@@ -1,6 +1,4 @@
-"""A tracker for tests: a bd workspace on a server, or beads' real tables without bd on either
-engine.
-"""
+"""Trackers for tests: a bd workspace on a server, or beads' real tables on either engine."""
 
 from __future__ import annotations
 
@@ -27,17 +25,21 @@ from tests.support.templates import fill
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES_FOLDER = Path(__file__).resolve().parents[1] / "shapes"
 SHAPES = ("1.0.2", "1.2.2", "1.3")
-"""Shapes of beads' tables, named by the release of bd that makes them;
-``tests/shapes/<name>.sql`` has the DDL.
+"""Shapes of beads' tables, named by the release of bd that creates them.
+
+``tests/shapes/<name>.sql`` contains the DDL.
 """
 
 TEXT_BYTES = 65_535
-"""Bytes that a TEXT column holds: notes, events.old_value and events.new_value of bd 1.0.2."""
+"""Maximum number of bytes in a TEXT column.
+
+In bd 1.0.2: notes, events.old_value and events.new_value.
+"""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder in which real bd commands work, on a fresh database of the server."""
+    """A folder for real bd commands, with a fresh database on the server."""
 
     path: Path
     address: ServerAddress
@@ -53,7 +55,7 @@ class Workspace:
         return self.address.database
 
     def attempt(self, *arguments: str, actor: str = "") -> subprocess.CompletedProcess[str]:
-        """Run bd as ``actor``, else as git's user; whatever comes of it."""
+        """Run bd as ``actor``, by default as git's user. Return its result, even a failure."""
         env = dict(self.env) | ({"BEADS_ACTOR": actor} if actor else {})
         dialect = launcher.dialect_of(self.program)
         if dialect and forked.forks(env):
@@ -68,7 +70,7 @@ class Workspace:
         )
 
     def run(self, *arguments: str, actor: str = "") -> str:
-        """Run bd; what it prints, stripped. Raises AssertionError with its words when it fails."""
+        """Run bd. Return its stripped output. Raises AssertionError with the output if bd fails."""
         done = self.attempt(*arguments, actor=actor)
         assert done.returncode == 0, (
             f"bd {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -76,18 +78,18 @@ class Workspace:
         return done.stdout.strip()
 
     def close(self, bead: str, *arguments: str) -> str:
-        """The agent closes its bead. bd 1.3 allows only the assignee to do that."""
+        """Close the bead as its agent. bd 1.3 allows only the assignee to close it."""
         return self.run("close", bead, *arguments, actor="agent")
 
     def create(self, title: str, *arguments: str, actor: str = "") -> str:
-        """A new bead; its id."""
+        """Create a bead. Return its ID."""
         return self.run("create", title, *arguments, "--silent", actor=actor)
 
 
 def bd_program(folder: Path) -> str:
-    """The path of this run's bd: a real one, or the stand-in, written into ``folder``.
+    """Return the path of this run's bd, a real one or the stand-in in ``folder``.
 
-    Fails where none is as named.
+    Fails if DOLT_WATCH_TEST_BD or BD names a bd that doesn't exist.
     """
     choice = choose_bd(os.environ, shutil.which)
     if choice.source is Source.STANDIN:
@@ -102,12 +104,12 @@ def bd_program(folder: Path) -> str:
 
 
 def standin() -> bool:
-    """Whether this run's bd is the stand-in."""
+    """Return whether this run's bd is the stand-in."""
     return choose_bd(os.environ, shutil.which).source is Source.STANDIN
 
 
 def described() -> str:
-    """Which bd the tests exercise, in one line."""
+    """Return one line that names the bd of the tests."""
     choice = choose_bd(os.environ, shutil.which)
     if choice.source is Source.STANDIN:
         return (
@@ -121,7 +123,7 @@ def described() -> str:
 
 
 def initialized(on: Server, folder: Path, program: str = "") -> Workspace:
-    """``bd init`` on a database that it makes itself: up to a second."""
+    """Run ``bd init``, which creates a database and takes up to a second."""
     address = on.unused()
     path = folder / "workspace"
     path.mkdir()
@@ -147,21 +149,21 @@ def initialized(on: Server, folder: Path, program: str = "") -> Workspace:
 
 @dataclass(frozen=True)
 class Template:
-    """A workspace, and its database's files as they were when it was made."""
+    """A workspace, and a copy of the files of its new database."""
 
     workspace: Workspace
     database: Path
 
 
 TEMPLATES: dict[tuple[Path, str], Template] = {}
-"""By the data folder of their server, and the author of the ledger's tables."""
+"""Templates by the data folder of their server, and the author of the ledger's tables."""
 
 
 def workspace(on: Server, folder: Path, author: str = "") -> Workspace:
-    """A workspace as ``bd init`` leaves it: a copy of one, where the server's data are at hand.
+    """Return a workspace like that of ``bd init``, copied if the server's files are accessible.
 
     Args:
-        author: With it, the ledger's tables are there too, made by this author.
+        author: With an author, the workspace has the ledger's tables, created by this author.
     """
     if on.data is None:
         return _made(on, folder, author)
@@ -182,13 +184,13 @@ def _made(on: Server, folder: Path, author: str) -> Workspace:
 
 
 def saved(on: Server, made: Workspace, folder: Path) -> Template:
-    """The workspace as it is now, as a template whose files are below ``folder``."""
+    """Save the workspace as a template with files below ``folder``."""
     on.save(made.database, folder / "database")
     return Template(made, folder / "database")
 
 
 def copied(on: Server, template: Template, folder: Path) -> Workspace:
-    """A copy of a template's workspace, in a database of its own."""
+    """Return a copy of a template's workspace, with its own database."""
     original = template.workspace
     address = on.unused()
     on.restore(address.database, template.database)
@@ -213,12 +215,11 @@ def create_beads(engine: Engine, shape: str = "1.0.2") -> None:
 def create_tracker(
     engine: Engine, author: str, shape: str = "1.0.2", *, dated: str = "now"
 ) -> None:
-    """Create and commit beads' real tables and the ledger's in an empty database of either
-    engine.
+    """Create and commit beads' real tables and the ledger's in an empty database of either engine.
 
     Args:
-        author: Of the ledger's commits.
-        dated: The date that ``engine`` gives its commits.
+        author: Author of the ledger's commits.
+        dated: Date that ``engine`` gives its commits.
     """
     script = (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")
 
@@ -230,7 +231,7 @@ def create_tracker(
 
 
 def create_tables(engine: Engine, script: str) -> None:
-    """Run a script of DDL on an empty database and commit the tables that are not ignored."""
+    """Run a DDL script on an empty database, and commit the tables that aren't ignored."""
     for statement in split_statements(script):
         engine.execute_ddl(statement)
     with engine.transaction() as tx:

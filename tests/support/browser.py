@@ -1,4 +1,4 @@
-"""One Chromium a test process: Playwright allows one at a time, and several test folders use it."""
+"""One Chromium for each test process. Playwright allows only one at a time."""
 
 from __future__ import annotations
 

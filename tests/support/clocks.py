@@ -1,4 +1,4 @@
-"""A clock that tests and the soak move on."""
+"""A clock that tests and the soak advance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 
 class ShiftedClock:
-    """The database's clock moved by ``offset``; a sleep moves it on without waiting."""
+    """The database's clock plus ``offset``. A sleep advances it without waiting."""
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset

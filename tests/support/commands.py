@@ -1,4 +1,4 @@
-"""Real commands as processes, on a DoltLite file, with a BeadBoard that takes every bead."""
+"""Real commands as processes, on a DoltLite file, with a BeadBoard that accepts every bead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from tests.support.embedded_tracker import Light
 
 
 class Commands:
-    """``here``: the tracker, in this process."""
+    """A runner of commands on a tracker.
+
+    Args:
+        here: The tracker, in this process.
+    """
 
     def __init__(self, here: Light, path: str, board: BeadBoardStub, folder: Path) -> None:
         self.here, self.board, self.folder = here, board, folder
@@ -35,7 +39,11 @@ class Commands:
         }
 
     def run(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """``env``: variables on top; the rest as ``subprocess.run`` has it."""
+        """Run a command.
+
+        Args:
+            more: Arguments of ``forked.dolt_watch``. ``env`` has additional variables.
+        """
         env: Mapping[str, str] = {**self.env, **more.pop("env", {})}
         return forked.dolt_watch(args, cwd=more.pop("cwd", self.folder), env=env, **more)
 

@@ -1,4 +1,4 @@
-"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger.
+"""A tracker and a watcher in one process, on DoltLite, with the real engine, loop and ledger.
 
 The target is an object with scripted answers.
 """
@@ -32,7 +32,7 @@ AUTHOR = "dolt-watch <dolt-watch@test>"
 
 
 class Answering:
-    """Accepts, unless ``answers`` says otherwise for the next ones."""
+    """A target that accepts each bead unless ``answers`` contains another answer."""
 
     name, timeout = "beadboard", 30.0
 
@@ -60,9 +60,10 @@ _DAYS: dict[str, Light] = {}
 
 
 def gone_wrong(engine: Engine, **rule: Any) -> Light:
-    """A tracker after ``goes_wrong``, in an empty database: made once a process, then copied.
+    """Fill an empty database with a tracker after ``goes_wrong``, and return that tracker.
 
-    Its commits may be as old as the process: for tests that compare nothing with the time of now.
+    Each process creates it once, and then copies it. Its commits can be as old as the process.
+    It suits only tests that don't compare them with the current time.
     """
     name = f"gone wrong {engine.name} {sorted(rule.items())}"
 
@@ -78,10 +79,14 @@ def gone_wrong(engine: Engine, **rule: Any) -> Light:
 
 
 class Light:
-    """``tick``, with the database's clock moved on by ``at`` since the beginning."""
+    """A tracker with a loop. ``tick`` runs at the database's time plus ``at``."""
 
     def __init__(self, engine: Engine, path: str = "", shape: str = "1.0.2", **rule: Any) -> None:
-        """``shape``: of beads' tables, by the release of bd that makes them."""
+        """Create the tracker.
+
+        Args:
+            shape: Shape of beads' tables, named by the release of bd that creates them.
+        """
         create_tracker(engine, AUTHOR, shape)
         self.engine, self.target = engine, Answering()
         self.settings = Settings(
@@ -93,7 +98,7 @@ class Light:
         self.receivers: dict[str, Any] = {}
 
     def listen(self, receiver: Any) -> None:
-        """Receives notices of failed decisions."""
+        """Send notices of failed decisions to the receiver."""
         self.receivers["ops"] = receiver
         self.settings = replace(self.settings, notify=Notify("ops"))
 
@@ -113,7 +118,7 @@ class Light:
         return loop.tick(Scope(dispatch=dispatch, reap=reap))
 
     def sql(self, *texts: str, author: str = "ann <ann@test>") -> str:
-        """Statements of another writer, and one commit of them. Returns its hash."""
+        """Run statements as another writer, and commit them. Return the commit hash."""
         with self.engine.transaction() as tx:
             for text in texts:
                 tx.execute(text)
@@ -136,8 +141,9 @@ class Light:
         return self.sql(f"INSERT INTO issues ({columns}) VALUES {rows}")
 
     def goes_wrong(self) -> None:
-        """A day of three beads, two at a time: one is done, one fails, is busy and then reaped,
-        one is never heard of.
+        """Run a day with three beads, two at a time.
+
+        One succeeds. One fails, gets a busy answer, and is reaped. One stays silent.
         """
         self.target.free = Capacity(2)
         self.assign("bd-b", priority=1)

@@ -1,6 +1,4 @@
-"""Cases that differ only by the engine: each on one of them, the rest in `make matrix` and in the
-long profiles.
-"""
+"""Cases on one engine each. `make matrix` and the long profiles run them on the other engine."""
 
 from __future__ import annotations
 

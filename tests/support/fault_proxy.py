@@ -1,4 +1,4 @@
-"""An HTTPS proxy before a real API server that loses, holds and spoils answers on demand."""
+"""An HTTPS proxy in front of a real API server. It loses, delays and corrupts answers on demand."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from tests.support.kubernetes import ControlPlane, wait_for
 
 class Fault(StrEnum):
     LOSE = "lose"
-    """The request is carried out; the connection is closed without an answer."""
+    """The request is executed, and the connection is closed without an answer."""
     HANG = "hang"
-    """The request is carried out; no answer comes."""
+    """The request is executed, and no answer is sent."""
     HOLD = "hold"
-    """The request is held until ``release``, and carried out then; no answer comes."""
+    """The request waits for ``release`` and is executed then. No answer is sent."""
     DROP = "drop"
-    """The request is not carried out; the connection is closed without an answer."""
+    """The request isn't executed, and the connection is closed without an answer."""
     GARBAGE = "garbage"
-    """The request is carried out; the answer is one that no API server gives."""
+    """The request is executed, and the answer is one that no API server sends."""
     UNAVAILABLE = "unavailable"
-    """The request is carried out; the answer is 503 of a proxy."""
+    """The request is executed, and the answer is the 503 of a proxy."""
 
 
 @dataclass
 class FaultProxy:
-    """``faults``: method → what happens to the next requests; ``always``: to every request.
+    """A proxy with scripted faults.
 
-    A GET of all Jobs counts as LIST.
+    ``faults`` maps a method to the faults of its next requests, ``always`` to the fault of every
+    request. A GET of all Jobs counts as LIST.
     """
 
     plane: ControlPlane
@@ -71,11 +72,11 @@ class FaultProxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def fail(self, method: str, *faults: Fault) -> None:
-        """Let the next requests with this method fail, one after the other."""
+        """Set faults for the next requests with this method, one after another."""
         self.faults.setdefault(method, []).extend(faults)
 
     def release(self) -> None:
-        """Carry out what is held, and wait until the API server has answered."""
+        """Forward the waiting requests, and wait until the API server has answered them."""
         before = self.forwarded
         self.released.set()
         wait_for(lambda: self.forwarded > before)

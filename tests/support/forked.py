@@ -1,9 +1,9 @@
-"""Runs the project's own programs as processes that need no start of an interpreter.
+"""Runs the project's own programs as processes without a start of the interpreter.
 
 A server process imports the programs once and forks for each run. The fork has its own working
-directory, environment, arguments, signals and standard streams, and it ends with an exit code,
-as a new process does. A start of Python with all imports costs 0.3 s of CPU, a fork 0.01 s. The
-tests of starting itself (imports, ``python -m``, encodings) start Python.
+directory, environment, arguments, signals and standard streams. It ends with an exit code, as a new
+process does. A start of Python with all imports costs 0.3 s of CPU, a fork 0.01 s. Tests of the
+start (imports, ``python -m``, encodings) start Python.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = "_DOLTLITE_BOOTSTRAPPED"
 ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
-"""Variables of the interpreter that change nothing here."""
+"""Variables of the interpreter that have no effect here."""
 LAZY = (
     "durationpy",
     "encodings.idna",
@@ -37,15 +37,16 @@ LAZY = (
     "sqlglot.dialects.mysql",
     "sqlglot.dialects.sqlite",
 )
-"""Modules that the programs import late. Each fork imports
-again what is missing here: httpx takes 45 ms.
+"""Modules that the programs import late.
+
+The server imports them first, so that forks don't import them again. httpx alone takes 45 ms.
 """
 PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
-"""Set in the environment of pytest: every run starts Python."""
+"""Name of a variable in pytest's environment with which every run starts Python."""
 
 
 def forks(env: Mapping[str, str]) -> bool:
-    """Whether a fork is the same as a start of Python in this environment."""
+    """Return whether a fork behaves like a start of Python in this environment."""
     if sys.platform != "linux" or os.environ.get(PROCESSES):
         return False
     locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
@@ -61,11 +62,12 @@ def dolt_watch(
     timeout: float = 120,
     **how: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """``python -m dolt_watch``.
+    """Run ``python -m dolt_watch``, and capture its output by default.
 
-    ``how``: stdin, stdout, stderr and check, as ``subprocess.run`` has them.
+    Raises the same errors as ``subprocess.run``.
 
-    Output is captured unless ``how`` says otherwise. Raises what ``subprocess.run`` raises.
+    Args:
+        how: stdin, stdout, stderr and check, as in ``subprocess.run``.
     """
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
     if not forks(env):
@@ -93,7 +95,7 @@ def run(
     stderr: Any = subprocess.PIPE,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """One run of ``program`` in a fork.
+    """Run ``program`` in a fork.
 
     Raises subprocess.TimeoutExpired, and CalledProcessError with ``check``.
     """
@@ -111,9 +113,10 @@ def run(
 
 
 def program(folder: Path, name: str, env: Mapping[str, str] | None = None) -> Path:
-    """Write a program for shells to run, 'dolt_watch' or 'bd', that is a fork each time.
+    """Write a program for shells, 'dolt_watch' or 'bd', each run of which is a fork.
 
-    Args: env: Variables that it sets.
+    Args:
+        env: Variables that the program sets.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -153,7 +156,7 @@ if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
-"""It passes its streams on, and signals; when it is killed, so is the fork."""
+"""Source of the program. It forwards streams and signals, and its death kills the fork."""
 
 
 class _Started:
@@ -236,7 +239,8 @@ class _Server:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         env = {name: value for name, value in os.environ.items() if name != MARKER}
-        self._folder = tempfile.TemporaryDirectory(prefix="dolt_watch-")  # a socket's path is short
+        # The path of a socket must be short.
+        self._folder = tempfile.TemporaryDirectory(prefix="dolt_watch-")
         self.path = Path(self._folder.name) / "forks"
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.path))
@@ -274,9 +278,8 @@ _starting = threading.Lock()
 
 def _server() -> _Server:
     with _starting:
-        if (
-            not _servers or _servers[-1].owner != os.getpid()
-        ):  # a fork of pytest does not share its parent's
+        # A fork of pytest doesn't use its parent's server.
+        if not _servers or _servers[-1].owner != os.getpid():
             _servers.append(_Server())
             atexit.register(_servers[-1].close)
         return _servers[-1]
@@ -286,7 +289,7 @@ def _server() -> _Server:
 
 
 def serve(number: int, listening: int) -> None:
-    """Fork for each request of the client, and of each of ``program``, until the client is gone."""
+    """Fork for each request of the client and of each ``program``, until the client is gone."""
     import gc
     import selectors
 
@@ -297,9 +300,8 @@ def serve(number: int, listening: int) -> None:
     wakes.setblocking(False)
     woken.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for pytest, which then closes the socket
+    # Ctrl-C is for pytest, which then closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     running: dict[int, socket.socket] = {}
     selector = selectors.DefaultSelector()
@@ -319,7 +321,8 @@ def serve(number: int, listening: int) -> None:
                     selector.unregister(status)
                 status.close()
         for status in list(shells):
-            if status in ready:  # its program was killed
+            # The program was killed.
+            if status in ready:
                 selector.unregister(status)
                 os.kill(shells.pop(status), signal.SIGKILL)
         if listener in ready:
@@ -338,7 +341,7 @@ def serve(number: int, listening: int) -> None:
 
 
 def preload() -> None:
-    """Import all that the programs import, also at their first use of a part."""
+    """Import all modules of the programs, including those that they import at first use."""
     from importlib import import_module
     from pkgutil import walk_packages
 
@@ -346,7 +349,8 @@ def preload() -> None:
     from dolt_watch.engines.doltlite.loader import load_sqlite3
     from dolt_watch.errors import DatabaseError
 
-    with contextlib.suppress(DatabaseError):  # the commands say so themselves
+    # The commands report this error themselves.
+    with contextlib.suppress(DatabaseError):
         load_sqlite3()
     from dolt_watch import cli
 
@@ -363,7 +367,7 @@ def preload() -> None:
 
 
 def _use_once() -> None:
-    """Let sqlglot and rich make what they make at their first use."""
+    """Use sqlglot and rich once, because their first use is slow."""
     from rich.cells import cell_len
 
     from dolt_watch.core.model import Rule
@@ -380,7 +384,7 @@ Request = tuple[dict[str, Any], list[int]]
 
 
 def _request(stream: socket.socket) -> Request | None:
-    """The next request; None at the end of the stream."""
+    """Return the next request, or None at the end of the stream."""
     head, numbers, _, _ = socket.recv_fds(stream, 8, 4)
     if not head:
         return None
@@ -412,12 +416,13 @@ def _exactly(stream: socket.socket, length: int) -> bytes:
 
 
 def _tell(status: socket.socket, number: int) -> None:
-    with contextlib.suppress(OSError):  # the client gave up
+    # The client may have stopped waiting.
+    with contextlib.suppress(OSError):
         status.sendall(struct.pack("!q", number))
 
 
 def _reap(running: dict[int, socket.socket]) -> Iterator[socket.socket]:
-    """Tell the end of each fork that has ended."""
+    """Report the end of each fork that has ended."""
     while running:
         pid, code = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -427,7 +432,7 @@ def _reap(running: dict[int, socket.socket]) -> Iterator[socket.socket]:
 
 
 def _child(request: dict[str, Any], numbers: list[int]) -> None:
-    """Become the program. Never returns."""
+    """Run the program in this process. Never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -459,7 +464,7 @@ def _child(request: dict[str, Any], numbers: list[int]) -> None:
 
 
 def _streams(env: Mapping[str, str]) -> None:
-    """The standard streams as Python opens them."""
+    """Open the standard streams as Python does."""
     named = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
     errors = "surrogateescape" if named in ("C", "POSIX") else "strict"
     sys.stdin = open(0, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
@@ -473,7 +478,7 @@ def _streams(env: Mapping[str, str]) -> None:
 
 
 def _called(program: str) -> int:
-    """The exit code of the program's ``main``, as the interpreter makes it."""
+    """Return the exit code of the program's ``main`` as the interpreter would."""
     try:
         if program == "bd":
             from tests.standin.main import main as bd

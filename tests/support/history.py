@@ -1,5 +1,6 @@
-"""A recorded history for tests: the real loop over beads' real tables, on commits that are dated
-by the test's clock.
+"""A recorded history for tests: the real loop over beads' real tables.
+
+The test's clock dates the commits.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ PEOPLE = "planner <planner@x>"
 
 
 def clock(text: str) -> datetime:
-    """'10:02' or '10:02:30' of that day."""
+    """Return the time of '10:02' or '10:02:30' on the day of the history."""
     hours, minutes, *seconds = (int(part) for part in text.split(":"))
     return DAY + timedelta(hours=hours, minutes=minutes, seconds=seconds[0] if seconds else 0)
 
 
 Deeds = dict[str, Any]
-"""The actions of users and agents: 'HH:MM:SS' → a function of the history."""
+"""Actions of users and agents: 'HH:MM:SS' → a function of the history."""
 
 
 class Now:
-    """A clock that keeps its time. Sleeping advances it."""
+    """A clock with a fixed time. Sleeping advances it."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -56,7 +57,7 @@ class Now:
 
 
 class Scripted:
-    """A target that says what the test says, bead by bead, and else accepts."""
+    """A target with an answer for each bead from the test. By default, it accepts."""
 
     name, timeout = "beadboard", 30.0
 
@@ -80,7 +81,7 @@ class Scripted:
 
 
 def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
-    """An engine whose commits bear the clock's date."""
+    """Return an engine whose commits have the clock's date."""
     if isinstance(address, FileAddress):
 
         class Dated(DoltLiteEngine):
@@ -103,8 +104,9 @@ def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
 
 
 class History:
-    """Read from top to bottom: ``at`` sets the clock, users and agents act, ``ticks`` runs the real
-    loop.
+    """A history that a test creates step by step.
+
+    ``at`` sets the clock, users and agents act, and ``ticks`` runs the real loop.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class History:
         self._events = 0
 
     def set_to(self, **settings: str) -> Settings:
-        """Settings as --set would make them; '__' for the dots of 'rules.agent.'."""
+        """Return settings like those of --set. A key is 'settle' or a key of 'rules.agent'."""
         url = self.address.url
         pairs = [
             f"{'' if key == 'settle' else 'rules.agent.'}{key}={value}"
@@ -128,7 +130,7 @@ class History:
         ]
         return load({"database": url, "set": ("settle=2s", *pairs)}, {}, None)
 
-    # -- who acts --------------------
+    # -- users and agents --------------------
 
     def at(self, text: str) -> History:
         self.clock.moment = clock(text)
@@ -143,7 +145,7 @@ class History:
             )
 
     def new(self, *beads: str, **cells: Any) -> None:
-        """Beads that match the default rule."""
+        """Create beads that match the default rule."""
         row = {
             "title": "t",
             "description": "",
@@ -201,11 +203,13 @@ class History:
         agents: Mapping[str, Callable[[History], None]],
         every: timedelta = timedelta(minutes=2),
     ) -> None:
-        """Ticks from here to there; ``agents``: what happens when, 'HH:MM:SS' → deed.
+        """Tick from now until ``ends``.
 
-        What falls on a tick comes before it.
+        An action at the time of a tick happens before it. The last commit has no meaning, but it
+        extends the history to its end.
 
-        Ends with a commit of no meaning: a history is as long as its commits say.
+        Args:
+            agents: 'HH:MM:SS' → the action at that time.
         """
         deeds = sorted(
             (clock(when), number, deed) for number, (when, deed) in enumerate(agents.items())
@@ -223,13 +227,13 @@ class History:
             deed(self)
         self.at(ends).new("the-end", assignee="")
 
-    # -- what would have been --------------------
+    # -- replay with other settings --------------------
 
     def head(self) -> str:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def past(self) -> HistoryReplayer:
-        """The whole history, under the recorded settings."""
+        """Return the whole history under the recorded settings."""
         policy = Policy(
             self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings)
         )
@@ -243,7 +247,7 @@ class History:
         when: str = "",
         **settings: str,
     ) -> WhatIfResult:
-        """Under the recorded settings where none are given; else under these and defaults."""
+        """Replay under the given settings and defaults, or without any under the recorded ones."""
         chosen = self.set_to(**settings) if settings else self.settings
         if when:
             chosen = replace(chosen, rules=(replace(chosen.rules[0], when=when),))

@@ -1,13 +1,14 @@
-"""A stand-in for a node: runs the command of each pod that is bound to it as a local process.
+"""A stand-in for a node. It runs the command of each of its pods as a local process.
 
-It does what a kubelet does as far as the tests need it: init containers, environment from values
-and Secrets with ``$(NAME)`` expansion, ConfigMaps and emptyDirs as folders, the readiness probe,
-restarts, status, termination messages, TERM and KILL on deletion, and logs.
+It does the parts of a kubelet that the tests need. It runs init containers and restarts containers.
+It sets the environment from values and Secrets with ``$(NAME)`` expansion. ConfigMaps and emptyDirs
+are folders. It runs the readiness probe, and reports status, termination messages and logs. On
+deletion, it sends TERM and KILL.
 
-It pulls no image. An image whose name begins with ``missing/`` counts as one that cannot be
-pulled, and ``dolt_watch`` is this repository's program. The file system is the machine's: a volume
-is a folder, which the working directory and a variable with the mount's path name. The network is
-the machine's too: each pod has a loopback address, which replaces 0.0.0.0 in its arguments.
+It pulls no image. An image whose name begins with ``missing/`` counts as one that can't be pulled.
+``dolt_watch`` is this repository's program. The file system is the machine's. A volume is a folder,
+and the working directory and a variable contain the mount path. The network is the machine's too.
+Each pod has a loopback address, which replaces 0.0.0.0 in its arguments.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off resta
 
 
 class CannotStart(Exception):
-    """A container that waits for something that does not exist. Text: reason, message."""
+    """A container that waits for a missing object. Its text is the reason and the message."""
 
 
 class StandInNode:
-    """Watches the API server for its pods; each pod has a thread of its own."""
+    """A watcher of the API server's pods for this node. Each pod has its own thread."""
 
     def __init__(self, admin: httpx.Client, pki: Path, folder: Path) -> None:
         self.admin, self.pki, self.folder = admin, pki, folder
         self.deleted: dict[str, threading.Event] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.writers: dict[Path, subprocess.Popen[bytes]] = {}
-        # Control planes of other test runs may be on this machine.
+        # Other test runs may have control planes on this machine.
         self._net = f"127.{random.randint(1, 250)}.{random.randint(1, 250)}"
         self._addresses = iter(range(1, 255))
         self._stopping = threading.Event()
@@ -78,11 +79,11 @@ class StandInNode:
             self._server.shutdown()
 
     def _register(self, port: int) -> None:
-        """Create the node, ready; no controller runs here that would doubt it later."""
+        """Create the node and set it ready. No controller here would change that later."""
         labels = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
         self.admin.post("/api/v1/nodes", json={"metadata": {"name": NODE, "labels": labels}})
-        # The API server taints a new node as not ready; the controller that removes the taint is
-        # off.
+        # The API server taints a new node as not ready. The controller that would remove the taint
+        # is off.
         self.admin.patch(f"/api/v1/nodes/{NODE}", json={"spec": {"taints": None}}, headers=MERGE)
         size = {"cpu": "1000", "memory": "1000Gi", "pods": "5000", "ephemeral-storage": "1000Gi"}
         now = timestamp()
@@ -162,12 +163,12 @@ class StandInNode:
         return self.deleted[pod["metadata"]["uid"]].is_set() or self._stopping.is_set()
 
     def _address(self, pod: dict[str, Any]) -> str:
-        """A loopback address for a pod that listens."""
+        """Return a loopback address for a pod that listens."""
         listens = any(each.get("ports") for each in pod["spec"]["containers"])
         return f"{self._net}.{next(self._addresses)}" if listens else "127.0.0.1"
 
     def _start(self, running: _Pod, container: dict[str, Any]) -> int | None:
-        """Run the container to its end. Return its exit code; None if the pod was removed."""
+        """Run the container to its end. Return its exit code, or None if the pod was removed."""
         pod = running.manifest
         while True:
             try:
@@ -276,7 +277,8 @@ class StandInNode:
         volumes = {each["name"]: each for each in running.manifest["spec"].get("volumes", [])}
         for mount in container.get("volumeMounts", []):
             volume = volumes[mount["name"]]
-            if "projected" in volume:  # The token of the ServiceAccount: no program reads it here.
+            # No program here reads the token of the ServiceAccount.
+            if "projected" in volume:
                 continue
             folder = running.folder / mount["mountPath"].lstrip("/")
             folder.mkdir(parents=True, exist_ok=True)
@@ -316,7 +318,7 @@ class StandInNode:
         raise CannotStart("CreateContainerConfigError", f'secret "{reference["name"]}" not found')
 
     def _data(self, pod: dict[str, Any], kind: str, name: str) -> dict[str, str] | None:
-        """The data of a Secret or a ConfigMap; None if it does not exist."""
+        """Return the data of a Secret or a ConfigMap, or None if it doesn't exist."""
         namespace = pod["metadata"]["namespace"]
         answer = self.admin.get(f"/api/v1/namespaces/{namespace}/{kind}/{name}")
         return None if answer.status_code == 404 else answer.json().get("data") or {}
@@ -361,7 +363,8 @@ class StandInNode:
             "initContainerStatuses" if is_init else "containerStatuses": [reported],
         }
         path = f"{_path(pod)}/status"
-        while not self._stopping.is_set():  # the API server may be away for a moment
+        # The API server may be unreachable for a moment.
+        while not self._stopping.is_set():
             try:
                 self.admin.patch(path, json={"status": status}, headers=MERGE)
                 return
@@ -422,13 +425,13 @@ class StandInNode:
 
 
 class _Pod:
-    """A pod on the node: its folder, and its own loopback address."""
+    """A pod on the node, with its own folder and loopback address."""
 
     def __init__(self, manifest: dict[str, Any], folder: Path, address: str) -> None:
         self.manifest, self.folder, self.address = manifest, folder, address
 
     def path(self, inside: str) -> Path | None:
-        """The folder of a mount's path inside the pod; None if nothing is mounted there."""
+        """Return the folder of a mount path inside the pod, or None if there is no mount."""
         found = self.folder / inside.lstrip("/")
         return found if inside.startswith("/") and found.is_dir() else None
 
@@ -445,15 +448,15 @@ class _Pod:
 
 
 def entrypoint(image: str) -> list[str]:
-    """The entry point of the image: that of the Dockerfile for this repository's image."""
+    """Return the entry point of the image. For this repository's image, the Dockerfile has it."""
     name = image.rpartition("/")[2].partition(":")[0]
     return [sys.executable, "-m", "dolt_watch"] if name == "dolt_watch" else []
 
 
 def expand(text: str, environment: dict[str, str]) -> str:
-    """``$(NAME)`` as the kubelet expands it:
+    """Return the text with ``$(NAME)`` expanded as by the kubelet.
 
-    ``$$`` is a dollar, an unknown name is left as it is.
+    ``$$`` is a dollar, and an unknown name stays unchanged.
     """
 
     def value(match: re.Match[str]) -> str:

@@ -1,11 +1,11 @@
 """A real Kubernetes control plane for tests: etcd, API server, controllers, scheduler, one node.
 
-The programs are found on PATH: ``kube-apiserver`` and its siblings may be links to one binary. If
+The programs are found on PATH. ``kube-apiserver`` and its siblings may be links to one binary. If
 they are missing, the tests that need them are skipped with the reason. With
-DOLT_WATCH_TEST_KUBERNETES=required they fail instead.
+DOLT_WATCH_TEST_KUBERNETES=required they fail.
 
-All workers of a test run share one control plane. A supervisor process starts it, and stops it as
-soon as no worker holds the shared lock any more, so a killed test run leaves nothing behind.
+All workers of a test run share one control plane. A supervisor process starts it, and stops it when
+no worker holds the shared lock. A killed test run therefore leaves nothing running.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ CONTROLLERS = (
 )
 MERGE = {"content-type": "application/merge-patch+json"}
 START_TIMEOUT = 90.0
-"""Seconds that a start may take on a busy machine; it takes about 8 on an idle one."""
+"""Maximum number of seconds for a start on a busy machine. An idle one needs about 8."""
 
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """A running control plane. ``admin`` may do anything in it."""
+    """A running control plane. ``admin`` has all permissions."""
 
     folder: Path
     server: str
@@ -68,18 +68,18 @@ class ControlPlane:
 
     @property
     def kubectl(self) -> str:
-        """The kubectl of the control plane's own version if it has one, else that on PATH."""
+        """Return the control plane's own kubectl if it has one, or the one on PATH."""
         own = self.folder / "kubectl"
         return str(own) if own.exists() else str(shutil.which("kubectl"))
 
     def anonymous(self) -> httpx.Client:
-        """A client without credentials, for those that bring their own."""
+        """Return a client without credentials, for callers that have their own."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
         return httpx.Client(base_url=self.server, verify=context, timeout=30, trust_env=False)
 
     @contextlib.contextmanager
     def namespace(self, labels: Mapping[str, str] | None = None) -> Iterator[Namespace]:
-        """A new namespace with a ServiceAccount ``dispatcher`` that may manage agents' Jobs."""
+        """Yield a new namespace whose ServiceAccount ``dispatcher`` may manage agents' Jobs."""
         with self.admin() as admin:
             name = f"t{os.urandom(5).hex()}"
             body = {"metadata": {"name": name, "labels": dict(labels or {})}}
@@ -96,7 +96,7 @@ class ControlPlane:
 
 @dataclass
 class Namespace:
-    """One namespace of a control plane, and what a test does in it as an administrator."""
+    """One namespace of a control plane, for a test that acts as administrator."""
 
     plane: ControlPlane
     name: str
@@ -111,7 +111,7 @@ class Namespace:
         return f"/apis/batch/v1/namespaces/{self.name}/jobs"
 
     def grant(self, rules: list[dict[str, Any]] | None = None) -> None:
-        """Create the ServiceAccount ``dispatcher`` with these rules, by default those it needs."""
+        """Create the ServiceAccount ``dispatcher`` with rules, by default ``agent_rules()``."""
         rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.name}"
         account = {"metadata": {"name": "dispatcher"}}
         checked(self.admin.post(f"{self.core}/serviceaccounts", json=account))
@@ -132,14 +132,14 @@ class Namespace:
         checked(self.admin.post(f"{rbac}/rolebindings", json=binding))
 
     def revoke(self) -> None:
-        """Take all rights from the ServiceAccount, and wait until the API server knows it."""
+        """Remove the ServiceAccount's permissions, and wait until the API server applies it."""
         rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.name}"
         checked(self.admin.delete(f"{rbac}/rolebindings/dispatcher"))
         headers = {"impersonate-user": f"system:serviceaccount:{self.name}:dispatcher"}
         wait_for(lambda: self.admin.get(self.jobs, headers=headers).status_code == 403)
 
     def token(self) -> str:
-        """A new token of the ServiceAccount ``dispatcher``."""
+        """Return a new token of the ServiceAccount ``dispatcher``."""
         answer = checked(
             self.admin.post(f"{self.core}/serviceaccounts/dispatcher/token", json={"spec": {}})
         )
@@ -168,7 +168,7 @@ class Namespace:
 
 
 def agent_rules() -> list[dict[str, Any]]:
-    """The rights that the component cronjobs/components/agents gives: the tests have no others."""
+    """Return the rules of the component cronjobs/components/agents. The tests use only these."""
     text = (Path(__file__).parents[2] / "cronjobs/components/agents/role.yaml").read_text("utf-8")
     [role] = [each for each in yaml.safe_load_all(text) if each["kind"] == "Role"]
     return list(role["rules"])
@@ -180,7 +180,7 @@ def checked(answer: httpx.Response) -> httpx.Response:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30.0, pause: float = 0.02) -> Any:
-    """Poll until the condition is true; return its value."""
+    """Poll until the condition is true. Return its value."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():
@@ -200,16 +200,16 @@ def admin_client(folder: Path, server: str) -> httpx.Client:
 def control_plane_of_this_run(
     factory: pytest.TempPathFactory,
 ) -> contextlib.AbstractContextManager[ControlPlane]:
-    """The control plane that all workers of this test run share."""
+    """Return the control plane that all workers of this test run share."""
     base = factory.getbasetemp()
-    # Each worker of xdist has a folder of its own in that of the run.
+    # Each worker of xdist has its own folder in the folder of the run.
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     return control_plane(folder / "kubernetes")
 
 
 @contextlib.contextmanager
 def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """The control plane of this test run, started if no other worker of the run has started it."""
+    """Yield the control plane of this test run. The first worker starts it."""
     for program in PROGRAMS:
         if shutil.which(program) is None:
             reason = f"no {program} on PATH: these tests need a Kubernetes control plane"
@@ -225,7 +225,8 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         fcntl.flock(starting, fcntl.LOCK_UN)
         found = json.loads((folder / "ready.json").read_text("utf-8"))
         yield ControlPlane(folder, found["server"], found["api_pid"])
-    for process in _launched:  # it ends now, unless other workers still use it
+    # It ends now, unless other workers use it.
+    for process in _launched:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(2)
 
@@ -259,7 +260,7 @@ def _launch(folder: Path) -> None:
 
 
 def make_certificates(pki: Path) -> None:
-    """A CA, and certificates for the API server, the node and the three clients."""
+    """Create a CA, and certificates for the API server, the node and the three clients."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=pki, check=True, capture_output=True)
@@ -316,7 +317,7 @@ def make_certificates(pki: Path) -> None:
 
 
 class Supervisor:
-    """Starts the programs, restarts an API server that was killed, and stops all of them."""
+    """A process that starts the programs, restarts a killed API server, and stops all programs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.pki = folder, folder / "pki"
@@ -436,7 +437,7 @@ class Supervisor:
             )
 
     def _link_kubectl(self) -> None:
-        """One binary can be all programs, kubectl too, if its name says so."""
+        """Link kubectl to the common binary, which acts as the program that its name says."""
         program = shutil.which("kube-apiserver")
         assert program is not None
         binary = Path(program).resolve()

@@ -1,4 +1,4 @@
-"""Loops and services whose log lines a test gets, each its own."""
+"""Loops and services that pass their log lines to a test, each separately."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dolt_watch.log_events import LOGGER, LogEvent, event_fields
 
 Hear = Callable[[str], object]
 READING = ("current_state", "survey", "decision_context")
-"""Methods of a reader that log."""
+"""Names of the methods of a reader that log."""
 
 
 def ignore(line: str) -> None:
@@ -27,18 +27,22 @@ def ignore(line: str) -> None:
 def record(
     message: str, event: LogEvent, level: int = logging.INFO, **named: Any
 ) -> logging.LogRecord:
-    """A record of the package. ``named``: as ``event_fields`` takes them."""
+    """Return a log record of the package.
+
+    Args:
+        named: Arguments of ``event_fields``.
+    """
     more = event_fields(event, **named)
     return logging.makeLogRecord({"name": LOGGER, "msg": message, "levelno": level, **more})
 
 
 def lasting(message: str, event: LogEvent, **fields: Any) -> logging.LogRecord:
-    """A record of a condition that lasts."""
+    """Return a log record of a condition that lasts."""
     return record(message, event, steady=message, **fields)
 
 
 class Hearing(logging.Handler):
-    """Hands on the message of each record."""
+    """A handler that passes on the message of each record."""
 
     def __init__(self, hear: Hear) -> None:
         super().__init__()
@@ -49,7 +53,7 @@ class Hearing(logging.Handler):
 
 
 class Records(logging.Handler):
-    """Keeps the records."""
+    """A handler that keeps the records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +64,7 @@ class Records(logging.Handler):
 
 
 class Router(logging.Handler):
-    """Hands each record to whom its thread asked for last, or else to whom any thread did."""
+    """A handler that passes each record to the latest handler of its thread, or of any thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +82,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def heard(hear: Hear | logging.Handler) -> Iterator[None]:
-    """Hand the package's log to ``hear`` alone until the block ends."""
+    """Pass the package's log only to ``hear`` until the block ends."""
     own = logging.getLogger(LOGGER)
     entry = (threading.get_ident(), hear if isinstance(hear, logging.Handler) else Hearing(hear))
     with _lock:
@@ -109,14 +113,14 @@ def heard_by(hear: Hear | logging.Handler, call: Callable[..., Any]) -> Callable
 def build(
     engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any
 ) -> ControlLoop:
-    """As ``composition.build``. ``hear``: gets each line that this loop logs."""
+    """Return the loop of ``composition.build``. ``hear`` gets each line that this loop logs."""
     return _loop(composition.build(engine, settings, targets, clock, **more), hear)
 
 
 def build_dry_run(
     engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore
 ) -> ControlLoop:
-    """As ``composition.build_dry_run``. ``hear``: gets each line that this loop logs."""
+    """Return the loop of ``composition.build_dry_run``. ``hear`` gets each line that it logs."""
     return _loop(composition.build_dry_run(engine, settings, targets, clock), hear)
 
 
@@ -128,7 +132,7 @@ def _loop(made: ControlLoop, hear: Hear | logging.Handler) -> ControlLoop:
 def build_reader(
     engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore
 ) -> StateReader:
-    """A reader that logs what a dry run logs. ``hear``: gets each line."""
+    """Return a reader that logs the lines of a dry run. ``hear`` gets each line."""
     made = StateReader(composition.build_dry_run(engine, settings, targets, clock).parts)
     for name in READING:
         # The reader is frozen, and only tests listen to it.
@@ -137,9 +141,7 @@ def build_reader(
 
 
 class Service(service.Service):
-    """``hear``: gets each line that the service itself logs, and its loop unless that has its
-    own.
-    """
+    """A service. ``hear`` gets its lines, and those of a loop without its own handler."""
 
     def __init__(self, connect: Any, loop: Any, hear: Any, watching: Any, **more: Any) -> None:
         super().__init__(connect, loop, watching, **more)

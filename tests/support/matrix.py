@@ -1,10 +1,10 @@
 """Matrices of one promise: `make test` runs a covering subset of the cases, `make matrix` the rest.
 
-A test with the marker ``covering`` is parametrized by several parameters. `make test` runs so many
+A test with the marker ``covering`` is parametrized by several parameters. `make test` runs enough
 of its cases that each value of each parameter occurs. The other cases get the marker ``matrix``.
 
 With ``covering(engines="module")`` a test runs with each value of its other parameters, on one
-engine: the tests of the module take turns.
+engine. The tests of the module take turns on the engines.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def _left_out(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def _values(case: pytest.Item) -> tuple[Value, ...]:
-    """Return the test itself, its engine, and the value of each of its other parameters, those of
-    fixtures included.
-    """
+    """Return the test, its engine, and the value of each other parameter, including fixtures."""
     call: Any = getattr(case, "callspec", None)
     test = case.nodeid.partition("[")[0]
     return (test, None), *(
@@ -66,15 +64,15 @@ def chosen(values: Iterable[Any], in_make_test: Callable[[Any], bool]) -> list[A
 
 
 def few_or_many(few: int, many: int) -> list[Any]:
-    """Return numbers of generated examples: of `make test`, and of `make matrix`."""
+    """Return two numbers of generated examples, one for `make test` and one for `make matrix`."""
     return [few, pytest.param(many, marks=pytest.mark.matrix)]
 
 
 def covering(cases: Sequence[Iterable[Value]], by_turns: Collection[str] = ()) -> set[int]:
     """Return the numbers of cases that together have each value of all cases.
 
-    The first case with the most missing values comes first, and among those the one whose values
-    were chosen least: the subset uses the values of each parameter equally often.
+    The case with the most missing values comes first. Among equal cases, the one with the values
+    chosen least comes first. The subset therefore uses the values of each parameter equally often.
 
     Args:
         by_turns: Parameters whose values need not all occur.

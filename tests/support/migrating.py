@@ -1,4 +1,4 @@
-"""Histories whose schema changes, and what must hold of them whatever changed: for tests."""
+"""Histories whose schema changes, and checks that apply to all of them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ REKEY_DEPENDENCIES = (
     "ALTER TABLE dependencies ADD PRIMARY KEY (id)",
     "ALTER TABLE dependencies DROP COLUMN depends_on_id",
 )
-"""The changes of bd 1.0.5 to the key and the target of a dependency. Dolt only, since SQLite can't
-change a key.
+"""The changes of bd 1.0.5 to the key and the target of a dependency.
+
+They need Dolt, because SQLite can't change a key.
 """
 
 
 class Counting(Scripted):
-    """A target that counts what it was sent."""
+    """A target that counts its requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class Counting(Scripted):
 
 
 def tracker(address: ServerAddress | FileAddress, **settings: str) -> History:
-    """A tracker of bd 1.0.2's shape, watched."""
+    """Return a watched tracker with the shape of bd 1.0.2."""
     history = History(address, **{"max_in_flight": "3", **settings})
     history.target = Counting()
     return history
@@ -70,10 +71,11 @@ def ddl(history: History, *statements: str) -> None:
 
 
 def commit(history: History, message: str = "schema: apply migration") -> str:
-    """Commit all that is dirty, as `bd dolt commit` does."""
+    """Commit all uncommitted tables, as `bd dolt commit` does."""
     engine = history.engine
     dirty = sorted(_dirty(engine))
-    if not dirty:  # the change made nothing different
+    # The change had no effect.
+    if not dirty:
         return history.head()
     with engine.transaction() as tx:
         return tx.dolt_commit(dirty, message, MIGRATOR)
@@ -98,7 +100,7 @@ def past(history: History) -> HistoryReplayer:
 
 
 def events(history: History) -> list[CommitEvents]:
-    """All of them, as the command `events` reads them."""
+    """Return all events, as the command `events` reads them."""
     engine, head = history.engine, history.head()
     return list(
         event_stream.read_events(
@@ -108,9 +110,7 @@ def events(history: History) -> list[CommitEvents]:
 
 
 def held(history: History, beads: int = 1) -> VerificationResult:
-    """Check what must hold of every history: each command reads it, and every decision comes out
-    as recorded.
-    """
+    """Check that each command reads the history, and that every decision is reproduced."""
     engine, head = history.engine, history.head()
     out = verify(past(history))
     assert out.differences == []

@@ -1,4 +1,4 @@
-"""Reads the data of a page of the report, as its script does."""
+"""Reads the data of a report page, as the script of the page does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dolt_watch run`` as a process of its own: what it answers."""
+"""The answers of ``dolt_watch run`` as a separate process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Return status and text of ``/healthz`` of a ``run``, on any free port instead of the one in
-    its arguments.
+    """Return status and text of ``/healthz`` of a ``run``.
 
-    Then it is stopped, and must end.
+    The run uses any free port instead of the one in its arguments. Afterwards it is stopped, and
+    must end.
     """
     asked = [
         ("0" if before == "--port" else "127.0.0.1" if before == "--host" else each)
@@ -36,9 +36,8 @@ def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tup
                     with urllib.request.urlopen(f"{served[1]}/healthz", timeout=120) as answer:
                         found = answer.status, answer.read().decode()
                     process.terminate()
-                    process.wait(
-                        300
-                    )  # with which code is not asked: buildah, around it, has its own
+                    # The exit code isn't checked, because buildah has its own.
+                    process.wait(300)
                     return found
             raise AssertionError("".join(said))
         finally:

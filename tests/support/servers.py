@@ -1,9 +1,9 @@
-"""Real Dolt servers for tests: which one, how it is started and stopped surely.
+"""Real Dolt servers for tests: their choice, start and stop.
 
-The order of choice is ``choose``: the server named by DOLT_WATCH_TEST_DATABASE (a ``dolt://``
-URL; password in DOLT_WATCH_TEST_PASSWORD), else ``dolt`` on PATH, else a container where Docker
-answers, else the tests that need one are skipped, with the reason. With CI=true nothing is
-skipped: it fails.
+``choose`` has the order. First comes the server that DOLT_WATCH_TEST_DATABASE names (a ``dolt://``
+URL, with the password in DOLT_WATCH_TEST_PASSWORD). Then come ``dolt`` on PATH, and a container if
+Docker answers. Otherwise, the tests that need a server are skipped with the reason. With CI=true
+they fail.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class Source(StrEnum):
 class Choice:
     source: Source
     why: str
-    """The URL, the program's path, the image, or the reason for none."""
+    """The URL, the program's path, the image, or the reason for the lack of a server."""
 
 
 def choose(
     env: Mapping[str, str], which: Callable[[str], str | None], docker_answers: Callable[[], bool]
 ) -> Choice:
-    """The source of this run's Dolt server.
+    """Return the source of this run's Dolt server.
 
-    Docker is checked last, because that takes seconds if it is missing.
+    Docker is checked last, because the check takes seconds if Docker is missing.
     """
     if url := env.get("DOLT_WATCH_TEST_DATABASE"):
         return Choice(Source.GIVEN, url)
@@ -71,11 +71,11 @@ def choose(
 
 
 def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
-    """The bd of this run: the stand-in where DOLT_WATCH_TEST_BD names its dialect, else a real
-    one (BD, then PATH).
+    """Return the bd of this run.
 
-    Where there is no real one either, the stand-in in its default dialect. ``why`` is the
-    program's path or the dialect.
+    DOLT_WATCH_TEST_BD selects the stand-in with its dialect. Otherwise it is a real bd from BD or
+    PATH, or else the stand-in with its default dialect. ``why`` is the program's path or the
+    dialect.
     """
     if dialect := env.get("DOLT_WATCH_TEST_BD"):
         if dialect not in DIALECTS:
@@ -115,26 +115,26 @@ def docker_answers() -> bool:
 
 
 def give_up(choice: Choice) -> NoReturn:
-    """Skip, or fail where skipping would hide that nothing was tested."""
+    """Skip the test, or fail if a skip would hide that nothing was tested."""
     if choice.source is Source.FAIL:
         pytest.fail(f"{choice.why} (CI=true: this is not skipped)", pytrace=False)
     pytest.skip(choice.why)
 
 
 def unprivileged(why: str) -> NoReturn:
-    """A test needs what only root may do: skip it, in CI too, which may run without root."""
+    """Skip a test that needs root, also in CI, which may run without root."""
     pytest.skip(why)
 
 
 def without(why: str) -> NoReturn:
-    """A requirement of the test is missing: skip it, or fail with CI=true."""
+    """Skip a test whose requirement is missing, or fail with CI=true."""
     give_up(missing(os.environ, why))
 
 
 def tool(name: str, why: str = "") -> str:
-    """The program's path.
+    """Return the program's path.
 
-    Where it is missing the test is skipped, saying so; with CI=true it fails.
+    If the program is missing, the test is skipped with the reason. With CI=true it fails.
     """
     found = shutil.which(name)
     if not found:
@@ -143,9 +143,10 @@ def tool(name: str, why: str = "") -> str:
 
 
 def own_dolt() -> str:
-    """dolt on PATH, for a test that starts servers of its own.
+    """Return the path of dolt on PATH, for a test that starts its own servers.
 
-    Where this run's server is a named one or a container, a skip in CI too: another run has it.
+    If this run's server is a named one or a container, the test is skipped, also in CI. Another CI
+    run has dolt.
     """
     if program := shutil.which("dolt"):
         return program
@@ -156,20 +157,20 @@ def own_dolt() -> str:
 
 
 DROPPED = ".dolt_dropped_databases"
-"""The folder, beside those of the databases, where Dolt keeps what was dropped."""
+"""Name of the folder in which Dolt keeps dropped databases, next to the databases."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running Dolt server; ``address`` names no database."""
+    """A running Dolt server. ``address`` names no database."""
 
     address: ServerAddress
     data: Path | None = None
     """Its data folder, if the tests started it."""
     pid: int = 0
-    """Of its process, likewise: for tests that kill it."""
+    """ID of its process, if the tests started it. Some tests kill it."""
     program: str = ""
-    """The path of dolt, likewise."""
+    """Path of dolt, if the tests started it."""
 
     def connect(self, database: str = "", **more: Any) -> pymysql.connections.Connection[Any]:
         a = self.address
@@ -180,15 +181,13 @@ class Server:
             password=a.password,
             database=database or None,
             autocommit=True,
-            # else pymysql reads all of the system's certificates, 25 ms
+            # Otherwise pymysql reads all of the system's certificates, which takes 25 ms.
             ssl_disabled=not a.uses_tls,
             **more,
         )
 
     def sql(self, *texts: str, database: str = "") -> list[tuple[Any, ...]]:
-        """Run statements as the administrator, on a connection of their own; the rows of the
-        last one.
-        """
+        """Run statements as administrator on a separate connection. Return the last one's rows."""
         with (
             contextlib.closing(self.connect(database)) as connection,
             connection.cursor() as cursor,
@@ -198,28 +197,30 @@ class Server:
             return list(cursor.fetchall())
 
     def fresh(self) -> ServerAddress:
-        """A new, empty database."""
+        """Create an empty database. Return its address."""
         address = self.unused()
         self.sql(f"CREATE DATABASE `{address.database}`")
         return address
 
     def unused(self) -> ServerAddress:
-        """The address of a database that does not exist yet."""
+        """Return the address of a database that doesn't exist yet."""
         return replace(self.address, database=f"dwt_{secrets.token_hex(6)}")
 
     def drop(self, address: ServerAddress) -> None:
         self.sql(f"DROP DATABASE IF EXISTS `{address.database}`")
-        if self.data is not None:  # Dolt keeps it, to undo the drop
+        # Dolt keeps a dropped database, so that the drop can be undone.
+        if self.data is not None:
             shutil.rmtree(self.data / DROPPED / address.database, ignore_errors=True)
 
     def save(self, database: str, template: Path) -> None:
-        """Copy a database that rests into the new folder ``template``."""
+        """Copy a database without writers into the new folder ``template``."""
         assert self.data is not None, "only of a server that the tests start"
         shutil.copytree(self.data / database, template, ignore=shutil.ignore_patterns("stats"))
 
     def restore(self, database: str, template: Path) -> None:
-        """Make a database that does not exist from a folder of ``save``: the server takes it in
-        as one whose drop is undone.
+        """Create a database from a folder of ``save``.
+
+        The server adopts the folder when it undoes a drop.
         """
         assert self.data is not None, "only of a server that the tests start"
         shutil.copytree(template, self.data / DROPPED / database)
@@ -230,15 +231,16 @@ _OWN: dict[tuple[str, int], Server] = {}
 
 
 def own(address: ServerAddress) -> Server | None:
-    """The server at an address, where this process started it, and the address names no branch
-    of a database.
+    """Return the server at an address if this process started it, else None.
+
+    The result is None too if the address names a branch of a database.
     """
     return None if "/" in address.database else _OWN.get((address.host, address.port))
 
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """The session's server, which is stopped afterwards if the tests started it."""
+    """Yield the session's server. It is stopped afterwards if the tests started it."""
     choice = choose(os.environ, shutil.which, docker_answers)
     if choice.source is Source.GIVEN:
         address = parse_url(choice.why)
@@ -261,9 +263,7 @@ def free_port() -> int:
 
 
 def home(folder: Path) -> dict[str, str]:
-    """An environment of its own for dolt and bd: no file of the person who runs the tests is
-    read or written.
-    """
+    """Return an environment for dolt and bd without access to files of the user."""
     place = folder / "home"
     place.mkdir(parents=True, exist_ok=True)
     (place / ".gitconfig").write_text(
@@ -284,9 +284,10 @@ def home(folder: Path) -> dict[str, str]:
 def start_dolt(
     program: str, folder: Path, *, port: int | None = None, config: str = ""
 ) -> Iterator[Server]:
-    """A Dolt server on a loopback port, with its data in ``folder``.
+    """Yield a Dolt server on a loopback port, with its data in ``folder``.
 
-    ``config``: YAML, added to listener and port.
+    Args:
+        config: YAML to add to listener and port.
     """
     env = home(folder)
     data = folder / "data"
@@ -312,10 +313,11 @@ def start_dolt(
             )
             arguments = ["--config", str(file)]
         log = (folder / "server.log").open("ab")
+        # With this GOGC, Dolt uses twice the memory and a tenth less of processor time.
         process = subprocess.Popen(
             [program, "sql-server", *arguments],
             cwd=data,
-            env=env | {"GOGC": "400"},  # twice the memory, a tenth less of processor time
+            env=env | {"GOGC": "400"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -341,14 +343,14 @@ def start_dolt(
 
 
 def die_with_parent() -> None:
-    """Linux: the server goes when the test run is killed with no chance to stop it."""
+    """Let Linux kill this process when its parent is killed."""
     with contextlib.suppress(Exception):
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def as_in_a_terminal() -> None:
-    """Before exec: a child ends with the test run, and no signal is ignored.
+    """Prepare a child before exec: it ends with the test run, and ignores no signal.
 
     Under nohup, or in the background of a shell, it would inherit ignored signals.
     """
@@ -386,9 +388,8 @@ def _container() -> Iterator[Server]:
     container = DockerContainer(IMAGE).with_exposed_ports(3306).with_env("DOLT_ROOT_HOST", "%")
     with container:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(3306))
-        started = Server(
-            ServerAddress(host=host, port=port, tls=False)
-        )  # Docker may be on another machine
+        # Docker may run on another machine.
+        started = Server(ServerAddress(host=host, port=port, tls=False))
         if not _answers(started, None, 60):
             pytest.fail("the container's Dolt server does not answer")
         yield started
@@ -399,8 +400,9 @@ def message(engine: Engine, commit: str) -> str:
 
 
 def call(engine: Engine, procedure: str, *arguments: str) -> Any:
-    """One of Dolt's procedures (``dolt_checkout``, ``dolt_merge`` …) on either engine; the first
-    value that it answers.
+    """Call a Dolt procedure (``dolt_checkout``, ``dolt_merge`` …) on either engine.
+
+    Return the first value of its answer.
     """
     marks = ", ".join("?" * len(arguments))
     if engine.name == "dolt":

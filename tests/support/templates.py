@@ -1,8 +1,8 @@
-"""Databases that start as copies of one: a process makes once what many of its tests begin with.
+"""Databases that start as copies. A process creates the common start of its tests once.
 
-A copy holds what its original holds: commits, tables that no commit holds, rows. A Dolt server
-needs 0.14 CPU seconds to make beads' tables and the ledger's, and 0.02 to take in a copied folder;
-DoltLite needs 0.07 and 56 syncs of the disk, and 0.002 for a copied file.
+A copy contains the commits, the uncommitted tables and the rows of its original. A Dolt server
+needs 0.14 CPU seconds to create beads' tables and the ledger's, and 0.02 to adopt a copied folder.
+DoltLite needs 0.07 seconds and 56 syncs of the disk, and 0.002 seconds for a copied file.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _TEMPLATES: dict[tuple[str, ...], Path] = {}
 
 
 def keep_in(folder: Path) -> None:
-    """Keep this process's templates in ``folder``. Without one, nothing is copied."""
+    """Keep this process's templates in ``folder``. Without a folder, nothing is copied."""
     _FOLDERS.append(folder)
 
 
 def fill(engine: Engine, name: str, make: Callable[[], None]) -> None:
-    """Make an empty database what ``make`` makes of one: by a copy, where it was made before.
+    """Fill an empty database with the result of ``make``, by a copy if there is a template.
 
     Args:
         engine: The only connection to the database. It stays usable.
-        name: What ``make`` makes, and all that this depends on.
+        name: Name of the result of ``make``, including everything that the result depends on.
         make: Fill the database through ``engine``, and leave no transaction open.
     """
     if not _FOLDERS:
@@ -41,17 +41,18 @@ def fill(engine: Engine, name: str, make: Callable[[], None]) -> None:
         _fill_file(engine, ("doltlite", name), make)
     elif isinstance(engine, DoltEngine) and (own := servers.own(engine.address)):
         _fill_database(engine, own, (own.program, name), make)
-    else:  # a server elsewhere: its files are not at hand
+    else:
+        # The files of a server elsewhere aren't accessible.
         make()
 
 
 class Snapshot:
-    """A database as it was, to be put back as often as wanted."""
+    """A copy of a database, which can be restored many times."""
 
     def __init__(self, address: ServerAddress | FileAddress, place: Path) -> None:
-        """Copy the database, which rests and has no connection, to the new ``place``.
+        """Copy the database, which has no connection, to the new ``place``.
 
-        Raises Elsewhere where its files are not at hand.
+        Raises Elsewhere if its files aren't accessible.
         """
         self._address, self._place = address, place
         self._server = servers.own(address) if isinstance(address, ServerAddress) else None
@@ -63,7 +64,7 @@ class Snapshot:
             self._server.save(address.database, place)
 
     def put_back(self) -> None:
-        """Replace the database, which has no connection."""
+        """Replace the database, which has no connection, by the copy."""
         if isinstance(self._address, FileAddress):
             shutil.copyfile(self._place, self._address.path)
         else:
@@ -98,6 +99,6 @@ def _fill_database(
         own.save(database, template)
         _TEMPLATES[key] = template
         return
-    engine._link.discard()  # it connects again at its next statement
+    engine._link.discard()  # It connects again at its next statement.
     own.drop(engine.address)
     own.restore(database, _TEMPLATES[key])

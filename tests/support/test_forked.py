@@ -22,7 +22,7 @@ WAYS = ("fork", "process")
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each test runs both ways, and asserts the same."""
+    """Return each way to run a program: by a fork, and by a start of Python."""
     monkeypatch.delenv(forked.PROCESSES, raising=False)
     if request.param == "process":
         monkeypatch.setenv(forked.PROCESSES, "1")
@@ -116,7 +116,7 @@ def test_a_program_for_shells(tmp_path: Path) -> None:
 def test_a_program_ends_as_it_is_told_to(
     number: int, tmp_path: Path, doltlite_path: FileAddress
 ) -> None:
-    """A fork ends with its program, also where that is killed."""
+    """A fork ends with its program, also if the program is killed."""
     program = forked.program(tmp_path / "bin", "dolt_watch")
     here = env(tmp_path, DOLT_WATCH_DATABASE=doltlite_path.url, BEADBOARD_URL="http://127.0.0.1:1")
     engine = open_engine(doltlite_path, create=True)
@@ -127,7 +127,7 @@ def test_a_program_ends_as_it_is_told_to(
     with subprocess.Popen(command, cwd=tmp_path, env=here, **streams) as started:
         assert started.stdout and started.stdout.readline()
         started.send_signal(number)
-        assert started.stdout.read() is not None  # to the end: the fork holds it open
+        assert started.stdout.read() is not None  # The fork keeps the pipe open to its end.
         assert started.wait(120) == (0 if number == signal.SIGTERM else -number)
 
 
@@ -149,7 +149,7 @@ print("imported:", *(one for one in new if one.partition(".")[0] not in sys.stdl
 
 
 def test_a_fork_imports_no_package(tmp_path: Path, doltlite_path: FileAddress) -> None:
-    """``LAZY`` is complete: else each run of a command in the tests imports it again."""
+    """``LAZY`` is complete. Otherwise, each run of a command imports the package again."""
     engine = open_engine(doltlite_path, create=True)
     Light(engine).assign("bd-1")
     engine.close()

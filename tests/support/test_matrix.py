@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 
 def cases(*sizes: int) -> list[tuple[Value, ...]]:
-    """The product of parameters with so many values each."""
+    """Return the product of parameters with these numbers of values."""
     return [
         tuple((f"p{which}", value) for which, value in enumerate(values))
         for values in product(*map(range, sizes))

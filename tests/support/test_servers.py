@@ -99,7 +99,7 @@ def test_a_server_of_our_own_is_asked_of_no_run_that_has_another(monkeypatch):
 
 
 def test_nobody_skips_by_a_rule_of_their_own():
-    """Then CI would pass without it."""
+    """A test with its own rule could be skipped in CI."""
     here = Path(__file__).parents[1]
     words = [f"pytest.{word}(" for word in ("skip", "importorskip")] + [
         f"mark.{word}" for word in ("skip", "xfail")

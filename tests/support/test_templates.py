@@ -1,4 +1,4 @@
-"""A copy of a template is what its original was, and each copy is one of its own."""
+"""A copy of a template equals its original, and is independent of other copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(engine: Engine, sql: str) -> None:
 
 
 def seen(engine: Engine) -> list[Any]:
-    """History, the tables that differ from it, and the rows."""
+    """Return history, the tables that differ from it, and the rows."""
     return [
         engine.query("SELECT commit_hash, message FROM dolt_log"),
         sorted(engine.dirty()),

@@ -1,4 +1,4 @@
-"""Builds the wheel of this tree as an installation builds it. No package index is asked."""
+"""Builds the wheel of this tree as an installation does, without a package index."""
 
 from __future__ import annotations
 

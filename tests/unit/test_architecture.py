@@ -1,4 +1,4 @@
-"""Rules about the source text: what reviews would otherwise have to look for."""
+"""Rules for the source text that reviews would otherwise have to check."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PACKAGE = Path(dolt_watch.__file__).parent
 
 
 def dataclass_fields(node: ast.ClassDef) -> bool:
-    """Whether the class is a dataclass: a record, that its users may fill."""
+    """Return whether the class is a dataclass, whose users may set its attributes."""
     return any("dataclass" in ast.unparse(one) for one in node.decorator_list)
 
 
 def targets(node: ast.AST) -> Iterator[ast.Attribute]:
-    """Every attribute that a statement assigns, deletes or adds to."""
+    """Yield each attribute that a statement assigns, deletes or adds to."""
     match node:
         case ast.Assign(targets=assigned) | ast.Delete(targets=assigned):
             waiting: list[ast.expr] = list(assigned)
@@ -46,7 +46,7 @@ def own(target: ast.Attribute) -> bool:
 
 
 def attributes(tree: ast.Module) -> Iterator[str]:
-    """Attributes of the classes in a module that are no dataclasses."""
+    """Yield the attributes of a module's classes, except dataclasses."""
     for cls in ast.walk(tree):
         if isinstance(cls, ast.ClassDef) and not dataclass_fields(cls):
             for node in ast.walk(cls):
@@ -54,11 +54,11 @@ def attributes(tree: ast.Module) -> Iterator[str]:
 
 
 def assigned_from_outside(sources: dict[str, str]) -> list[str]:
-    """Assignments to an attribute of one of the sources' objects, outside of its own methods.
+    """Return the assignments to an attribute of an object outside of the object's own methods.
 
-    An attribute is such an object's if a class that is no dataclass assigns it in a method. So
-    dataclasses may be filled by their users, and attributes of other libraries' objects may be set.
-    ``setattr`` with a constant name counts as an assignment.
+    An attribute counts if a class other than a dataclass assigns it in a method. Users may fill
+    dataclasses, and may set attributes of other libraries' objects. ``setattr`` with a constant
+    name counts as an assignment.
     """
     trees = {name: ast.parse(text) for name, text in sources.items()}
     known = {attribute for tree in trees.values() for attribute in attributes(tree)}

@@ -1,7 +1,7 @@
-"""An import inside a function has a reason, in a comment.
+"""An import inside a function has a comment with its reason.
 
-An idle tick must be cheap, so modules that it doesn't need are imported late. An import that is
-late for no reason hides a dependency, and import cycles.
+An idle tick must be cheap, so modules that it doesn't need are imported late. A late import without
+a reason hides a dependency or an import cycle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PACKAGE = Path(dolt_watch.__file__).parent
 
 
 def bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
-    """Each block of statements inside a function."""
+    """Yield each block of statements inside a function."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
@@ -29,9 +29,9 @@ def bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
 
 
 def without_reason(text: str) -> list[int]:
-    """Lines of late imports without a comment.
+    """Return the lines of late imports without a comment.
 
-    A comment above the first of several imports in a row, or on its line, is the reason for all.
+    A comment above the first of several imports in a row, or on its line, applies to all.
     """
     lines, found = text.splitlines(), set[int]()
     for block in bodies(ast.parse(text)):

@@ -1,4 +1,4 @@
-"""How records are built in the package."""
+"""The construction of records in the package."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "dolt_watch"
 FIELDS, POSITIONAL = 6, 4
-"""A record of more fields is built with at most so many positional arguments."""
+"""A record with more fields than FIELDS has at most POSITIONAL positional arguments."""
 
 
 def _fields(tree: ast.Module) -> dict[str, int]:
-    """Each named tuple and dataclass of a module → the number of its fields."""
+    """Return the number of fields of each named tuple and dataclass in a module."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and _record(node):
@@ -28,7 +28,8 @@ def _record(node: ast.ClassDef) -> bool:
 def _positional(trees: dict[Path, ast.Module]) -> Iterator[str]:
     everywhere = {name: count for tree in trees.values() for name, count in _fields(tree).items()}
     for path, tree in trees.items():
-        fields = everywhere | _fields(tree)  # a module's own class hides another's of the same name
+        # A module's own class hides another class of the same name.
+        fields = everywhere | _fields(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and len(node.args) > POSITIONAL:
                 name = ast.unparse(node.func).rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""``outside``: text that others wrote, safe to print, short, and never an escape cut in two."""
+"""``outside`` makes external text safe to print and short, and never cuts an escape in two."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_only_changes_of_the_depth_are_kept() -> None:
 
 
 def test_a_series_begins_with_the_depth_before_its_first_change() -> None:
-    """A change that a clock dates before the beginning counts from the beginning."""
+    """A change that a wrong clock dates before the beginning counts from the beginning."""
     series = QueueDepthSeries(2, 1)
     series.add(NOON, 2, 1)
     series.add(NOON + 2 * MINUTE, 1, 1)

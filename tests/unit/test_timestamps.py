@@ -1,4 +1,4 @@
-"""Local times on a terminal: one rule for each sentence of the program."""
+"""Local times on a terminal have the same format in every message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELD = f"deferred until {iso(NOW)}"
 
 @pytest.fixture(autouse=True)
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two hours ahead of UTC."""
+    """Yield while the local time zone is two hours ahead of UTC."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     yield

@@ -1,4 +1,4 @@
-"""The walk of one dispatch, as ``python -m tools.walk`` prints it."""
+"""The steps of one dispatch, as ``python -m tools.walk`` prints them."""
 
 from __future__ import annotations
 

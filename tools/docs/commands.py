@@ -1,4 +1,4 @@
-"""docs/reference/commands.md, from the commands' own help."""
+"""docs/reference/commands.md, generated from the help of the commands."""
 
 from __future__ import annotations
 

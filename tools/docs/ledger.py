@@ -1,6 +1,4 @@
-"""docs/reference/ledger.md: from the comments of the migrations, and
-from the kinds of entries.
-"""
+"""docs/reference/ledger.md, from the comments of the migrations and the kinds of entries."""
 
 from __future__ import annotations
 

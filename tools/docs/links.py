@@ -19,8 +19,7 @@ BROKEN = {400, 404, 410}
 
 
 def addresses() -> list[str]:
-    """Return the addresses in all pages."""
-    """Return the addresses of other hosts. Links to this repository are checked as files."""
+    """Return the addresses of other hosts in all pages. Links to this repository are files."""
     return sorted({found for page in pages() for found in ADDRESS.findall(text_of(page))})
 
 

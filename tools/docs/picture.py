@@ -54,7 +54,7 @@ def record(
     while True:
         try:
             more = os.read(ours, 65_536)
-        except OSError:  # Linux reports the end of a terminal as an error
+        except OSError:  # Linux reports the end of a terminal as an error.
             break
         if not more:
             break
@@ -66,7 +66,7 @@ def record(
 
 
 def draw(text: str, title: str, name: str, columns: int = COLUMNS) -> str:
-    """Return the text as an SVG picture of a terminal. ``name``: unique in a page."""
+    """Return the text as an SVG picture of a terminal. ``name`` must be unique in a page."""
     console = Console(record=True, width=columns, file=io.StringIO())
     console.print(Text.from_ansi(text.rstrip()), soft_wrap=False)
     picture = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id=name)

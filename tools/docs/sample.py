@@ -1,7 +1,7 @@
 """A tracker with a real history, for the pictures of the documentation.
 
 The real loop makes each decision, on the real tables of beads, with real HTTP requests to the stubs
-of the services. Only the time is simulated: the database's clock and the dates of the commits
+of the services. Only the time is simulated. The database's clock and the dates of the commits
 follow a script, so that a day passes in seconds.
 """
 
@@ -38,7 +38,7 @@ from tests.stubs.server import Recorded, Reply
 
 HOST = "web-1"
 ENDS = datetime(2026, 4, 18, 18, 13, 6, tzinfo=UTC)
-"""The moment of the pictures: 20:13:06 in Berlin."""
+"""Time of the pictures: 20:13:06 in Berlin."""
 AUTHOR = "dolt-watch <dolt-watch@example.com>"
 PLANNER = "<planner@example.com>"
 TITLES = (
@@ -111,15 +111,15 @@ token_file = "token"
 BEARER = "token-of-the-stubs"
 WORKS, DIES, FAILS, HANGS_UP, ASKS_AGAIN = "works", "dies", "fails", "hangs up", "asks again"
 FATES = {WORKS: 90, ASKS_AGAIN: 4, DIES: 3, FAILS: 2, HANGS_UP: 1}
-"""Fate of a bead that is dispatched, and its weight."""
+"""Fates of dispatched beads, with their weights."""
 HANG_UP = Reply(0)
-"""The connection is closed without an answer."""
+"""A reply that closes the connection without an answer."""
 TICK = timedelta(minutes=1)
 MINUTE = timedelta(minutes=1)
 
 
 class Moment:
-    """The time of the tracker."""
+    """The current time of the tracker."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -130,7 +130,7 @@ class Moment:
 
 @contextmanager
 def at_moment(moment: Moment) -> Iterator[None]:
-    """Let DoltLite's clock and the dates of new commits be ``moment``, and the host be HOST."""
+    """Set DoltLite's clock and the dates of new commits to ``moment``, and the host to HOST."""
     execute = DoltLiteEngine.execute_sqlite
 
     def timed(self: DoltLiteEngine, sql: str, params: Sequence[Any] = ()) -> Any:
@@ -149,7 +149,7 @@ def at_moment(moment: Moment) -> Iterator[None]:
 
 
 class Board(BeadBoardStub):
-    """BeadBoard, whose answers depend on the fate of the bead."""
+    """A BeadBoard whose answers depend on the fate of the bead."""
 
     def __init__(self, service: AgentServiceStub, fates: dict[str, str]) -> None:
         super().__init__(service)
@@ -179,7 +179,7 @@ class Board(BeadBoardStub):
 
 @dataclass(order=True)
 class Event:
-    """Something that a user or an agent does."""
+    """An action of a user or an agent."""
 
     at: datetime
     number: int
@@ -191,7 +191,7 @@ class Storefront:
 
     Args:
         folder: An empty folder for the database and the settings file.
-        plan: The number of beads, and how the time passes.
+        plan: The size and the pace of the history.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -215,7 +215,7 @@ class Storefront:
         self._open.close()
 
     def make(self) -> None:
-        """Create the database, and let the time pass until ENDS."""
+        """Create the database, and simulate its history until ENDS."""
         address = FileAddress(str(self.folder / "storefront.db"))
         text = SETTINGS.format(
             database=address.url,
@@ -257,7 +257,7 @@ class Storefront:
     # -- users --------------------
 
     def at(self, when: datetime, act: Callable[[], None]) -> None:
-        """Let something happen."""
+        """Schedule an action."""
         heapq.heappush(self._events, Event(when, next(self._numbers), act))
 
     def create(self, *beads: NewBead) -> None:
@@ -293,7 +293,7 @@ class Storefront:
     # -- agents --------------------
 
     def _start_agents(self) -> None:
-        """Let the agents of new jobs begin."""
+        """Start the agents of new jobs."""
         accepted = [(bead, job, self.service) for bead, job in self.board.accepted]
         for service in (self.pipeline, self.nightly):
             accepted += [(one.metadata["bead"], one.id, service) for one in service.jobs.values()]
@@ -303,7 +303,7 @@ class Storefront:
                 self._work(bead, job, service)
 
     def _work(self, bead: str, job: str, service: AgentServiceStub) -> None:
-        """Plan the notes of an agent, and its end."""
+        """Schedule the notes of an agent, and its end."""
         begins = self.moment.at
         takes = timedelta(minutes=self.plan.runs(self.random))
         self.at(begins + MINUTE, lambda: self._note(bead, f"claimed by agent, job {job}"))
@@ -337,16 +337,16 @@ class NewBead(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How the time of a tracker passes."""
+    """The size and the pace of a tracker's history."""
 
     beads: int
     span: timedelta
     slots: int
     """``max_in_flight`` of the rule agent."""
     minutes: float
-    """Median duration of a run."""
+    """Median duration of a run, in minutes."""
     begin: Callable[[Storefront], None]
-    """Plans the acts of the users."""
+    """Schedules the actions of the users."""
 
     def runs(self, random: random.Random) -> float:
         """Return the duration of a run, in minutes."""
@@ -428,7 +428,7 @@ MANY = Plan(2000, timedelta(days=3), 12, 35, many)
 
 def main() -> None:
     """Run a command of dolt_watch at ENDS."""
-    # The machine's clock, which `doctor` compares with the database's.
+    # `doctor` compares the machine's clock with the database's clock.
     with at_moment(Moment(ENDS)), mock.patch("dolt_watch.cli.doctor._machine", lambda: ENDS):
         command()
 

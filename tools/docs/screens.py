@@ -25,11 +25,11 @@ IMAGES = ROOT / "docs/images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ZONE = "Europe/Berlin"
 SHOWN_FOLDER = "/srv/shop"
-"""The folder of the tracker, in the pictures."""
+"""Folder of the tracker in the pictures."""
 
 
 class Terminal(NamedTuple):
-    """A command, as a terminal shows it."""
+    """A picture of a command on a terminal."""
 
     name: str
     words: str
@@ -39,14 +39,14 @@ class Terminal(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """A part of the report page."""
+    """A picture of a part of the report page."""
 
     name: str
     width: int = 1280
     height: int = 1300
     scheme: str = "light"
     at: str = ""
-    """The part of the address after '#': filters, or a bead."""
+    """Part of the address after '#': filters, or a bead."""
 
 
 def pictures(plan: Plan, beads: dict[str, str]) -> tuple[Iterable[Terminal], Iterable[Shot]]:
@@ -70,7 +70,7 @@ def pictures(plan: Plan, beads: dict[str, str]) -> tuple[Iterable[Terminal], Ite
 
 
 def take(plan: Plan, images: Path) -> Iterator[Path]:
-    """Make the tracker, take its pictures, and yield their files."""
+    """Create the tracker, take its pictures, and yield their files."""
     with tempfile.TemporaryDirectory() as name, Storefront(Path(name), plan) as shop:
         shop.make()
         yield from take_from(shop, images)
@@ -98,7 +98,7 @@ def run(
     lines: int = 60,
     exits: Sequence[int] = (0,),
 ) -> str:
-    """Return what a command prints at the moment of the pictures."""
+    """Return the output of a command at the time of the pictures."""
     command = [sys.executable, "-m", "tools.docs.sample", *words]
     path = os.pathsep.join((str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])))
     text = record(command, columns, lines, folder, exits, TZ=ZONE, PYTHONPATH=path)

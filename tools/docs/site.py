@@ -87,7 +87,7 @@ def _place(into: Path, file: Path) -> Path:
 def build(site: Path) -> int:
     """Build the site and return Zensical's exit code. Any warning makes it 1."""
     with tempfile.TemporaryDirectory() as name:
-        staged = Path(name)  # Zensical wants the pages and the site below its settings
+        staged = Path(name)  # Zensical requires the pages and the site below its settings.
         shutil.copyfile(ROOT / "zensical.toml", staged / "zensical.toml")
         shutil.copytree(ROOT / THEME, staged / "theme")
         stage(staged / "pages")

@@ -1,4 +1,4 @@
-"""One pymysql connection to a Dolt server, with few round trips and with error handling.
+"""One pymysql connection to a Dolt server, with few statements and with error handling.
 
 An idle tick is a connect and one query, so connecting sends no statement. pymysql's SET NAMES is
 omitted: the handshake already selects utf8mb4, and Dolt respects the handshake. The session
@@ -6,11 +6,10 @@ variables are set only before a connection's second statement or first transacti
 statement always reads current data, whatever the server's autocommit is. It uses UTC_TIMESTAMP,
 which no time zone affects.
 
-Statements can be queued. The next statement takes them along: all are sent before the first answer
-is read, which is one round trip. Each is a command of its own. Statements in one text (`a; b`) are
-not used, because Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and break the stream.
-A pipeline doesn't stop at a failure either, so nothing that commits is ever sent behind a statement
-whose answer is not read.
+Statements can be queued until the next one is sent. They are sent one after the other, each after
+the answer to the one before, and a failure stops them. Neither statements in one text (`a; b`) nor
+pipelining is safe: Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and Dolt 2.2.0 cancels a
+statement if bytes of the next one arrive.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import CLIENT, COMMAND, FIELD_TYPE
+from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions
 
 from dolt_watch.engines import Param, Read, Row
@@ -131,7 +130,7 @@ class DoltConnection:
             then: a statement to send right after it, whatever its answer: ROLLBACK.
 
         Raises:
-            Conflict: A queued statement matched no row. The statements behind it ran too.
+            Conflict: A queued statement matched no row.
         """
         queued, self._queue = self._queue, []
         statements = [*queued, _Queued(sql, params)]
@@ -142,7 +141,7 @@ class DoltConnection:
         answers = self._repeated(
             lambda: self._exchange(statements, session or self.in_transaction, then), again
         )
-        for answer, statement in zip(answers, statements, strict=True):
+        for answer, statement in zip(answers, statements, strict=False):
             if isinstance(answer, Exception):
                 self._fail(answer)
             if statement.unmatched and not answer.matched:
@@ -152,11 +151,13 @@ class DoltConnection:
         return last
 
     def ask(self, reads: Sequence[Read]) -> list[StatementResult | DoltWatchError]:
-        """Send reads in one round trip. Return the result or the error of each."""
+        """Send reads. Return the result or the error of each."""
         queued, self._queue = self._queue, []
         statements = [*queued, *(_Queued(sql, params) for sql, params in reads)]
         again = BEGIN in statements or not self.in_transaction
-        answers = self._repeated(lambda: self._exchange(statements, self.in_transaction, ""), again)
+        answers = self._repeated(
+            lambda: self._exchange(statements, self.in_transaction, "", go_on=True), again
+        )
         for answer in answers[: len(queued)]:
             if isinstance(answer, Exception):
                 self._fail(answer)
@@ -215,7 +216,7 @@ class DoltConnection:
             self.in_transaction = False
 
     def commit(self, sql: str, params: Sequence[Param]) -> StatementResult:
-        """Send DOLT_COMMIT and the ROLLBACK that ends its transaction, in one round trip.
+        """Send DOLT_COMMIT and the ROLLBACK that ends its transaction.
 
         No transaction is open afterwards, whatever the answer.
         """
@@ -254,19 +255,29 @@ class DoltConnection:
         self._connection = None
 
     def _exchange(
-        self, statements: Sequence[_Queued], session: bool, then: str
+        self, statements: Sequence[_Queued], session: bool, then: str, *, go_on: bool = False
     ) -> list[StatementResult | pymysql.MySQLError]:
-        """Send the statements, then read all of their answers: one round trip.
+        """Send the statements, and return the answer or the error of each.
 
-        Raises the error after which no answer follows.
+        An error is the last answer, unless the reads ``go_on``. So is a write that matched no row
+        and had to. Raises the error of a lost connection.
         """
         connection = self._opened(statements)
-        if not self._session and (self._sent or session):
-            statements = [SESSION, *statements]
-        texts = [self._text(connection, one.sql, one.params) for one in statements]
-        self._sent = True
         try:
-            answers = self._pipeline(connection, [*texts, *([then] if then else [])])
+            if not self._session and (self._sent or session):
+                self._run(connection, SESSION)
+                self._session = True
+            self._sent = True
+            answers: list[StatementResult | pymysql.MySQLError] = []
+            for one in statements:
+                try:
+                    answers.append(self._run(connection, one))
+                except pymysql.MySQLError as error:
+                    if self._lost(error) or isinstance(error, pymysql.InternalError):
+                        raise
+                    answers.append(error)
+                if not go_on and _failed(answers[-1], one):
+                    break
         except pymysql.InternalError:  # The stream is out of step.
             self.discard()
             raise
@@ -275,13 +286,11 @@ class DoltConnection:
         except BaseException:
             self.discard()
             raise
-        if then and isinstance(answers.pop(), Exception):
-            self.discard()  # The server rolls back when the connection ends.
-        if SESSION in statements:
-            error = answers.pop(0)
-            if isinstance(error, Exception):
-                raise error
-            self._session = True
+        if then:
+            try:
+                self._run(connection, _Queued(then))
+            except pymysql.MySQLError:
+                self.discard()  # The server rolls back when the connection ends.
         return answers
 
     def _opened(self, statements: Sequence[_Queued]) -> Connection[Any]:
@@ -293,58 +302,32 @@ class DoltConnection:
         assert self._connection is not None
         return self._connection
 
-    def _pipeline(
-        self, connection: Connection[Any], texts: Sequence[str]
-    ) -> list[StatementResult | pymysql.MySQLError]:
-        """Send all texts, then read the answer or the error of each.
-
-        Raises the error after which no answer follows: the connection is lost.
-        """
-        wire: Any = connection
-        for text in texts:
-            _put(wire, text)
-        answers: list[StatementResult | pymysql.MySQLError] = []
-        for _ in texts:
-            wire._next_seq_id = 1  # Each answer counts its packets from 1.
-            try:
-                wire._read_query_result()
-            except pymysql.MySQLError as error:
-                if self._lost(error) or isinstance(error, pymysql.InternalError):
-                    raise
-                answers.append(error)
-                continue
-            result = wire._result
-            names = [column[0] for column in result.description or ()]
-            answers.append(
-                StatementResult(
-                    list(result.rows or ()), result.affected_rows, names, result.warning_count or 0
-                )
-            )
-        return answers
+    def _run(self, connection: Connection[Any], statement: _Queued) -> StatementResult:
+        """Send one statement and read its whole answer."""
+        connection.query(self._text(connection, statement.sql, statement.params))
+        result: Any = connection._result  # type: ignore[attr-defined]
+        names = [column[0] for column in result.description or ()]
+        return StatementResult(
+            list(result.rows or ()), result.affected_rows, names, result.warning_count or 0
+        )
 
     def _stream(self, statements: Sequence[_Queued], each: Callable[[Row], Any]) -> StatementResult:
         """Send the statements, and convert each row of the last as it arrives."""
+        *before, last = statements
         connection = self._opened(statements)
-        if not self._session and self._sent:
-            statements = [SESSION, *statements]
-        self._sent = True
-        wire: Any = connection
         try:
-            for one in statements:
-                _put(wire, self._text(connection, one.sql, one.params))
-            for one in statements:
-                wire._next_seq_id = 1
-                wire._read_query_result(unbuffered=one is statements[-1])
+            for one in [SESSION, *before] if self._sent and not self._session else before:
+                self._run(connection, one)
                 self._session = self._session or one == SESSION
-            result = wire._result
+            self._sent = True
+            connection.query(self._text(connection, last.sql, last.params), unbuffered=True)
+            result: Any = connection._result  # type: ignore[attr-defined]
             names = [column[0] for column in result.description or ()]
             rows = []
             while (row := result._read_rowdata_packet_unbuffered()) is not None:
                 rows.append(each(row))
             return StatementResult(rows, result.affected_rows, names, result.warning_count or 0)
         except pymysql.MySQLError:
-            if len(statements) > 1:
-                self.discard()  # An answer may still be arriving.
             raise
         except BaseException:
             self.discard()
@@ -479,9 +462,11 @@ class DoltConnection:
         return translated
 
 
-def _put(wire: Any, text: str) -> None:
-    """Send a query without reading its answer."""
-    wire._execute_command(COMMAND.COM_QUERY, text.encode("utf-8", "surrogateescape"))
+def _failed(answer: StatementResult | pymysql.MySQLError, statement: _Queued) -> bool:
+    """Return whether no further statement may be sent."""
+    if isinstance(answer, pymysql.MySQLError):
+        return True
+    return bool(statement.unmatched) and not answer.matched
 
 
 def _code(error: Exception) -> int:

@@ -148,7 +148,7 @@ class DoltTransaction:
     def _begun(self) -> None:
         """Begin before the first write is sent.
 
-        If the server failed to begin, a write in the same round trip would commit itself.
+        If the server failed to begin, the write would commit itself.
         """
         if not self._link.has_begun:
             self._flush()

@@ -1,6 +1,4 @@
-"""The rule of `bd ready`: each part of it in both shapes, its words, and random graphs against a
-slow oracle.
-"""
+"""The rule of `bd ready` in each shape, its messages, and random graphs against a slow oracle."""
 
 from __future__ import annotations
 
@@ -53,14 +51,17 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """Ids that begin with w are wisps; targets that begin with x are external."""
+    """A dependency graph.
+
+    IDs that begin with w are wisps. Targets that begin with x are external.
+    """
 
     beads: Mapping[str, Issue]
     edges: Sequence[Edge] = ()
 
 
 class Tracker:
-    """Beads' tables in one shape, whose rows are exchanged."""
+    """A tracker in one shape, with replaceable rows."""
 
     def __init__(self, engine: Engine, shape: str) -> None:
         self.engine, self.recursive = engine, shape != "1.0.2"
@@ -88,7 +89,8 @@ class Tracker:
                     row["depends_on_id"] = edge.target
                 wisp = edge.source.startswith("w")
                 self._insert(tx, "wisp_dependencies" if wisp else "dependencies", row)
-            if committed:  # the row makes each commit differ from the one before it
+            # This row makes each commit differ from the previous one.
+            if committed:
                 row = {"id": "bd-z", "title": self.head(), **dict.fromkeys(TEXTS, "")}
                 self._insert(tx, "issues", row)
                 tx.dolt_commit(["issues", "dependencies"], "m", ME)
@@ -103,7 +105,7 @@ class Tracker:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def held(self, *beads: str, now: datetime = NOW) -> dict[str, str]:
-        """Why beads are not ready, by the working set."""
+        """Return the reasons why beads are not ready in the working set."""
         holds = readiness(self.engine.query, beads, self.schema, now).holds
         return {bead: hold.why for bead, hold in holds.items()}
 
@@ -122,7 +124,7 @@ def newer(doltlite: Engine) -> Tracker:
     return Tracker(doltlite, "1.2.2")
 
 
-# -- each part of the rule --------------------
+# -- parts of the rule --------------------
 
 BD1 = {"bd-1": Issue()}
 
@@ -133,14 +135,16 @@ BD1 = {"bd-1": Issue()}
     [
         (Issue("open"), "blocked by bd-7 (open)"),
         (Issue("hooked"), "blocked by bd-7 (hooked)"),
+        # A custom status blocks, even one of the category done.
         (
             Issue("shipped"),
             "blocked by bd-7 (shipped)",
-        ),  # a custom status, even one of the category done
+        ),
         (Issue("deferred"), "blocked by bd-7 (deferred)"),
         (Issue("closed"), ""),
         (Issue("pinned"), ""),
-        (Issue(pinned=1), "blocked by bd-7 (open)"),  # the flag is not the status
+        # The flag `pinned` is not the status `pinned`.
+        (Issue(pinned=1), "blocked by bd-7 (open)"),
     ],
 )
 @pytest.mark.parametrize("kind", ["blocks", "conditional-blocks"])
@@ -191,7 +195,7 @@ def test_a_deferred_parent_holds_its_children_and_not_their_children(tracker: Tr
 
 
 def test_a_blocked_parent_holds_its_children(tracker: Tracker) -> None:
-    """Only the newer rule goes further than one level; only an active parent is blocked."""
+    """Only the newer rule holds grandchildren, and only an active parent is blocked."""
     family = {"bd-7": Issue(), "bd-3": Issue(), "bd-3.1": Issue(), "bd-3.1.1": Issue()}
     edges = [
         Edge("bd-3", "bd-7", "blocks"),
@@ -229,10 +233,11 @@ def test_a_chain_of_a_hundred_parents(newer: Tracker) -> None:
         ({"is_template": 1}, "it is a template"),
         ({"issue_type": "molecule"}, "bd ready leaves out the type molecule"),
         ({"defer_until": LATER}, "deferred until 2026-11-25T12:00:00Z"),
+        # Users write this date for "never".
         (
             {"defer_until": "9999-12-31"},
             "deferred until 9999-12-31T00:00:00Z",
-        ),  # how people say never
+        ),
         ({"defer_until": "9999-12-31 23:59:59"}, "deferred until 9999-12-31T23:59:59Z"),
         ({"defer_until": NOW}, ""),
         ({"defer_until": None}, ""),
@@ -248,7 +253,7 @@ def test_what_the_own_row_says(row: Mapping[str, object], why: str) -> None:
     assert (hold.why if hold else "") == why
 
 
-# -- wisps and is_blocked: in no commit --------------------
+# -- wisps and is_blocked, which no commit contains --------------------
 
 BY_WISP = Graph({**BD1, "w-1": Issue()}, [Edge("bd-1", "w-1", "blocks")])
 
@@ -289,7 +294,7 @@ def until(tracker: Tracker, *queue: str, loose: bool = False) -> dict[str, tuple
 def test_a_row_that_no_commit_holds_keeps_a_bead_back_by_a_gate_of_its_own(
     newer: Tracker, graph: Graph, words: str
 ) -> None:
-    """So the decision records it, and history alone still says that the bead is ready."""
+    """The entry records the hold, because in history alone the bead is ready."""
     newer.put(graph)
     assert until(newer, "bd-1") == {"bd-1": (UNVERSIONED, words)}
     found = readiness(newer.engine.query, ["bd-1"], newer.schema, NOW, newer.head())
@@ -304,7 +309,7 @@ def test_the_older_rule_reads_no_wisps(doltlite: Engine) -> None:
 
 
 def test_the_mark_of_the_working_set_counts_and_not_that_of_head(newer: Tracker) -> None:
-    """bd may leave a change of `is_blocked` uncommitted: a mark in HEAD alone holds nothing."""
+    """bd may leave a change of `is_blocked` uncommitted, so a mark in HEAD alone holds nothing."""
     newer.put(Graph({"bd-1": Issue(is_blocked=1), "bd-2": Issue()}))
     newer.put(Graph({"bd-1": Issue(), "bd-2": Issue(is_blocked=1)}), committed=False)
     assert until(newer, "bd-1", "bd-2", loose=True) == {"bd-2": (UNVERSIONED, MARKED)}
@@ -318,8 +323,9 @@ def test_stricter_than_bd_a_blocker_counts_whatever_the_mark_says(newer: Tracker
 
 
 def test_stricter_than_bd_a_closed_wisp_alone_opens_no_gate(newer: Tracker) -> None:
-    """`any-children` is met by a closed wisp for bd; no commit holds it, so it does not let the
-    bead go.
+    """For bd, a closed wisp satisfies `any-children`.
+
+    No commit contains the wisp, so dolt_watch keeps the bead waiting.
     """
     graph = Graph(
         {**BD1, "bd-9": Issue(), "bd-9.1": Issue(), "w-1": Issue("closed")},
@@ -346,7 +352,7 @@ def test_an_uncommitted_blocker_keeps_a_bead_back(tracker: Tracker) -> None:
 
 
 def test_a_commit_of_another_shape_is_read_by_its_own_rule(engine: Engine) -> None:
-    """Before the upgrade the grandchild of a blocked bead was ready; after it, it is not."""
+    """The grandchild of a blocked bead is ready before the upgrade, but not after it."""
     older = Tracker(engine, "1.0.2")
     family = {"bd-7": Issue(), "bd-3": Issue(), "bd-3.1": Issue(), "bd-3.1.1": Issue()}
     edges = [
@@ -407,7 +413,7 @@ EDGES = st.builds(
 def graphs(draw: st.DrawFn) -> Graph:
     beads = {id: draw(ISSUES) for id in IDS if draw(st.integers(0, 9)) or id == "bd-1"}
     edges = draw(st.lists(EDGES, max_size=12, unique_by=lambda edge: edge[:2]))
-    # a foreign key binds the source, and since 1.0.5 an issue that is the target
+    # Foreign keys exist for the source and, since 1.0.5, for a target that is an issue.
     known = [e for e in edges if e.source in beads and e.source != e.target]
     return Graph(beads, [e for e in known if e.target in beads or e.target == "x-1"])
 
@@ -432,12 +438,13 @@ def blocked_by_itself(graph: Graph, id: str) -> bool:
 
 
 def oracle(graph: Graph, recursive: bool) -> set[str]:
-    """Every issue that bd does not call ready, apart from its status: all of the graph, again
-    and again.
+    """Return every issue that bd doesn't call ready, apart from its status.
+
+    The slow oracle reads the whole graph again and again.
     """
     if not recursive:
         graph = without_wisps(graph)
-    else:  # Since 1.0.5, an external target has a column of its own, and no children.
+    else:  # Since 1.0.5, an external target has a separate column and no children.
         graph = graph._replace(edges=[e for e in graph.edges if e.target != "x-1"])
     blocked = {id for id in graph.beads if blocked_by_itself(graph, id)}
     family = [edge for edge in graph.edges if edge.kind == "parent-child"]
@@ -455,7 +462,7 @@ def oracle(graph: Graph, recursive: bool) -> set[str]:
 
 
 def without_wisps(graph: Graph) -> Graph:
-    """The rows in history: no wisp, no dependency of a wisp, and no reliable mark."""
+    """Return the graph in history: no wisps, no dependencies of wisps, and no reliable marks."""
     beads = {
         id: bead._replace(is_blocked=0) for id, bead in graph.beads.items() if id.startswith("bd")
     }
@@ -466,7 +473,7 @@ def without_wisps(graph: Graph) -> Graph:
 def exchanged(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tracker]:
-    """One tracker for all examples."""
+    """Yield one tracker for all examples."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
     engine = open_engine(

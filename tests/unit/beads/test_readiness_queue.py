@@ -1,4 +1,4 @@
-"""Readiness of a queue: only as many beads are asked about as may go."""
+"""Readiness of a queue: dolt_watch checks only as many beads as it can dispatch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ QUEUE = [f"bd-{number:04}" for number in range(10_000)]
 
 
 class Rows:
-    """Answers for ``issues``: the first ``deferred`` beads of the queue are not ready; nothing
-    depends on anything.
-    """
+    """A database without dependencies, in which the first ``deferred`` beads are deferred."""
 
     def __init__(self, deferred: int) -> None:
         self.deferred = frozenset(QUEUE[:deferred])
@@ -30,7 +28,8 @@ class Rows:
         return [self.query(*read) for read in reads]
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
-        beads = params[sql.count("AS OF ?") :]  # the first parameter is the commit
+        # The first parameter may be the commit.
+        beads = params[sql.count("AS OF ?") :]
         self.asked.update(beads)
         self.queries += 1
         later = NOW + timedelta(days=1)

@@ -1,6 +1,4 @@
-"""The saved state: what is saved comes back, what has left is gone, and empty records do not
-pile up.
-"""
+"""The saved state: records survive, beads that left disappear, and empty records are deleted."""
 
 from __future__ import annotations
 
@@ -46,9 +44,9 @@ def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
 
 
 def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite: Engine) -> None:
-    """No commit takes its rows:
+    """No commit contains rows of a table in `dolt_ignore`.
 
-    DOLT_ADD skips it without an error. bd 1.3 keeps `events` that way.
+    DOLT_ADD skips the table without an error. bd 1.3 ignores `events` in this way.
     """
     here = Light(doltlite)
     doltlite.execute_ddl("DROP TABLE labels")
@@ -77,7 +75,7 @@ def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite:
 def test_a_lost_claim_is_found_by_few_queries(
     doltlite: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """During one long tick, hundreds of claims whose beads are closed wait to be saved."""
+    """One long tick can leave hundreds of unsaved claims whose beads are closed."""
     here = Light(doltlite, max_in_flight=500)
     count = 450
     here.assign(*(f"bd-{n}" for n in range(count)))
@@ -183,7 +181,7 @@ def test_a_state_saved_before_the_codes() -> None:
 
 
 def test_the_poll_knows_the_only_claim(doltlite: Engine) -> None:
-    """So that nothing more is read after each dispatch."""
+    """The poll makes further queries unnecessary after each dispatch."""
     here = Light(doltlite)
     here.tick()
 

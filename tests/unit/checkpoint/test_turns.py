@@ -1,4 +1,4 @@
-"""A worker takes turns only where another one is in its way."""
+"""A worker takes turns only if another worker competes with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dolt_watch.engines import Engine
 
 
 class Lock:
-    """The engine's lock, and the seconds of the monotonic clock."""
+    """A stub of the engine's lock and of the monotonic clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.waits, self.free = 100.0, 0.0, True
@@ -135,7 +135,7 @@ def test_a_turn_that_cannot_be_had(lock: Lock, mine: Turns) -> None:
 
 
 def test_one_with_a_backlog_does(lock: Lock, mine: Turns) -> None:
-    """Others may lose each race against it, and leave no sign."""
+    """Other workers may lose each race against this one without a trace."""
     for number in range(turns.MANY_WRITES):
         assert not mine.begin()
         mine.on_write(f"f{number}")

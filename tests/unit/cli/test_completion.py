@@ -1,4 +1,4 @@
-"""Completion in a shell: commands, bead IDs, rules and settings, for both spellings."""
+"""Shell completion of commands, bead IDs, rules and settings, for both spellings of the program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def complete(cli: Commands, line: str, **env: str) -> list[str]:
-    """Return what bash is offered after a line; its last word is incomplete."""
+    """Return bash's completions for a line with an incomplete last word."""
     words = line.split(" ")
     asked = {
         "_DOLT_WATCH_COMPLETE": "bash_complete",
@@ -64,7 +64,7 @@ def test_without_a_database_nothing_is_offered(cli: Commands) -> None:
 
 
 def test_a_silent_server_does_not_hold_up_the_shell(cli: Commands) -> None:
-    """The server accepts the connection, and never answers."""
+    """The server accepts the connection, but never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         begun = time.monotonic()

@@ -1,5 +1,6 @@
-"""A ping, metrics and status of a one-shot command: wrong settings are reported before anything is
-done.
+"""Ping, metrics and status of one-shot commands.
+
+A command reports wrong settings before it does anything.
 """
 
 from __future__ import annotations

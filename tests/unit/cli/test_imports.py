@@ -1,4 +1,7 @@
-"""The imports of a command: a tick every two minutes must not import the libraries of the views."""
+"""Imports of a command.
+
+A CronJob runs a tick every two minutes, so a tick must not import the libraries of the views.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``init``: the settings file that it writes, and the next steps."""
+"""``init``: the settings file and the next steps."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_file_is_next_to_the_tracker(cli: Commands) -> None:
 
 
 def test_if_needed_migrates_only_if_a_table_is_missing(cli: Commands) -> None:
-    """A clone has the committed tables, and none of those that never enter history."""
+    """A clone has the committed tables, but not the tables that never enter history."""
     assert cli.run("init").returncode == 0
     assert cli.run("init", "--if-needed").stdout == "migrated: already up to date\n"
     cli.here.engine.execute_ddl("DROP TABLE watch_attempt")

@@ -1,4 +1,4 @@
-"""The lines of a run's output."""
+"""Lines of a run's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line itself, as a process: config, exit codes, and what is not imported."""
+"""The command line as a process: config, options, exit codes and imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A failure of output changes no decision: no reader, no stream, no such characters."""
+"""Output failures change no decision: closed pipes, missing streams, unsupported characters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def unread() -> int:
-    """The writing end of a pipe without a reader."""
+    """Return the write end of a pipe that has no reader."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing

@@ -1,4 +1,4 @@
-"""Where the report goes: a file whole or not at all, a pipe as it is."""
+"""Output files of ``report``: atomic writes to files, and direct writes to pipes."""
 
 from __future__ import annotations
 

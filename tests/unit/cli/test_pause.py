@@ -1,4 +1,4 @@
-"""The kill switch: who threw it, until when, and what it says."""
+"""The kill switch: ``pause`` and ``resume``, with author, end and messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Exception
 
 
 def ago(cli: Commands, span: str) -> str:
-    """An end that is over, as a pause from yesterday has it."""
+    """Return a timestamp relative to the current time."""
     return (
         str(cli.here.engine.query(f"SELECT datetime('now', '{span}')")[0][0]).replace(" ", "T")
         + "Z"

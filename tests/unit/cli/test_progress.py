@@ -1,4 +1,4 @@
-"""A bar on a terminal, for what reads all of history: the what-if, and --verify."""
+"""The progress bar of commands that read all of history: the what-if and ``--verify``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`dolt_watch retry` and `release` as real commands: what they write, what follows, and what
-they refuse.
-"""
+"""`dolt_watch retry` and `release` as processes: entries, later decisions and refusals."""
 
 from __future__ import annotations
 
@@ -28,8 +26,9 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def stuck(cli: Commands, *answers: object, hours: float = 0.0) -> None:
-    """One bead after another gets such an answer, three hours ago. Then time advances by
-    ``hours``.
+    """Dispatch one bead for each answer, beginning three hours ago.
+
+    ``hours`` is the time of the last tick after that beginning. 0 runs no further tick.
     """
     here = cli.here
     here.target.answers.extend(answers)  # type: ignore[arg-type]

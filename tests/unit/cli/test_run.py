@@ -1,4 +1,4 @@
-"""``dolt_watch run``, where it must not even begin."""
+"""Invocations of ``dolt_watch run`` that fail before the service starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SIGTERM, SIGHUP and ^C to each command that sends: the answer is awaited and recorded."""
+"""SIGTERM, SIGHUP and SIGINT for each command that dispatches.
+
+The command waits for the answer and records it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.long
 
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 DISPATCH = "/api/agent-dispatch"
-# `run` ends in good order with 0; a one-shot command says by which signal it ended.
+# A clean shutdown of `run` exits with 0. A one-shot command's exit code contains the signal.
 SENDERS: dict[str, tuple[Sequence[str], Callable[[int], int], Callable[[int], int]]] = {
     "dispatch": (["dispatch"], lambda number: 128 + number, lambda number: 128 + number),
     "tick": (["tick"], lambda number: 128 + number, lambda number: 128 + number),
@@ -70,7 +73,7 @@ class Begun:
         until(lambda: bool(world.board.asked("POST", DISPATCH)))
 
     def ends(self) -> str:
-        """All that it says until it ends."""
+        """Wait for the process to end, and return its output."""
         try:
             return self.process.communicate(timeout=300)[0]
         finally:
@@ -108,7 +111,7 @@ def test_a_second_signal_names_what_is_not_recorded(
     words, _, code = SENDERS[name]
     begun = Begun(world, words)
     begun.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)  # two signals of one number at once may be merged into one
+    time.sleep(0.2)  # the kernel may merge two equal pending signals
     begun.process.send_signal(number)
     said = begun.ends()
     world.board.release()
@@ -119,7 +122,7 @@ def test_a_second_signal_names_what_is_not_recorded(
 
 @pytest.mark.parametrize("name", ["dispatch", "tick"])
 def test_nothing_under_way_ends_at_once(world: Commands, name: str) -> None:
-    """It waits for a bead to settle: nothing is claimed, so nothing is waited for."""
+    """The command waits for a bead to settle. It has no claim, so it ends without an answer."""
     world.env["DOLT_WATCH_SETTLE"] = "1h"
     process = subprocess.Popen(
         [sys.executable, "-c", WAITING, name],
@@ -169,7 +172,7 @@ with Shutdown(lambda: claim, print, stop=threading.Event(), codes={codes}, grace
 
 
 def test_ignored_signals_stay_ignored() -> None:
-    """Under nohup."""
+    """nohup starts a command with SIGHUP ignored."""
     program = """
 import os, signal
 from dolt_watch.cli.shutdown import Shutdown
@@ -187,7 +190,7 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The claim until the target answered, then its report with the job, then nothing."""
+    """The unfinished decision is the claim. After the answer, it is the entry with the job."""
     light = Light(doltlite)
     light.assign("bd-a")
     loop = build(

@@ -1,4 +1,4 @@
-"""TIME: one parser for the options of all commands."""
+"""The TIME parser that all commands share."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_takes_the_same_times(cli: Commands, words: tuple[str, ...]) -> None:
-    """A duration that ends before history began is an error of history, not of the form."""
+    """A duration that begins before history is a history error, not a syntax error."""
     commit = cli.here.assign("bd-a")
     cli.here.assign("bd-b")
     cli.here.tick()

@@ -1,4 +1,4 @@
-"""The connection as bd itself finds it, and the password."""
+"""The database connection from bd's own files and variables, and its password."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def address(settings: Settings) -> ServerAddress:
 def test_metadata_is_found_above(tmp_path: Path) -> None:
     metadata(tmp_path, FULL)
     below = tmp_path / "a" / "b"
-    (below / ".beads").mkdir(parents=True)  # without metadata.json: it hides nothing
+    (below / ".beads").mkdir(parents=True)  # has no metadata.json, so it hides nothing
     settings = load({}, {}, below)
     assert settings.address == ServerAddress("dolt.example", 3399, "beads", "", "tracker")
     assert settings.project_id == "abc-123"
@@ -213,15 +213,16 @@ def test_no_database_anywhere(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed() -> Iterator[Path]:
-    """A tracker whose .beads/ this process may not look into, as bd makes it for its own user
-    alone.
+    """Yield a tracker whose ``.beads`` folder this process can't read.
+
+    bd creates the folder for its own user only.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         metadata(folder, FULL)
         (folder / ".beads").chmod(0)
-        root = os.geteuid() == 0  # who may look into everything
+        root = os.geteuid() == 0  # root can read everything
         if root:
             os.seteuid(65534)
         try:

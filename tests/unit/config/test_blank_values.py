@@ -1,4 +1,4 @@
-"""A blank or a newline around a URL or a secret, as `echo` and `$(cat file)` leave it."""
+"""Blanks and newlines around a URL or a secret, as `echo` and `$(cat file)` add them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_around_a_targets_value(
     env = {"DOLT_WATCH_DATABASE": "dolt://h/d", variable: blank + value + blank}
     assert getattr(load({}, env, tmp_path).targets[target], key) == value
     env[variable] = (
-        blank  # nothing but blanks is nothing; a key's own file or variable is asked then
+        blank  # A blank value counts as unset. The key's own file or variable applies instead.
     )
     if not variable.startswith("DOLT_WATCH"):
         assert not getattr(load({}, env, tmp_path).targets[target], key)
@@ -108,7 +108,7 @@ def test_within_a_url(url: str, target: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blank", ["\n", " "])
 def test_around_the_ping_url(blank: str, tmp_path: Path) -> None:
-    """The command continues to its database, which doesn't exist: exit 3, not 2."""
+    """The command accepts the URL and fails at its missing database: exit 3, not 2."""
     done = forked.dolt_watch(
         ["tick", "--database", f"doltlite://{tmp_path}/none.db"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""``load``: the precedence of places, the origin of each value, and its reports."""
+"""``load``: precedence of sources, origins of values, and reports."""
 
 from __future__ import annotations
 

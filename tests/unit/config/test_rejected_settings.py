@@ -1,4 +1,4 @@
-"""Bad settings: each error has the value, the place, and a fix."""
+"""Invalid settings: each error contains the value, the place and a fix."""
 
 from __future__ import annotations
 

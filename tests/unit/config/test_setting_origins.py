@@ -1,6 +1,6 @@
-"""Each place in which bd looks for its database, with its precedence: one table.
+"""Table of the places in which bd looks for its database, with their precedence.
 
-Where a real bd is on PATH (or named by ``BD``), it answers the same cases: `bd context --json`.
+A real bd on PATH (or in ``BD``) must give the same results: `bd context --json`.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def _json(**more: Any) -> str:
 
 
 class Case(NamedTuple):
-    """Files below a folder, variables, and what follows from them."""
+    """Files below a folder and variables, with the expected address."""
 
     files: dict[str, str]
-    """Path → content. ``@`` in a content or a variable is the folder itself."""
+    """Path → content. ``@`` in a content or a variable is the folder."""
     expected: dict[str, Any]
-    """Fields of the address, and 'origin' of the first of them."""
+    """Fields of the address. 'origin' is the origin of the first field."""
     env: Mapping[str, str] = MappingProxyType({})
     here: str = "project"
     since: tuple[int, ...] = (1, 0, 2)
-    """The bd release from which on bd agrees."""
+    """The first bd release that agrees."""
 
 
 M = "project/.beads/metadata.json"
@@ -57,7 +57,7 @@ P = "project/.beads/dolt-server.port"
 LATER = (1, 0, 5)
 
 CASES = {
-    # -- the port, from the place that wins to the one that loses --------------------
+    # -- the port, by descending precedence --------------------
     "BEADS_DOLT_SERVER_PORT before all": Case(
         {M: json.dumps(PORT), P: "3002", Y: "dolt.port: 3003", E: "BEADS_DOLT_SERVER_PORT=3004"},
         {"port": 3005, "origin": "BEADS_DOLT_SERVER_PORT"},
@@ -72,7 +72,7 @@ CASES = {
         {M: json.dumps(PORT), P: "3002", Y: "dolt.port: 3003"},
         {"port": 3006, "origin": "BEADS_DOLT_PORT"},
         {"BEADS_DOLT_PORT": "3006"},
-        # `bd context` prints the port file's; a command connects to this one (store.go).
+        # `bd context` prints the port of the port file, but commands connect to 3006 (store.go).
         since=(99,),
     ),
     "the port file before config.yaml": Case(
@@ -132,7 +132,7 @@ CASES = {
     "metadata.json last": Case(
         {M: json.dumps(PORT)}, {"port": 3001, "origin": ".beads/metadata.json"}
     ),
-    # -- the other parts --------------------
+    # -- other parts of the address --------------------
     "the host: variable, metadata.json, config.yaml": Case(
         {M: _json(dolt_server_host="h2", dolt_server_port=3001), Y: "dolt.host: h3"},
         {"host": "h1", "origin": "BEADS_DOLT_SERVER_HOST"},
@@ -167,7 +167,7 @@ CASES = {
         {"database": "tracker", "user": "u5", "origin": ".beads/metadata.json"},
         {"BEADS_DOLT_SERVER_DATABASE": "", "BEADS_DOLT_SERVER_USER": "u5"},
     ),
-    # -- the mode --------------------
+    # -- mode --------------------
     "dolt_mode in any letter case": Case(
         {M: _json(dolt_mode="SERVER", dolt_server_port=3001)},
         {"port": 3001, "origin": ".beads/metadata.json"},
@@ -186,7 +186,7 @@ CASES = {
         {"port": 3003, "origin": ".beads/config.yaml:2"},
         since=LATER,
     ),
-    # -- a server that all projects share --------------------
+    # -- shared server --------------------
     "a shared server by variable": Case(
         {M: json.dumps({**PORT, "dolt_mode": "embedded"}), P: "3002"},
         {"port": SHARED_PORT, "database": "tracker", "origin": "default"},
@@ -215,7 +215,7 @@ CASES = {
         {"port": 3001, "origin": ".beads/metadata.json"},
         {"BEADS_DOLT_SHARED_SERVER": "0"},
     ),
-    # -- the folder --------------------
+    # -- folder --------------------
     "a redirect, relative to the project": Case(
         {
             "project/.beads/redirect": "# to the team's\n\n../main/.beads\n",
@@ -230,7 +230,7 @@ CASES = {
             "main/.beads/metadata.json": json.dumps(PORT),
         },
         {"database": "mine", "port": 3001, "origin": "@/project/.beads/metadata.json"},
-        since=(99,),  # `bd context` prints the target's; a command uses this one (cmd/bd/main.go)
+        since=(99,),  # commands use 'mine', but `bd context` prints the target's (cmd/bd/main.go)
     ),
     "a redirect under BEADS_DIR": Case(
         {
@@ -276,7 +276,7 @@ CASES = {
         {"port": 3001, "origin": ".beads/metadata.json"},
         here="project/a/b",
     ),
-    # -- git worktrees: 'tree' is one of 'main' --------------------
+    # -- git worktrees: 'tree' is a worktree of 'main' --------------------
     "the main work tree": Case(
         {
             "main/.beads/metadata.json": json.dumps(PORT),
@@ -337,12 +337,12 @@ CASES = {
 
 
 def made(case: Case, folder: Path) -> dict[str, str]:
-    """Lay out the files of a case. Returns its environment."""
+    """Create the files of a case and return its environment."""
     for name, content in case.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content.replace("@", str(folder)), "utf-8")
-    for name in ("project", "other", "main"):  # bd wants its folder in a repository
+    for name in ("project", "other", "main"):  # bd requires a repository around its folder
         if not case.here.startswith("tree") and (folder / name).exists():
             subprocess.run(["git", "init", "-q", str(folder / name)], check=True)
     if case.here.startswith("tree"):
@@ -377,7 +377,7 @@ def test_each_place(case: Case, tmp_path: Path) -> None:
 
 
 def _bd() -> tuple[str, tuple[int, ...]] | None:
-    """The real bd and its release, if there is one."""
+    """Return the path and the release of the real bd, or None without a real bd."""
     program = os.environ.get("BD") or shutil.which("bd")
     if not program:
         return None
@@ -419,7 +419,7 @@ def test_bd_finds_the_same(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, str], dict[str, str], str, str]] = {
-    # name → files, variables, what the message says, where ('@' is the folder)
+    # name → files, variables, words of the message, place of the error ('@' is the folder)
     "a port file that is no number": (
         {M: _json(), P: "many"},
         {},
@@ -567,7 +567,7 @@ def test_yaml(text: str, expected: dict[str, str], tmp_path: Path) -> None:
     path.write_text(text, "utf-8")
     assert {name: entry.value for name, entry in beads_yaml.read(path).items()} == expected
     if "rubbish" not in text and "]" not in text:
-        tree = next(iter(yaml.safe_load_all(text)))  # the same by a full reader of YAML
+        tree = next(iter(yaml.safe_load_all(text)))  # a full YAML parser must agree
         block, flat = (
             tree.get("dolt") or {},
             {k[5:]: v for k, v in tree.items() if k.startswith("dolt.")},

@@ -1,4 +1,4 @@
-"""Notifications: sent at least once, deduplicated by one id, never delaying a tick."""
+"""Notifications: sent at least once, deduplicated by one ID, and never a delay for a tick."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stub() -> Iterator[WebhookStub]:
 
 @pytest.fixture
 def here(doltlite: Engine, stub: WebhookStub) -> Light:
-    """A bead waits. Failed decisions are sent to the stub."""
+    """Return a tracker with one waiting bead, which sends failed decisions to the stub."""
     made = Light(doltlite)
     made.listen(Webhook(WebhookSettings("ops", url=stub.url, secret=SECRET)))
     made.assign("bd-a")
@@ -82,9 +82,9 @@ def test_only_what_was_asked_for(here: Light, stub: WebhookStub) -> None:
 
 
 def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
-    """The tick continues.
+    """The tick continues while the webhook receiver is down.
 
-    The notice waits with the cursor, also for another process, with the same id each time.
+    The notice is stored with the cursor, so that each process sends it with the same ID.
     """
     stub.script("/", 503, "later")
     here.target.answers.append(Refused("HTTP 500: boom", 500))

@@ -1,4 +1,4 @@
-"""The service by itself: how long it waits, what it says, who works."""
+"""The service alone: its pauses, its log lines, and the choice of the worker."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def service(
 
 
 def test_it_sleeps_until_the_moment_that_matters(doltlite: Engine) -> None:
-    """A bead that has to settle is taken up when it has, not at the next poll."""
+    """A bead is dispatched as soon as it has settled, not at the next poll."""
     here = Light(doltlite)
     one, _ = service(here, [], poll=60.0)
     one.step()
@@ -169,7 +169,7 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(
 def test_after_a_restart_it_knows_who_waits_and_runs(
     doltlite: Engine, doltlite_factory: Any
 ) -> None:
-    """Nothing is due, so an idle tick would report no beads."""
+    """The first tick reports all beads even if nothing is due."""
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
@@ -196,7 +196,7 @@ def test_after_a_restart_it_knows_who_waits_and_runs(
 
 
 class Filtered:
-    """The lines that a RepeatFilter passes, and those that it drops as repeats."""
+    """A collector of the lines that a RepeatFilter passes, and of the lines that it drops."""
 
     def __init__(self) -> None:
         self.filter = RepeatFilter()
@@ -234,7 +234,7 @@ def test_what_lasts_is_said_again_when_it_changes_and_not_when_only_its_age_does
 
 @pytest.mark.parametrize("between", [LogEvent.IDLE, LogEvent.MERGING, LogEvent.OVERTAKEN])
 def test_a_tick_that_decides_nothing_ends_no_hold(between: LogEvent) -> None:
-    """The next tick that decides would say all of it again."""
+    """Otherwise, the next tick that decides would log every hold again."""
     changes = Filtered()
     for _ in range(2):
         changes.next_tick()
@@ -277,7 +277,7 @@ def test_repeats_are_of_level_debug() -> None:
 
 
 def test_the_level_is_that_of_the_call() -> None:
-    """Not that of the words: a bead may be called anything."""
+    """A bead ID may contain any word, so the message doesn't determine the level."""
     out = io.StringIO()
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         LogHandler(out).handle(record("error-1: target busy", LogEvent.DECISION, level))

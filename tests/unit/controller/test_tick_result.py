@@ -1,4 +1,4 @@
-"""The log of a tick about waiting beads: each by name, until there are many."""
+"""The log lines of a tick about waiting beads: one for each bead, and a summary of many."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
 
 @pytest.mark.parametrize("kind", EntryKind)
 def test_an_entry_counts_once(kind: EntryKind) -> None:
-    """The exit code and the numbers of the report go by these."""
+    """The exit code and the numbers of the report depend on these counts."""
     result = TickResult()
     result.count(kind)
     assert result.kinds == {kind: 1}

@@ -1,6 +1,4 @@
-"""Read ahead, the order and the errors are as if it had been read one after another, and every
-connection is closed again.
-"""
+"""Reading ahead keeps the order and the errors of sequential reads, and closes each connection."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from dolt_watch.history.prefetch import PREFETCH_CONNECTIONS, prefetch
 
 
 class Connection:
-    """As much of an engine as reading ahead needs. It counts who reads at once."""
+    """A minimal engine that fails if two readers use it at the same time."""
 
     def __init__(self, made: list[Connection], twins: bool = True) -> None:
         self.made, self.twins, self.closed, self.busy = made, twins, 0, threading.Lock()

@@ -1,6 +1,4 @@
-"""The path of history: one line from the cursor to HEAD, through merges with the known line as
-either parent; and the comparison and order of cells.
-"""
+"""The path of history from the cursor to HEAD through merges, and the comparison of cells."""
 
 from __future__ import annotations
 
@@ -19,7 +17,10 @@ DATE = datetime(2026, 4, 18, tzinfo=UTC)
 
 
 def commits(**parents: str) -> list[Commit]:
-    """``c='ab'``: commit c with the parents a and b; newest last, as one writes history down."""
+    """Return the commits, newest first.
+
+    ``c='ab'`` is commit c with the parents a and b. Arguments start with the oldest commit.
+    """
     made = [Commit(name, tuple(before), DATE, "somebody") for name, before in parents.items()]
     return made[::-1]
 
@@ -38,14 +39,12 @@ def test_nothing_new() -> None:
 
 
 def test_a_merge_with_our_line_first() -> None:
-    # a ── b ──── m x branched off before a: not on the known line
+    # a ── b ── m: x branched off before a, so the known line doesn't contain it.
     assert line(commits(b="a", x="0", m="bx"), "a", "m") == [("a", "b"), ("b", "m")]
 
 
 def test_a_merge_with_our_line_second() -> None:
-    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not descend
-    from the known commit.
-    """
+    """The first parent of a merge that was fast-forwarded may not descend from the known commit."""
     assert line(commits(b="a", x="0", m="xb"), "a", "m") == [("a", "b"), ("b", "m")]
 
 
@@ -80,7 +79,7 @@ def test_a_long_history_needs_no_recursion() -> None:
     ],
 )
 def test_a_key_of_order_by_sorts_as_in_the_database_and_is_json(value: object, key: object) -> None:
-    """And a cell of a bead, which is compared and hashed, stays as it always was."""
+    """The cells of a bead are compared and hashed, so their format doesn't change."""
     assert (sort_value(value), type(sort_value(value))) == (key, type(key))
     assert orjson.loads(orjson.dumps(sort_value(value))) == key
     assert normalize_cell("quality", Decimal("10.0000")) == "10.0000"

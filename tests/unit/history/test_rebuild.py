@@ -1,6 +1,4 @@
-"""The state rebuilt while agents work: a bead with a sign of life keeps its attempt, a bead without
-one loses it.
-"""
+"""Rebuilds of the state while agents work: an attempt continues only with a sign of life."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ from tests.support.history import History
 from tests.support.lines import build_reader
 
 ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
-"""Like the default, of the same beads: a changed rule causes a rebuild."""
+"""A rule that matches the beads of the default rule. Its other text causes a rebuild."""
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def day(tmp_path: Path) -> Iterator[History]:
 
 @pytest.fixture
 def here(doltlite: Engine) -> Light:
-    """bd-a runs."""
+    """Return a tracker in which bd-a is running."""
     made = Light(doltlite)
     made.assign("bd-a")
     made.tick()
@@ -102,7 +100,7 @@ def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> None:
-    """An edit may be its own agent's note.
+    """An edit doesn't end a hold, because the bead's own agent may have made it.
 
     After the bead was resumed and dispatched, no later rebuild holds it again.
     """
@@ -164,7 +162,7 @@ def test_whoever_sets_it_open_has_it_sent_again_whatever_their_clock_says(
 
 
 class Killed(BaseException):
-    """The worker dies between claim and answer."""
+    """The death of a worker between its claim and the answer."""
 
 
 def rename(here: Light, name: str) -> None:
@@ -228,8 +226,9 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     ],
 )
 def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, name: str, lost: str) -> None:
-    """Unless history does not hold what the rule was like; and a person's edit re-arms under the
-    new rule too.
+    """A new column doesn't count as a user's edit unless history lacks the old rule.
+
+    A user's edit makes the bead due again under the new rule too.
     """
     here = Light(doltlite, max_attempts=1)
     here.target.answers.append(Refused("HTTP 400: no", 400))

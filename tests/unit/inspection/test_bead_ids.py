@@ -1,4 +1,4 @@
-"""Bead IDs as people type them."""
+"""Bead IDs as users type them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_empty_text(cli: Commands) -> None:
 
 
 def test_a_deleted_bead_is_not_taken_for_a_part_of_another(cli: Commands) -> None:
-    """bd-b7 is a part of bd-b77, but history knows a bead of this name."""
+    """bd-b7 is a part of bd-b77, but history contains a bead with this exact ID."""
     with cli.here.engine.transaction() as tx:
         tx.execute("DELETE FROM issues WHERE id = 'bd-b7'")
         tx.dolt_commit(["issues"], "bd: delete bd-b7", "ada <ada@example.com>")
@@ -86,4 +86,5 @@ def test_every_command_takes_a_short_id(cli: Commands, words: tuple[str, ...]) -
     cli.here.tick()
     done = cli.run(*words)
     assert "There is no bead" not in done.stderr and "there is no bead" not in done.stderr
-    assert "bd-a3f" in done.stdout or words[0] == "logs"  # BeadBoard keeps no output
+    # BeadBoard stores no output.
+    assert "bd-a3f" in done.stdout or words[0] == "logs"

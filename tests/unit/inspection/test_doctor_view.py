@@ -1,4 +1,4 @@
-"""The text of ``doctor``: problems first, a sum at the end."""
+"""The text of ``doctor``: problems first, totals at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event as data: whose cells are whose, and ids that stay."""
+"""Exported events: the author of each cell, and stable IDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger as attempts: what came of each claim, and what ``log`` prints."""
+"""The ledger as attempts: the outcome of each claim, and the output of ``log``."""
 
 from __future__ import annotations
 

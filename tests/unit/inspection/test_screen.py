@@ -1,4 +1,4 @@
-"""The screen: what other programs wrote never reaches a terminal unescaped."""
+"""The screen: text of other programs never reaches a terminal unescaped."""
 
 from __future__ import annotations
 

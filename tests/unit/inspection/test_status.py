@@ -65,7 +65,7 @@ def test_who_waits_for_a_target_that_is_down(cli: Commands) -> None:
         cli.run("status", "--format", "json", env={"BEADBOARD_URL": dead_url()}).stdout
     )
     assert status["targets"]["beadboard"]["down"] is True
-    # A hold of the whole rule is shown once. The bead has its place in the queue.
+    # A hold of the whole rule appears once. The bead shows its place in the queue.
     assert status["rules"]["agent"]["why"] == status["targets"]["beadboard"]["why"] != ""
     assert [bead["why"] for bead in status["beads"]] == ["place 1 of 1 in the queue"]
     status = json.loads(cli.run("status", "--format", "json").stdout)

@@ -1,4 +1,4 @@
-"""The text of ``status``: what needs a person first, and lines that fit the screen."""
+"""The text of ``status``: beads that need a user first, and lines that fit the screen."""
 
 from __future__ import annotations
 

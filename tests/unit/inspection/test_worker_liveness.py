@@ -1,4 +1,4 @@
-"""Liveness of workers: by the lock of a `run`, and by the traces of a CronJob."""
+"""Liveness of workers, from the lock of a `run` and from the traces of a CronJob."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_nothing_is_due_where_the_target_takes_nothing(doltlite: Engine, free: C
 
 
 def test_a_target_that_is_free_again_dates_nothing(doltlite: Engine) -> None:
-    """Neither a commit nor a time made the bead due, so its start is not known."""
+    """Neither a commit nor a time made the bead due, so the start of the delay is unknown."""
     here = Light(doltlite)
     here.assign("bd-a")
     here.target.free = Capacity(0, "busy")
@@ -97,7 +97,7 @@ def test_a_target_that_is_free_again_dates_nothing(doltlite: Engine) -> None:
 
 
 def test_time_alone_makes_work_due(doltlite: Engine) -> None:
-    """A bead in backoff, whose pause ends with no commit."""
+    """A bead whose backoff ends becomes due without a commit."""
     here = Light(doltlite)
     here.assign("bd-a")
     here.target.answers.append(Refused("HTTP 500", 500))

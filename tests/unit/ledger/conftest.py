@@ -17,8 +17,9 @@ from tests.unit.ledger.here import Here
 
 @cache
 def database() -> bytes:
-    """With the tables of bd and dolt_watch. Made once a process: each mutant runs in a fork of
-    it.
+    """Return the bytes of a database with the tables of bd and dolt_watch.
+
+    Each process creates the database once, because each mutant runs in a fork of the process.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder, "made.db")

@@ -1,4 +1,4 @@
-"""A ledger on a tracker with one bead, and decisions to be written into it."""
+"""A ledger on a tracker with one bead, and decisions for the ledger."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ PAUSE = Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="upgrade")
 
 
 class Here:
-    """bd-1 is the agent's, and open."""
+    """A ledger and its tracker, in which bd-1 is open and assigned to the agent."""
 
     def __init__(self, address: FileAddress) -> None:
         self.engine = open_engine(address)
@@ -115,7 +115,7 @@ class Here:
         return str(self.one("SELECT fence FROM watch_cursor"))
 
     def context(self, head: str | None = None, fence: str | None = None) -> DecisionContext:
-        """The context: HEAD and the fence as they are, or as given."""
+        """Return a context with the current HEAD and fence, or with the given ones."""
         look = PollResult(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
         lens = FeedQuery(list(self.rules.values()), self.columns, schema=self.schema)
         return DecisionContext(look, State(), NOW, lens, self.ready, self.rules)
@@ -127,7 +127,7 @@ class Here:
         return self.ledger.append_outcome(self.context(), decision)
 
     def entries(self) -> list[tuple[Any, ...]]:
-        """The content of the ledger, with the last column as an object."""
+        """Return the rows of the ledger, with the last column as an object."""
         rows = self.engine.query(
             f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision ORDER BY bead_id, version"
         )
@@ -141,7 +141,7 @@ class Here:
         return [(*row[:4], orjson.loads(row[4]), orjson.loads(row[5]), row[6]) for row in rows]
 
     def refuses(self, decision: Decision, why: str) -> None:
-        """It is not written, and nothing of it is."""
+        """Check that the ledger refuses the decision and writes nothing."""
         before = (
             self.head(),
             self.fence(),

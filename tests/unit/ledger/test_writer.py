@@ -1,4 +1,4 @@
-"""One entry, one commit: its content, and the cells that it leaves alone."""
+"""The commit of an entry: its content, and the cells that it doesn't change."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_what_others_left_uncommitted_in_other_tables_stays_so(here: Here) -> No
 
 
 def test_a_decision_about_no_bead_leaves_every_row_of_beads_alone(here: Here) -> None:
-    """It needs no context: `pause` is written by nobody's rules."""
+    """`pause` needs no context, because no rule decides it."""
     here.engine.execute_ddl("UPDATE issues SET title = 'half done' WHERE id = 'bd-1'")
     here.engine.execute_ddl(
         "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated',"
@@ -289,7 +289,7 @@ def test_a_note_that_stands_again_is_not_appended(here: Here) -> None:
 def test_full_notes_are_left_alone_and_the_ledger_carries_the_note(
     here: Here, over: int, fits: bool
 ) -> None:
-    """Counted in bytes, as the column is."""
+    """The size limit of the column counts bytes."""
     full = "ä" + "n" * (TEXT_LIMIT - len(f"\n{NOTE}") - 2 + over)
     here.set(f"notes = '{full}'")
     written = here.decide(CLAIM)
@@ -377,7 +377,7 @@ def test_the_hash_of_what_a_bead_asks_for(here: Here) -> None:
 
 
 def test_a_claim_is_its_holders_from_its_own_moment_on(here: Here) -> None:
-    """Not from the look's: targets may have been slow to say whether they have room."""
+    """The deadline counts from the claim, because targets may report their capacity slowly."""
     bare = CLAIM._replace(detail={"place": 0})
     claimed = here.decide(bare, valid=timedelta(seconds=60))
     assert claimed.entry.detail["deadline"] == (NOW + timedelta(seconds=60)).isoformat()

@@ -1,6 +1,4 @@
-"""The cases in which an entry is not written, and an outcome entry that is written until it is in
-history.
-"""
+"""Refused entries, and outcome entries that are retried until history contains them."""
 
 from __future__ import annotations
 
@@ -95,13 +93,11 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     assert here.entries() == []
 
 
-# -- reports are kept --------------------
+# -- retries of outcome entries --------------------
 
 
 class Overtaken:
-    """The engine, whose next transactions conflict with another writer before they are
-    committed.
-    """
+    """An engine whose next transactions conflict with another writer before their commit."""
 
     def __init__(self, here: Here, times: int) -> None:
         self.engine, self.times = here.engine, times
@@ -131,7 +127,7 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
-    """With the job, which the ledger lacks. Otherwise a user might open the bead during a run."""
+    """The error names the unrecorded job, so that no user reopens the bead during the run."""
     Overtaken(here, 1000)
     with pytest.raises(OutcomeNotRecorded) as caught:
         here.report(SENT)
@@ -158,7 +154,7 @@ def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
 
 
 class Unheard(Overtaken):
-    """The engine, which cannot say whether its next commit took place: it did."""
+    """An engine whose next commits succeed, but whose answers are lost."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         return self._unheard() if self.times else self.engine.transaction()
@@ -187,7 +183,7 @@ def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
 
 
 def test_what_has_no_token_is_written_again(here: Here) -> None:
-    """Nothing tells one pause from another: said twice it is the same."""
+    """An entry without a token can't be recognized, but a second pause has no further effect."""
     Unheard(here, 1)
     here.ledger.record(PAUSE)
     assert [entry[1] for entry in here.entries()] == [1, 2]

@@ -1,4 +1,4 @@
-"""Decisions beside a long queue: verified with its head, and with all of it where that matters."""
+"""Decisions with a long queue, verified with its front, and with the whole queue if necessary."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_readiness_is_read_again_after_what_changes_it(
 def test_a_decision_that_is_not_explained_is_a_difference(
     doltlite: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole queue explains no entry that the ledger has wrong."""
+    """The whole queue doesn't explain an entry that is wrong in the ledger."""
     monkeypatch.setattr(queue_front, "FRONT", 1)
     here = Light(doltlite)
     here.assign(*(f"bd-{number}" for number in range(8)))
@@ -77,7 +77,7 @@ def test_a_decision_that_is_not_explained_is_a_difference(
 
 
 def test_beads_stay_in_the_order_of_the_state() -> None:
-    """Of two decisions that are due at once, the first in the state is made."""
+    """The first bead in the state gets the first of two decisions that are due at the same time."""
     beads = [
         Bead(id=f"bd-{number}", phase=phase, rule="agent", since=AT, cause="c", rank=(number,))
         for number, phase in enumerate([Phase.CLAIMED, Phase.WAITING, Phase.UNKNOWN] * 20)
@@ -90,7 +90,7 @@ def test_beads_stay_in_the_order_of_the_state() -> None:
 
 
 def test_the_front_follows_history(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept up to date commit by commit, it is as if it was sorted at each."""
+    """A front that follows each commit equals a front that is sorted again at each commit."""
     monkeypatch.setattr(queue_front, "FRONT", 1)
     here = Light(doltlite, max_in_flight=2)
     here.target.free = Capacity(2)

@@ -1,6 +1,4 @@
-"""Reprocessing: the cursor goes back, what is due and undecided is handled, what was decided is
-not done again.
-"""
+"""Reprocessing: the cursor moves back, missed work is handled, and no decision is repeated."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ def test_nothing_is_done_twice(doltlite: Engine) -> None:
 
 
 def test_what_was_missed_is_handled(doltlite: Engine) -> None:
-    """The saved state lost a bead, as a defect of an earlier release might have: going back
-    finds it.
-    """
+    """Reprocessing finds a bead that a defect removed from the saved state."""
     here = Light(doltlite)
     begin = here.head()
     here.assign("bd-a")
@@ -69,9 +65,9 @@ def test_what_was_missed_is_handled(doltlite: Engine) -> None:
 
 
 def test_what_was_decided_before_is_verified_on_what_it_stood_on(doltlite: Engine) -> None:
-    """Rebuilt in the middle, a bead's sign of life is that of its row.
+    """After a rebuild in the middle, the sign of life is the bead's row.
 
-    Its reap named the comment and its commit.
+    The recorded reap named the comment and its commit.
     """
     here = Light(doltlite)
     here.assign("bd-a")

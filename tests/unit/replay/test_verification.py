@@ -1,4 +1,4 @@
-"""Verifying: an honest history comes out as recorded, and each kind of tampering is found."""
+"""Verification confirms an honest history and finds each kind of tampering."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def day(doltlite: Engine) -> Light:
-    """Two claims in queue order, a failure and its second attempt, busy, one that is never heard
-    of, one reaped.
+    """Return a tracker with claims in queue order and several outcomes.
+
+    The outcomes are a failure, a busy answer, an unknown attempt and a reap.
     """
     return gone_wrong(doltlite, max_in_flight=2)
 
@@ -98,9 +99,7 @@ def test_idle_time_changed(day: Light, field: str) -> None:
 
 
 def test_the_order_swapped(day: Light) -> None:
-    """The order of the claims: bd-b first by its priority, and the record is changed to name
-    another.
-    """
+    """The recorded order of the claims is changed, although bd-b comes first by its priority."""
     for bead, other in (("bd-b", "'x'"), ("bd-a", "'bd-b'"), ("x", "'bd-a'")):
         day.sql(f"UPDATE watch_decision SET bead_id = {other} WHERE bead_id = '{bead}'")
     assert {"decision", "row"} <= {field for _, field in found(day)}
@@ -118,7 +117,7 @@ def test_the_last_decision_deleted(day: Light) -> None:
 
 
 def test_an_edit_forged(day: Light) -> None:
-    """A decision made to look as if it had been about another text of the bead."""
+    """A forged hash shows another text of the bead at the time of the decision."""
     _set(day, "bd-b", "claim", "bead_hash", "0" * 32)
     assert ("bd-b", "row") in found(day)
 
@@ -159,7 +158,7 @@ NOW = "2026-04-18T22:35:46+00:00"
     ],
 )
 def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
-    """It is reported as a difference or as not verifiable. The rest is still verified."""
+    """A changed `given` is a difference or not verifiable, and all else is still verified."""
     text = day.engine.query(
         "SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1"
     )[0][0]
@@ -175,7 +174,7 @@ def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
 
 
 def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
-    """A decision under the name of a report."""
+    """A decision that has the kind of an outcome entry verifies."""
     here = Light(doltlite, max_attempts=1)
     here.target.answers.append(Unknown("no answer"))
     here.assign("bd-a")
@@ -188,9 +187,9 @@ def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
 
 
 def _child_of_deferred(here: Light) -> None:
-    """bd-a goes first, but its parent is deferred:
+    """Create bd-a first in the queue, with a deferred parent, and bd-b.
 
-    `bd ready` leaves it out, and the first rule did not.
+    `bd ready` omits bd-a, but the first readiness rule did not.
     """
     here.assign("bd-a", priority=0)
     here.assign("bd-b")
@@ -238,7 +237,7 @@ def test_readiness_is_decided_again_by_the_rule_of_bd_ready(doltlite: Engine) ->
 
 @pytest.mark.parametrize("shape", ["1.2.2", "1.3"])
 def test_a_bead_passed_over_for_a_wisp_is_recorded(doltlite: Engine, shape: str) -> None:
-    """No commit holds the wisp: the decision for the bead behind it says so, and verifies."""
+    """No commit contains the wisp, so the next bead's decision records the hold and verifies."""
     here = Light(doltlite, shape=shape, max_in_flight=2)
     here.assign("bd-a", priority=0)
     here.assign("bd-b")
@@ -266,11 +265,11 @@ def test_a_bead_passed_over_for_a_wisp_is_recorded(doltlite: Engine, shape: str)
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 4)
 
 
-# -- codes, and not sentences --------------------
+# -- codes instead of sentences --------------------
 
 
 def _twice_not_found(here: Light) -> None:
-    """BeadBoard does not find the bead, twice in a row: the bead is quarantined."""
+    """Quarantine a bead that BeadBoard doesn't find twice in a row."""
     missing = Refused('HTTP 400: {"error":"Bead bd-q not found."}', 400, not_found=True)
     here.assign("bd-q")
     here.target.answers.extend([missing, missing])
@@ -339,7 +338,7 @@ def test_a_note_that_would_not_be_written_is_a_difference(
 def test_entries_from_before_the_codes_verify(
     doltlite: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written as programs did that knew no codes: neither in the detail nor in the answer."""
+    """Older programs wrote no codes into the detail or the answer."""
     write, keep = LedgerWriter._write, encode_answer
     here = Light(doltlite, max_in_flight=2)
     with monkeypatch.context() as old:

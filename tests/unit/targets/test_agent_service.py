@@ -1,5 +1,6 @@
-"""claude-agent-service asked directly, over real HTTP: every row of its tables in
-docs/reference/target-answers.md.
+"""claude-agent-service as a direct target, over real HTTP.
+
+The tests cover every row of its tables in docs/reference/target-answers.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What BeadBoard's answers mean, asked of a real HTTP server: every row of the table in
-docs/reference/target-answers.md.
+"""Meaning of BeadBoard's answers, with a real HTTP server.
+
+The tests cover every row of the table in docs/reference/target-answers.md.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def stub() -> Iterator[BeadBoardStub]:
         yield stub
 
 
-# -- dispatch: running, not running, not known --------------------
+# -- dispatch: running, not running, unknown --------------------
 
 
 def test_accepted_with_one_post_that_carries_bead_and_token(stub: BeadBoardStub) -> None:
@@ -216,7 +217,7 @@ def test_a_long_body_is_cut_in_the_reason() -> None:
     assert answer.why == "HTTP 500: " + "x" * 499 + "…"
 
 
-# -- the rest of the contract --------------------
+# -- rest of the contract --------------------
 
 
 def test_it_tells_nothing_about_jobs(stub: BeadBoardStub) -> None:

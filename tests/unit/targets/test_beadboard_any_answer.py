@@ -1,4 +1,4 @@
-"""Any answer at all, generated: never an exception, and never more certain than the answer is."""
+"""Generated answers: they never raise, and the result is never more certain than the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, HttpResult, T
 from dolt_watch.targets.service_health import interpret_health
 from tests.support.matrix import few_or_many
 
-# -- any answer at all --------------------
+# -- generated answers --------------------
 
 WORDS = st.sampled_from(
     [

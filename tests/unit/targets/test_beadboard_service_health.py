@@ -1,6 +1,4 @@
-"""BeadBoard and the service behind it: dispatch end to end, capacity, and what is evidence that
-nothing runs.
-"""
+"""BeadBoard and the service behind it: dispatch, capacity, and evidence that nothing runs."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ def stub() -> Iterator[BeadBoardStub]:
         yield stub
 
 
-# -- against the service behind it --------------------
+# -- with the service behind it --------------------
 
 
 def test_what_the_service_says_comes_through() -> None:
@@ -95,7 +93,7 @@ def test_a_frozen_beadboard_dispatches_when_it_thaws() -> None:
         stub.answer_next("freeze")
         assert isinstance(dispatch(stub.url, SHORT), Unknown)
         assert stub.accepted == []
-    # Its end released it.
+    # The end of the context releases the frozen answer.
     deadline = time.monotonic() + 60
     while not stub.accepted and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -189,7 +187,7 @@ def test_an_old_service_has_slots_but_no_evidence() -> None:
 
 
 def test_an_idle_service_is_no_evidence_where_beadboard_is_silent() -> None:
-    # A frozen BeadBoard dispatches when it thaws.
+    # A frozen BeadBoard dispatches later, when it continues.
     with AgentServiceStub() as service, BeadBoardStub(service) as stub:
         stub.status_next("hang")
         told = capacity(stub.url, service.url, SHORT)

@@ -1,4 +1,4 @@
-"""The command target with real programs: what each end means, and that nothing of them is left."""
+"""The command target with real programs: the meaning of each end, and no remaining processes."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ def dispatch(
 
 
 def gone(pid: int) -> bool:
-    """Within a moment: the kernel delivers a signal when it comes to it.
+    """Return whether the process ends within a minute.
 
-    A zombie that init has not collected yet has ended too.
+    The kernel delivers signals with a delay. A zombie that init still has to collect counts as
+    ended.
     """
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -70,7 +71,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-# -- what it gets --------------------
+# -- input of the program --------------------
 
 
 def test_the_bead_on_stdin_and_its_names_in_the_environment(script: Script, tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_program_that_writes_before_it_reads(script: Script) -> None:
     assert dispatch(program, bead=task(description="x" * 1_000_000)) == Accepted("job-1", None)
 
 
-# -- what its end means --------------------
+# -- meaning of its end --------------------
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_output_is_bounded(script: Script) -> None:
     assert MAX_OUTPUT < 5_000_000
 
 
-# -- nothing is left --------------------
+# -- cleanup --------------------
 
 
 def test_time_over_ends_it_and_its_group(script: Script, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_nothing_runs_means_that_nothing_of_it_runs(
 
 
 def test_what_it_started_in_the_background_goes_on(script: Script, tmp_path: Path) -> None:
-    # Though it holds the outputs open: the answer is there when the program itself has ended.
+    # The child keeps the outputs open, but the answer doesn't wait for the child.
     program = script(f"sleep 300 & echo $! > {tmp_path}/child; echo job-1")
     began = time.monotonic()
     assert dispatch(program) == Accepted("job-1", None)
@@ -203,7 +204,7 @@ def test_what_it_started_in_the_background_goes_on(script: Script, tmp_path: Pat
 def test_the_same_where_the_system_has_no_waitid(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "waitid")  # macOS before Python 3.13
+    monkeypatch.delattr(os, "waitid")  # as on macOS before Python 3.13
     assert dispatch(script("echo job-1")) == Accepted("job-1", None)
     answer = dispatch(script(f"sleep 300 & echo $! > {tmp_path}/child; echo no >&2; exit 3"))
     assert answer == Refused("exit 3: no") and gone(int((tmp_path / "child").read_text()))
@@ -220,7 +221,7 @@ def test_no_files_and_no_threads_are_left(script: Script) -> None:
     assert (len(os.listdir("/dev/fd")), threading.active_count()) == (before, threads)  # noqa: PTH208
 
 
-# -- the rest of the contract --------------------
+# -- rest of the contract --------------------
 
 
 def test_without_its_program_the_target_is_down(script: Script, tmp_path: Path) -> None:

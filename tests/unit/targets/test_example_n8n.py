@@ -1,6 +1,6 @@
-"""examples/n8n: the workflow takes what the webhook target really sends.
+"""examples/n8n: the workflow accepts the real requests of the webhook target.
 
-Its code runs in Node.js; its expressions are followed into the result.
+Node.js runs the workflow's code. The tests evaluate its expressions on the result.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ new AsyncFunction('$input', '$env', 'require', given.code)
   .call(self, { first: () => item }, given.env, require)
   .then((items) => console.log(JSON.stringify(items)));
 """
-"""The objects that n8n provides to a Code node, as far as the example uses them. The raw body is in
-the binary property 'data'.
+"""Script that runs a Code node with the n8n objects that the example uses.
+
+The raw body is in the binary property 'data'.
 """
 
 
 def sent(**more: Any) -> Recorded:
-    """A webhook as it really arrives."""
+    """Return a request that the webhook target really sent."""
     with WebhookStub() as stub:
         settings = WebhookSettings(
             "n8n", url=f"{stub.url}/webhook/dolt-watch", **{"secret": SECRET, **more}
@@ -58,7 +59,7 @@ def sent(**more: Any) -> Recorded:
 def verify(
     request: Recorded, headers: Mapping[str, str] | None = None, body: bytes | None = None
 ) -> Any:
-    """The result of the node 'Verify'."""
+    """Return the result of the node 'Verify'."""
     node = tool("node", "the workflow's code was not run")
     given = {
         "code": NODES["Verify"]["parameters"]["jsCode"],

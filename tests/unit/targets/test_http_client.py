@@ -1,5 +1,6 @@
-"""One exchange, whatever the server or the network does: bounded, sent once, and honest about
-whether anything was sent.
+"""One HTTP exchange under failures of the server and the network.
+
+An exchange is bounded in time, sends once, and reports whether it sent anything.
 """
 
 from __future__ import annotations
@@ -59,8 +60,7 @@ def test_a_server_that_never_ends_does_not_hold_us(stub: BeadBoardStub, what: st
 
 
 def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> None:
-    # Without a length, a body ends with its connection; that is also how it looks when the time
-    # is over.
+    # A body without a length ends with its connection. A time-out looks the same.
     stub.answer_next("drip")
     caller = HttpClient(stub.url)
     exchange = caller.exchange("POST", "/api/agent-dispatch", timeout=SHORT, body=b"{}")
@@ -100,8 +100,8 @@ def test_a_request_that_cannot_be_made_says_that_nothing_runs(stub: BeadBoardStu
 def test_after_its_time_nothing_is_sent_any_more(
     stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Name resolution has no time-out of its own. After its deadline a claim must not be sent, even
-    # if the connection exists.
+    # Name resolution has no time-out. After its deadline a claim must not be sent, even if the
+    # connection exists.
     find = socket.getaddrinfo
 
     def slow(*args: Any, **more: Any) -> Any:
@@ -150,8 +150,8 @@ def test_one_target_sends_many_and_each_on_a_connection_of_its_own(stub: BeadBoa
 
 
 def test_a_connection_is_not_kept_alive(stub: BeadBoardStub) -> None:
-    # The server could close it at the moment when it is used again, so the outcome of a lost POST
-    # would be unknown.
+    # The server could close a kept connection during the next POST. The outcome of this POST would
+    # be unknown.
     board = BeadBoard("beadboard", stub.url)
     for _ in range(3):
         assert isinstance(board.dispatch(TASK, "t"), Accepted)
@@ -196,7 +196,7 @@ assert "httpx._main" not in sys.modules
 
 
 def test_two_threads_send_their_first_requests() -> None:
-    """Both import httpx, and one import must not undo the preparation of the other."""
+    """Both threads import httpx, and one import must not undo the preparation of the other."""
     done = subprocess.run(
         [sys.executable, "-c", TWO_FIRST_REQUESTS], capture_output=True, text=True, timeout=60
     )

@@ -1,5 +1,6 @@
-"""Settings of targets: each kind has keys of its own, secrets come in by few ways, and an idle
-tick imports none of them.
+"""Settings of targets: keys of each kind, and the sources of secrets.
+
+An idle tick imports no target.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A target of a third party: the one in examples/target, installed, configured,
-dispatched to, and passing the suite.
+"""The third-party target in examples/target.
+
+The tests install it, configure it, dispatch to it, and run the conformance suite on it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class AcmeStub(StubServer):
 
 
 def install(folder: Path, **points: str) -> Path:
-    """A distribution as pip leaves it: modules, and beside them what it says of itself."""
+    """Create a distribution as pip installs it: modules and a ``dist-info`` folder."""
     site = folder / "site"
     about = site / "acme_runs-1.0.dist-info"
     about.mkdir(parents=True)

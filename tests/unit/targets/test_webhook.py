@@ -1,5 +1,6 @@
-"""The webhook target against a receiver that verifies what it gets, and what each answer means
-(docs/reference/target-answers.md).
+"""The webhook target with a receiver that verifies requests, and the meaning of each answer.
+
+docs/reference/target-answers.md contains the table of answers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def dispatch(url: str, bead: Any = None, now: Any = time.time, **more: Any) -> A
         return target.dispatch(bead or task(), "token-1")
 
 
-# -- what is sent --------------------
+# -- requests --------------------
 
 
 def test_a_cloudevent_by_its_own_library(stub: WebhookStub) -> None:
@@ -141,7 +142,7 @@ def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dispatch(secure.url) == Accepted("run-1", 202)
 
 
-# -- what comes back --------------------
+# -- answers --------------------
 
 TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (200, '{"job_id":"abc"}', {}, Accepted("abc", 200)),

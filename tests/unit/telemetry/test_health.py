@@ -1,4 +1,4 @@
-"""The service's health: alive, ready, started; and which ticks count as good."""
+"""Health of the service: alive, ready, started, and the criteria for a good tick."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ STUCK = stall_threshold([timedelta(seconds=30)], 2.0)
 
 
 class Slow(Answering):
-    """Each of its answers takes as long as it may."""
+    """A target whose answers take the longest permitted time."""
 
     def __init__(self, time: Still) -> None:
         super().__init__()
         self.time, self.free = time, Capacity(9)
         self.seen: list[int] = []
-        """The status of /healthz when each answer came."""
+        """Status of /healthz at each answer."""
         self.health: Health | None = None
 
     def _wait(self) -> None:
@@ -56,7 +56,7 @@ class Slow(Answering):
 
 
 class Watched:
-    """A service over one tracker, its health, and time that only a slow target moves."""
+    """A service over one tracker, with its health and a clock that only a slow target advances."""
 
     def __init__(self, engine: Engine, **rule: Any) -> None:
         self.here, self.time, self.pings = Light(engine, **rule), Still(), 0
@@ -190,7 +190,7 @@ def test_started_is_when_a_first_poll_has_ended_well_or_not(watched: Watched) ->
     assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 200)
 
 
-# -- a good tick --------------------
+# -- good ticks --------------------
 
 
 def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watched) -> None:
@@ -230,7 +230,7 @@ def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: 
     assert told and told[0] > 1_000_000_000
 
 
-# -- who does not lead --------------------
+# -- workers that do not lead --------------------
 
 
 def seen(watched: Watched) -> list[float | None]:

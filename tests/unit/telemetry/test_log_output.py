@@ -1,5 +1,6 @@
-"""Each line of `run --log json` is JSON and stderr stays empty, whatever a client or a library
-does.
+"""Logs of `run --log json`: each line is JSON, and stderr stays empty.
+
+Neither clients nor libraries can change that.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def world(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def reset(connection: socket.socket) -> None:
-    """Hang up with a TCP reset, as a probe that has seen enough does."""
+    """Close the connection with a TCP reset, as some probes do after the status line."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -203,7 +204,7 @@ def test_values_that_json_has_no_form_for(fields: dict[str, Any]) -> None:
 
 
 def test_nothing_is_printed_unless_its_user_asks(capfd: pytest.CaptureFixture[str]) -> None:
-    """Not even by Python's handler of last resort."""
+    """Python's handler of last resort prints nothing either."""
     program = (
         "import logging\nimport"
         " dolt_watch.cli.tick_runner\nlogging.getLogger('dolt_watch.controller.loop').error('error:"

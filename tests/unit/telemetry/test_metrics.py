@@ -1,4 +1,4 @@
-"""The dashboard and the alerts speak of metrics, labels and words that the code has."""
+"""Metrics, labels and label values in the dashboard and the alerts: all exist in the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 
 def metrics() -> dict[str, frozenset[str]]:
-    """Each name as Prometheus has it → its labels."""
+    """Return the labels of each metric by its Prometheus name."""
     made = Metrics()
     found = {}
     for collector in set(made.registry._collector_to_names):
@@ -39,7 +39,7 @@ def metrics() -> dict[str, frozenset[str]]:
 
 
 def wrong(query: str) -> list[str]:
-    """Names in a query that the code lacks."""
+    """Return the names in a query that the code doesn't contain."""
     known, found = metrics(), []
     for name, selector in re.findall(r"\b(dolt_watch_\w+)(?:\{([^}]*)\})?", query):
         if name not in known:
@@ -107,7 +107,7 @@ def test_alerts_say_what_to_do() -> None:
 
 @pytest.mark.parametrize("name", ["DoltWatchSilent", "DoltWatchNobodyLeads"])
 def test_what_is_alarming_is_so_without_any_pod(name: str) -> None:
-    """Where nothing is scraped a comparison has no series, and never fires."""
+    """A comparison over absent metrics has no series, so it would never fire."""
     (alert,) = (each for each in ALERTS if each["alert"] == name)
     (metric,) = set(re.findall(r"dolt_watch_\w+", alert["expr"]))
     assert alert["expr"].endswith(f" or absent({metric})")

@@ -1,4 +1,4 @@
-"""The server of `run`: small pages, routes, compression, and answers that a client has already."""
+"""The HTTP server of `run`: small pages, routes, compression, and unchanged answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONG = b"x" * COMPRESSED
 
 
 class Site:
-    """Serves its attributes."""
+    """A page that serves its attributes."""
 
     def __init__(self) -> None:
         self.tag, self.body = "e.1", LONG
@@ -76,7 +76,7 @@ def test_long_answers_are_compressed_for_clients_that_accept_it(
     site: Site, port: int, tag: str
 ) -> None:
     site.tag = tag
-    for _ in range(2):  # the second answer may come from those that are kept
+    for _ in range(2):  # the second answer may come from the cache
         status, headers, body = get(port, "/", Accept_Encoding="br, gzip")
         assert (status, headers["content-encoding"]) == (200, "gzip")
         assert gzip.decompress(body) == LONG and len(body) == int(headers["content-length"])

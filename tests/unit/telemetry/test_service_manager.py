@@ -1,4 +1,4 @@
-"""The messages that systemd receives, on a real socket, from a real service."""
+"""Messages of a real service to systemd, on a real socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.commands import commands
 
 
 class Manager:
-    """The receiving side of sd_notify(3)."""
+    """The receiver of sd_notify(3) messages."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -31,7 +31,7 @@ class Manager:
         return self.socket.recv(4096).decode()
 
     def waiting(self) -> list[str]:
-        """Return the messages that were not read yet."""
+        """Return the unread messages."""
         found = []
         self.socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):

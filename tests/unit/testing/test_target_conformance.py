@@ -1,5 +1,6 @@
-"""The suite for authors of targets fails where it should: a sound target, made wrong in one way
-each.
+"""The conformance suite for authors of targets fails where it should.
+
+Each test breaks a correct target in one way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dolt_watch.testing import TargetConformance
 
 
 class Sound:
-    """A service and its target in one, in memory. It is what a subclass makes wrong."""
+    """A correct service and its target, in memory. Each subclass breaks one method."""
 
     kind, name, timeout = "beadboard", "sound", 0.1
     secrets = ("s3cret-s3cret",)

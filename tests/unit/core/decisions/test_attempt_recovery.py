@@ -1,4 +1,4 @@
-"""The end of attempts that no worker settles, and entries that are written again."""
+"""Attempts that no worker settles, and entries that are written a second time."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryK
         )
 
 
-# -- an attempt that is written again --------------------
+# -- attempts that are written again --------------------
 
 
 @pytest.mark.parametrize(("job", "said"), [("j", "job=j"), ("", "attempt 2")])

@@ -1,4 +1,4 @@
-"""The beads that may be claimed, their claims, and the holds of the others."""
+"""Beads that may be claimed, their claims, and the hold reasons of the other beads."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
 
 
 def test_who_asks_sees_each_check_that_is_passed() -> None:
-    """`dolt_watch why` shows them all."""
+    """`dolt_watch why` shows every check, including each check that passed."""
     asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW)
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"),
@@ -134,7 +134,7 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
 
 
 def test_no_settings_stop_nothing() -> None:
-    """A state that never had any: its hash is as empty as that of nobody's settings."""
+    """An empty settings hash stops no rule, even if the state contains a stop with that hash."""
     asked = rule_gates(
         state(halted_rules={"agent": ""}),
         AGENT,
@@ -161,7 +161,8 @@ def test_no_settings_stop_nothing() -> None:
                 "changed at 2026-04-18T22:35:48Z; settles at 2026-04-18T22:35:50Z",
             ),
         ),
-        ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
+        # A time that a wrong clock dates into the future must not delay the bead.
+        ({"age": -2.001}, None),
         ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
         (
             {"age": 60, "matched_at": NOW},
@@ -186,10 +187,11 @@ def test_no_settings_stop_nothing() -> None:
         ({"age": 2}, None),
         ({"phase": Phase.BACKOFF, "retry_at": NOW}, None),
         ({"phase": Phase.BACKOFF}, None),
+        # `retry_at` is from an earlier attempt. The bead waits and is not in backoff.
         (
             {"retry_at": NOW + MINUTE},
             None,
-        ),  # of an earlier attempt: it waits, and is not in backoff
+        ),
     ],
 )
 def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) -> None:
@@ -223,17 +225,19 @@ def test_the_earliest_moment_counts() -> None:
     [
         (None, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
         (NOW + HOUR, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + HOUR)}}),
+        # Each tick reports a stopped rule, so that a user fixes it.
         (
             IMMEDIATELY,
             bead("a"),
             AGENT,
             {"halted_rules": {"agent": "s"}},
-        ),  # Reported at each tick, so that a user fixes it.
+        ),
         (NOW + SECOND, bead("a"), AGENT, {"cooldowns": {"beadboard": NOW + SECOND}}),
         (NOW + 59 * MINUTE, bead("a"), LIMITED, {"claims": {"agent": (NOW, NOW - MINUTE)}}),
         (NOW + SECOND, bead("a", age=1), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.BACKOFF, retry_at=NOW + MINUTE), AGENT, {}),
-        (IMMEDIATELY, bead("a"), AGENT, {}),  # it may go: nothing else need happen
+        # The bead may be dispatched now, without any further event.
+        (IMMEDIATELY, bead("a"), AGENT, {}),
         (IMMEDIATELY, bead("a"), LIMITED, {"claims": {"agent": (NOW,)}}),
         (None, bead("a", Phase.QUARANTINED), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.CLAIMED, token="t", deadline=NOW + MINUTE), AGENT, {}),
@@ -293,7 +297,7 @@ def test_a_claim_says_what_it_rests_on() -> None:
             [],
             {"a": HoldReason("capacity", "busy")},
         ),
-        # who is held back leaves its place to the next
+        # A held bead leaves its place to the next bead.
         (
             Observations(FREE, {"a": HoldReason("ready", "blocked by x")}),
             ["b"],

@@ -1,4 +1,4 @@
-"""Outages and busy targets: how they begin, what they hold, who tries the target, how they end."""
+"""Outages and busy targets: their start, the holds, the tries and their end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RETRY = Rule("agent", on_unknown="retry")
 WHY = 'HTTP 502: {"error":"fetch failed"}'
 DISPATCH = Scope(dispatch=True)
 SERVICE = Outage(NOW - 5 * MINUTE, WHY, "service", NOW, recorded=True)
-"""Due to be tried, and only a dispatch can tell."""
+"""An outage whose next try is due. Only a dispatch can show whether the service works again."""
 ANSWERS, BOTH = Capacity(1, proof="target"), Capacity(1, proof="both")
 DOWN = Capacity(0, "connection refused", down=True)
 
@@ -68,7 +68,7 @@ def planned(
     return make_plan(stands, policy, NOW, DISPATCH, asked, known)
 
 
-# -- how long --------------------
+# -- interval between tries --------------------
 
 
 def test_tries_are_doubled_from_half_a_minute_to_ten_minutes_and_jitter_never_passes_that() -> None:
@@ -123,7 +123,7 @@ def test_health_is_of_the_target_and_the_bead() -> None:
     assert is_unhealthy(away, "beadboard", NOW)
 
 
-# -- words --------------------
+# -- short reasons and hold reasons --------------------
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_held_bead_says_since_when_why_and_when_the_next_try_is() -> None:
     assert (made.gates, made.rules["agent"]) == ({"outage"}, (made.holds["a"],))
 
 
-# -- how it begins and ends --------------------
+# -- start and end --------------------
 
 
 def test_it_begins_when_its_capacity_says_that_it_is_down() -> None:
@@ -241,7 +241,7 @@ def test_it_ends_by_any_answer_to_a_dispatch() -> None:
     )
 
 
-# -- who tries it --------------------
+# -- choice of the bead for a try --------------------
 
 
 def test_while_it_lasts_nobody_goes_and_when_it_is_due_one_tries() -> None:
@@ -289,7 +289,7 @@ def test_one_whose_outcome_is_unknown_is_sent_again_by_a_claim_that_leaves_its_r
 
 
 def test_and_is_waited_for() -> None:
-    """Also where there are free slots: no other bead is risked."""
+    """No other bead is sent before the outcome is known, even if slots are free."""
     rule = Rule("agent", on_unknown="retry", max_in_flight=5)
     assert kinds(planned(unknown("u", age=599), bead("a"), rule=rule)) == []
 
@@ -323,7 +323,7 @@ def test_a_rule_that_is_no_more_sends_nothing_again() -> None:
     assert kinds(planned(unknown("u", rule="gone"), bead("a"))) == [(EntryKind.CLAIM, "a")]
 
 
-# -- tries that leave nothing in history --------------------
+# -- tries without an entry in history --------------------
 
 
 def moved(
@@ -357,7 +357,7 @@ def test_where_nobody_could_try_it_the_next_one_is_put_off_as_well() -> None:
 
 
 def test_tries_are_due_also_where_no_bead_may_go() -> None:
-    """A slot is taken: its health may still end the outage."""
+    """A try is due even without a free slot, because the target's health may end the outage."""
     policy = Policy([RETRY], 2 * SECOND)
     asked = select_candidates(
         state(unknown("u", 60), bead("a"), outages={"beadboard": SERVICE}), policy, NOW, DISPATCH
@@ -378,7 +378,7 @@ def test_a_decision_is_made_again_on_the_tries_that_it_was_made_on() -> None:
     assert with_recorded_tries(known, {"other": (1, NOW)}) is known
 
 
-# -- how an unknown outcome ends --------------------
+# -- end of an unknown outcome --------------------
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_what_an_outage_left_unknown_counts_against_no_bead() -> None:
     )
 
 
-# -- folding --------------------
+# -- applied entries --------------------
 
 
 def entry(
@@ -537,7 +537,7 @@ def test_busy_answers_are_counted() -> None:
 
 
 def test_when_it_ends_the_silence_of_what_it_left_unknown_counts_from_there() -> None:
-    """A frozen target sends what it held when it thaws."""
+    """A target that was frozen may begin its pending requests after it recovers."""
     start = state(
         unknown("u"),
         unknown("v")._replace(outage="other"),
@@ -588,7 +588,7 @@ def test_a_sign_of_life_ends_the_doubt() -> None:
     assert (projection.beads["a"].phase, projection.beads["a"].outage) == (Phase.RUNNING, "")
 
 
-# -- what is recorded --------------------
+# -- recorded inputs --------------------
 
 
 @pytest.mark.parametrize(

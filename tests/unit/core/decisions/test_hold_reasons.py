@@ -1,4 +1,4 @@
-"""Why a bead waits: its own reason first, its place in the queue, and what holds its rule."""
+"""Hold reasons: the bead's own reason first, its place in the queue, and the hold of its rule."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_so_it_does_where_the_slots_are_taken() -> None:
         "c": "place 2 of 2 in the queue",
         "f": BACKOFF,
     }
-    # where it would be, were it not held back
+    # `place` ignores the bead's own hold.
     assert {id: one.place for id, one in here.beads.items()} == {"a": 1, "b": 2, "c": 2, "f": 3}
 
 

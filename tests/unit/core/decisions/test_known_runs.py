@@ -1,5 +1,6 @@
-"""Facts that a target knows about its runs decide at once: started, never started, a usage limit,
-new output.
+"""Immediate decisions from facts that a target reports about its runs.
+
+The facts are a start, a missing start, a usage limit and new output.
 """
 
 from __future__ import annotations

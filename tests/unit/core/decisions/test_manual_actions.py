@@ -1,4 +1,4 @@
-"""What `retry` and `release` come to, for a bead in each phase."""
+"""The effect of `retry` and `release` on a bead in each phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan from state, clock and answers alone."""
+"""The plan, computed from state, clock and answers alone."""
 
 from __future__ import annotations
 
@@ -181,10 +181,11 @@ def test_a_verdict_decides_what_becomes_of_it(word: str, on_stale: str, kind: En
 def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
     answers = Observations(FREE, {}, {"a": JobReport(Verdict.RUNNING, "running")})
     assert plan(bead("a", Phase.RUNNING, age=40 * 60), outside=answers).decisions == ()
+    # No second run begins while the target reports the first one.
     for on_stale in (
         "block",
         "requeue",
-    ):  # a second run beside one that its target knows of is never begun
+    ):
         made = plan(
             bead("a", Phase.RUNNING, age=61 * 60),
             rule=Rule("agent", on_stale=on_stale),
@@ -255,7 +256,7 @@ def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
 
 
 def test_what_this_command_attempted_is_due_for_the_next() -> None:
-    """A bead requeued by the reaper of this very tick: nothing else will happen to it."""
+    """A bead that this tick requeued is due for the next tick, because no event will follow."""
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     requeued = bead("a", Phase.BACKOFF, age=1, retry_at=NOW)
     asked = select_candidates(
@@ -363,13 +364,15 @@ def test_every_decision_says_what_a_replay_could_not_know() -> None:
 @pytest.mark.parametrize(
     ("ages", "wait"),
     [
-        ([0.5], 1.501),  # A little more, so that it has settled at the next poll.
+        # A little longer than necessary, so that the bead has settled at the next poll.
+        ([0.5], 1.501),
         ([0], 2.0),
         ([0.5, 1.25], 0.751),
+        # The other bead is due now, but an observation holds it.
         (
             [0.5, 60],
             2.0,
-        ),  # Another bead is due at once, and was held by an observation.
+        ),
         ([60], 0.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""The order of a queue: what can be compared is, what cannot never is."""
+"""The order of a queue, including values that can't be compared with each other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],
     [-1, False, 0.5, True, Decimal("1.5"), 2, timedelta(seconds=3), 4],
     [
-        datetime(
-            2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))
-        ),  # an hour before that day began in UTC
+        # One hour before 2026-01-01 in UTC.
+        datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))),
         date(2026, 1, 1),
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime(2026, 1, 1, 1),  # noqa: DTZ001
@@ -29,7 +28,7 @@ CLASSES: list[list[Any]] = [
 
 
 def in_order(ranks: list[tuple[Any, ...]], *descending: bool) -> list[str]:
-    """Names of beads, given each one's rank: '0' for the first."""
+    """Return the positions of the ranks in queue order. The first rank is '0'."""
     named = sorted((queue_sort_key(rank, descending, f"{n:03}"), n) for n, rank in enumerate(ranks))
     return [str(n) for _, n in named]
 

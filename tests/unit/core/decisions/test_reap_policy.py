@@ -1,6 +1,4 @@
-"""Beads that were silent for too long, the next time they are checked, and the resulting
-decisions.
-"""
+"""Silent beads: the time of their next check, and the decisions about them."""
 
 from __future__ import annotations
 
@@ -109,18 +107,20 @@ def test_who_was_silent_longest_comes_first() -> None:
     ("runs", "scope", "due", "more"),
     [
         (bead("a", Phase.RUNNING, age=60), TO_REAP, NOW + 30 * MINUTE, {}),
+        # The bead is reaped or spared now. The next check follows in a minute.
         (
             bead("a", Phase.RUNNING, age=4000),
             TO_REAP,
             NOW + MINUTE,
             {},
-        ),  # reaped now, or spared: asked again
+        ),
+        # A worker with this scope can't reap, so another worker must reap now.
         (
             bead("a", Phase.RUNNING, age=31 * 60),
             Scope(dispatch=True),
             NOW,
             {},
-        ),  # Another worker must.
+        ),
         (
             bead("a", Phase.RUNNING),
             TO_REAP,
@@ -176,7 +176,7 @@ def test_what_is_asked_is_what_the_command_may_do() -> None:
     assert of(TO_REAP) == ([], ["b"], [])
 
 
-# -- what is done --------------------
+# -- decisions --------------------
 
 
 def test_a_reap_says_what_it_rests_on() -> None:
@@ -310,7 +310,7 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     assert kinds(made) == ([] if why else [(EntryKind.REAP, "a")])
 
 
-# -- what its target says of its job --------------------
+# -- job reports of the target --------------------
 
 
 @pytest.mark.parametrize(
@@ -393,9 +393,7 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
 
 
 def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
-    """A renamed rule's worker died between claim and answer: no other worker would ever settle
-    it.
-    """
+    """The attempts of a renamed rule are settled even if its worker died before the answer."""
     gone, later = Policy([Rule("agents")], timedelta()), NOW + SECOND
     claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
     assert select_candidates(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
@@ -411,7 +409,7 @@ def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
     }
 
 
-# -- what both lean on --------------------
+# -- rules for dispatches and reaps --------------------
 
 
 def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so() -> None:
@@ -446,12 +444,13 @@ def test_a_pause_of_no_rule_holds_nothing() -> None:
     ("kind", "status", "stands", "sets"),
     [
         (EntryKind.REAP, "blocked", "in_progress", True),
+        # The reap's transaction checks that the bead runs. A rule may name other statuses.
         (
             EntryKind.REAP,
             "blocked",
             "hooked",
             True,
-        ),  # its transaction asked whether it runs; a rule may name other words
+        ),
         (EntryKind.FAILED, "open", "closed", False),
         (EntryKind.FAILED, "open", "open", False),
         (EntryKind.CLAIM, "in_progress", "open", True),
@@ -477,7 +476,7 @@ DAY = timedelta(days=1)
 
 
 def lease(heartbeat: timedelta, expires: timedelta | None = None) -> Lease:
-    """Times from now on."""
+    """Return a lease whose times are relative to NOW."""
     at = NOW + heartbeat
     return Lease("agent", at, at + 5 * MINUTE if expires is None else NOW + expires)
 
@@ -489,19 +488,19 @@ def lease(heartbeat: timedelta, expires: timedelta | None = None) -> Lease:
         (lease(-10 * SECOND), True),
         (lease(-31 * MINUTE + SECOND), True),
         (lease(-31 * MINUTE), False),
-        # Not expired: bd gives the bead to no other agent, for as long as a run may take.
+        # bd gives the bead to no other agent before the lease expires. `max_runtime` is the limit.
         (lease(-40 * MINUTE, MINUTE), True),
         (lease(-40 * MINUTE, -SECOND), False),
         (lease(-60 * MINUTE + SECOND, 9 * DAY), True),
         (lease(-60 * MINUTE, 9 * DAY), False),
-        # a wrong zone is believed, a date far in the future is not
+        # A heartbeat in a wrong time zone counts. A heartbeat far in the future doesn't.
         (lease(14 * 60 * MINUTE), True),
         (lease(14 * 60 * MINUTE + SECOND), False),
         (lease(900 * DAY, 900 * DAY), False),
     ],
 )
 def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) -> None:
-    """Under the default rule: stale after 30 minutes, at most 60 minutes of running."""
+    """The default rule has a `stale_after` of 30 minutes and a `max_runtime` of 60 minutes."""
     outside = Observations(FREE, leases={"a": held} if held else {})
     made = plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside)
     assert kinds(made) == ([] if spared else [(EntryKind.REAP, "a")])

@@ -1,4 +1,4 @@
-"""The outcome of a target's answer, from the answer, the attempt and the target's health alone."""
+"""The outcome of an answer depends only on the answer, the attempt and the target's health."""
 
 from __future__ import annotations
 

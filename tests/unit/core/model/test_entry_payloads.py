@@ -1,4 +1,4 @@
-"""Payloads of entries: what is encoded comes back, and a foreign value reads as missing."""
+"""Payloads of entries: decoding restores each value, and an invalid value reads as missing."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ RAW = {
     "core/model/reason_codes.py": "derives the codes of entries from before the codes",
     "replay/verification.py": "compares every key",
 }
-"""Modules that name a key of a detail themselves, and why."""
+"""Modules that may name a key of a detail → the reason."""
 DETAILS = frozenset({"detail", "given"})
 
 
@@ -358,7 +358,8 @@ def test_no_other_module_names_a_key_of_a_detail() -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
         if path.is_relative_to(PACKAGE / "targets"):
-            continue  # `given` is a part of a Kubernetes manifest, or of settings, there
+            # Here, `given` is part of a Kubernetes manifest or of settings.
+            continue
         if any(names_a_key(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
             found.add(path.relative_to(PACKAGE).as_posix())
     assert found == set(RAW)

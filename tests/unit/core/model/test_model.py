@@ -1,4 +1,4 @@
-"""The package of the records imports each of its names when the name is first used."""
+"""The package of records imports each name when the name is first used."""
 
 from __future__ import annotations
 

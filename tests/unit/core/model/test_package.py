@@ -1,4 +1,4 @@
-"""The package of records: each name comes from its module when it is first used."""
+"""The package of records takes each name from its module when the name is first used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The codes of reasons: of entries as they are written today, and of those from before the
-codes.
-"""
+"""Reason codes of current entries, and of entries from before the codes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The recorded inputs of a decision are read as they were written.
+"""The recorded inputs of a decision survive encoding and decoding.
 
-Anything else in the ledger reads as nothing, not as an error.
+An invalid value in the ledger reads as missing, without an error.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_inputs(given: Any) -> RecordedInputs:
 
 
 def again(written: RecordedInputs) -> RecordedInputs:
-    """As it comes back from JSON."""
+    """Return the inputs after they were encoded as JSON and decoded."""
     return RecordedInputs.decode(orjson.loads(orjson.dumps(written.encode())))
 
 
@@ -219,7 +219,7 @@ def test_a_report_or_a_capacity_of_another_shape_is_none(given: dict[str, Any]) 
 
 
 def test_what_is_recorded_is_as_it_was_byte_for_byte() -> None:
-    """Entries outlive releases: keys, their order, and what is left out."""
+    """Entries outlive releases, so their keys, order and omitted values never change."""
     plan = record_inputs(
         State("h", "m", {}, outages={"b": Outage(NOW, "", "target", NOW, 2)}),
         NOW,
@@ -270,7 +270,7 @@ def test_what_is_recorded_is_as_it_was_byte_for_byte() -> None:
     assert again(outcome) == outcome
 
 
-# -- as recorded --------------------
+# -- recorded answers --------------------
 
 
 def recorded(answer: Any, reason: str = "why", **more: Any) -> LedgerEntry:

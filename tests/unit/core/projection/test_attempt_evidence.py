@@ -1,6 +1,4 @@
-"""An old row that was imported over an attempt under way is nobody's wish: nothing is sent
-again, and it is written again.
-"""
+"""Imports of an old row over a current attempt: the row is restored and nothing is sent again."""
 
 from __future__ import annotations
 
@@ -48,9 +46,9 @@ def edit(
     status: str = "open",
     later: float = 600,
 ) -> Event:
-    """A user's commit ``later`` seconds after the claim.
+    """Return a user's commit ``later`` seconds after the claim.
 
-    The row says that it was changed ``own`` seconds after the claim.
+    The row's own time is ``own`` seconds after the claim.
     """
     at = AT + timedelta(seconds=later)
     row = RowChange("issues", "bd-1", "modified", changed, {}, {"status": status})
@@ -74,19 +72,18 @@ UNASSIGNED = edit(facts=NEITHER)
         ([said(EntryKind.UNKNOWN, 2), BACK_AGAIN], Phase.UNKNOWN),
         ([BACK_AGAIN, said(EntryKind.DISPATCHED, 2, OPEN)], Phase.RUNNING),
         ([BACK_AGAIN, said(EntryKind.UNKNOWN, 2, OPEN)], Phase.UNKNOWN),
-        # Its own time says that a user opened it now.
+        # The row's own time shows that a user opened the bead now.
         ([SENT, edit(own=0)], Phase.WAITING),
         ([SENT, edit(own=600)], Phase.WAITING),
-        # The clock is behind: no cell that the claim set is gone.
+        # The user's clock is behind, but the commit removed no cell of the claim.
         ([SENT, edit(changed=("status", "updated_at"))], Phase.WAITING),
-        # An old row of a bead that no agent could take.
+        # The old row is closed, so no agent could take the bead.
         ([SENT, edit(facts=NEITHER, status="closed")], None),
         ([SENT, BACK_AGAIN._replace(row=None)], Phase.RUNNING),
         ([SENT, UNASSIGNED._replace(row=None)], None),
         ([SENT, BACK_AGAIN._replace(row=None, facts=None)], None),
         ([SENT, BACK_AGAIN._replace(sign=None)], Phase.WAITING),
-        # A commit that is older itself, of another clone: a user opened the bead there, at that
-        # time.
+        # An older commit comes from another clone: a user opened the bead there at that time.
         (
             [
                 SENT,

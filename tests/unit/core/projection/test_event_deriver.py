@@ -1,4 +1,4 @@
-"""The owner of a change is decided by cell, never by commit."""
+"""The author of a change follows from each cell, never from the commit."""
 
 from __future__ import annotations
 
@@ -103,9 +103,7 @@ def test_events_rows_of_ours_are_no_sign_of_life_and_others_are() -> None:
 
 
 def test_a_comment_counts_from_its_commit_and_a_wrong_clock_is_told() -> None:
-    """By its own time an agent whose clock, or whose server's zone, is hours behind would be
-    called dead while it comments.
-    """
+    """A comment counts from its commit, because an agent's clock may be hours behind."""
     for own, off in (
         (AT - timedelta(hours=8), -8 * 3600),
         (AT - timedelta(minutes=2), -120),
@@ -192,10 +190,7 @@ def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: EventKi
 
 
 def test_from_one_rule_to_another() -> None:
-    """The place in the queue is that of the matching rule.
-
-    All rules under which the bead runs are reported.
-    """
+    """The rank comes from the matching rule, and the event names every rule that runs the bead."""
     rules = [Rule("a"), Rule("b"), Rule("c")]
 
     def of(*answers: RuleAnswers) -> Event:
@@ -232,7 +227,7 @@ def test_from_one_rule_to_another() -> None:
             ),
             ActivitySignal(AT, "title, updated_at", "an agent", "c1", -120),
         ),
-        # A row whose own time didn't change doesn't show when it was written.
+        # If the row's own time didn't change, the time of the write is unknown.
         (
             RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)),
             ActivitySignal(AT, "title", "ann", "c1", 0),
@@ -345,10 +340,11 @@ def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None
         (row("notes", {"notes": f"{CLAIM_NOTE}\nx"}, {"notes": f"y\n{CLAIM_NOTE}"}, RUNS), []),
         (row("notes", {"notes": "x"}, {"notes": "y"}, RUNS), []),
         (row("notes", {"notes": ""}, {"notes": "y"}, RUNS), []),
+        # The change feed doesn't contain notes that didn't change.
         (
             row("title", {"notes": CLAIM_NOTE}, {}, RUNS),
             [],
-        ),  # notes that did not change are not in the feed
+        ),
         (row("notes", {"notes": CLAIM_NOTE}, {}, RUNS)._replace(kind="removed"), []),
     ],
 )
@@ -464,7 +460,7 @@ def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
     ],
 )
 def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: EventKind) -> None:
-    """A rule's `when` may name is_blocked. The bead then matches or not, without a sign of life."""
+    """A change of `is_blocked` may start or end a match, but is no sign of life."""
     change = row("is_blocked", {}, {}, RuleAnswers(*answers))
     (event,) = events(change)
     assert (event.what, event.sign, event.changed, event.row) == (
@@ -493,9 +489,7 @@ def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
     "changed", ["status started_at row_lock updated_at", "updated_at row_lock", "assignee row_lock"]
 )
 def test_a_claim_of_bd_by_the_agent_is_a_sign_of_life(changed: str) -> None:
-    """`bd update --claim` changes the row, if only its time; the lease that it writes too is in
-    no commit.
-    """
+    """`bd update --claim` always changes the row, while no commit contains its lease."""
     (event,) = events(row(changed, {}, {}, RUNS))
     assert event.sign is not None and event.sign.who == "somebody"
     assert event.changed == tuple(name for name in changed.split() if name != "row_lock")

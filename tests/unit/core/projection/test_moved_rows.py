@@ -1,5 +1,6 @@
-"""A migration of bd writes rows without saying anything: other ids of comments and events, a new
-`updated_at`.
+"""Rows that a migration of bd rewrites are no signs of life.
+
+A migration changes the IDs of comments and events, and sets a new `updated_at`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Phases of a bead: entered and left by events alone."""
+"""Phases of a bead: only events begin and end them."""
 
 from __future__ import annotations
 
@@ -98,13 +98,12 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
         ([MATCHED, CLAIM, SENT, said(EntryKind.REAP, 3, NEITHER)], None),
         ([MATCHED, CLAIM, SENT, did(EventKind.LEFT, NEITHER)], None),
         ([did(EventKind.STARTED, RUNS)], Phase.RUNNING),
-        # An agent quicker than the outcome entry: closed before the bead was recorded as
-        # dispatched.
+        # The agent closed the bead before the outcome entry was written.
         ([MATCHED, CLAIM, did(EventKind.LEFT, NEITHER), said(EntryKind.DISPATCHED, 2, None)], None),
-        # evidence that an unknown attempt runs, before and after it was called unknown
+        # Evidence that an unknown attempt runs, before and after its outcome entry.
         ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2), did(EventKind.SIGN, None)], Phase.RUNNING),
         ([MATCHED, CLAIM, did(EventKind.SIGN, None), said(EntryKind.UNKNOWN, 2)], Phase.RUNNING),
-        # a person's edit re-arms; in backoff the pause stays
+        # A user's edit makes the bead due again, but doesn't shorten a backoff.
         (
             [MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(EventKind.EDITED, OPEN)],
             Phase.WAITING,
@@ -113,7 +112,7 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
             [MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(EventKind.EDITED, OPEN)],
             Phase.BACKOFF,
         ),
-        # Opened again by a user while it ran: due again.
+        # A user reopened the bead during the run, so it is due again.
         ([MATCHED, CLAIM, SENT, did(EventKind.MATCHED, OPEN)], Phase.WAITING),
     ],
 )
@@ -204,7 +203,7 @@ def test_what_is_shared() -> None:
 
 
 def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_again() -> None:
-    """`bd note` that read before the claim and wrote after the dispatch overwrites both notes."""
+    """A `bd note` that spans the claim and the dispatch overwrites both notes."""
     lost = [
         did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note=note)
         for note in ("claimed", "dispatched")
@@ -221,9 +220,12 @@ def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_
     ("commit", "off", "expected"),
     [
         ("x5", 0, Phase.RUNNING),
-        ("x5", -4, Phase.RUNNING),  # made after the claim, at the latest a second before its commit
-        ("x5", -60, Phase.UNKNOWN),  # it lay uncommitted since before the claim
-        ("c1", 0, Phase.UNKNOWN),  # swept into the claim's own commit
+        # The row was written one second after the claim.
+        ("x5", -4, Phase.RUNNING),
+        # The row was written before the claim and committed after it.
+        ("x5", -60, Phase.UNKNOWN),
+        # The claim's own commit contains the row.
+        ("c1", 0, Phase.UNKNOWN),
     ],
 )
 def test_only_what_was_written_after_the_claim_is_evidence(
@@ -252,7 +254,8 @@ def test_only_a_person_re_arms_a_bead_and_not_a_column_that_bd_computes() -> Non
     assert bead is not None and (bead.phase, bead.matches) == (Phase.QUARANTINED, False)
     assert after(*quarantined, flipped, back) == after(*quarantined)
     assert phase(*quarantined, back._replace(changed=("is_blocked", "title"))) == Phase.WAITING
-    assert phase(MATCHED, flipped) is None  # it waits only while it matches
+    # The record exists only while the bead matches.
+    assert phase(MATCHED, flipped) is None
 
 
 def test_the_state_is_of_the_commit_that_it_was_moved_to() -> None:

@@ -1,4 +1,4 @@
-"""A bead's whole record, step by step: what each event sets, and what it leaves."""
+"""The whole record of a bead after each event: the changed and the unchanged fields."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_a_bead_enters_as_it_stands() -> None:
     [
         (WAITS, OPEN, WAITS),
         (WAITS, RuleMatch("agent", rank=(9,)), WAITS._replace(rank=(9,))),
-        (WAITS, RuleMatch("agent"), WAITS),  # An unknown rank keeps its value.
+        # An unknown rank doesn't change the record.
+        (WAITS, RuleMatch("agent"), WAITS),
         (
             WAITS._replace(version=4),
             RuleMatch("bob", rank=(9,)),
@@ -103,14 +104,16 @@ def test_a_bead_enters_as_it_stands() -> None:
             ),
         ),
         (WAITS, NEITHER, None),
-        (HELD, OPEN, HELD._replace(matches=True, rank=OPEN.rank)),  # only a resume lets it go
+        # Only a resume ends the hold.
+        (HELD, OPEN, HELD._replace(matches=True, rank=OPEN.rank)),
         (HELD, RuleMatch("bob"), HELD._replace(matches=True, rule="bob")),
         (HELD, NEITHER, None),
+        # The worker may be sending its request at this moment.
         (
             CLAIMED,
             OPEN,
             CLAIMED._replace(matches=True, runs=False, sign=SEEN),
-        ),  # its worker may be sending at this moment
+        ),
         (RUNNING, RUNS, RUNNING._replace(sign=SEEN)),
         (RUNNING, RuleMatch(running=("first", "agent")), RUNNING._replace(sign=SEEN)),
         (
@@ -202,7 +205,7 @@ FAILED = CLAIMED._replace(
 )
 RETRY = {"retry_at": at(60).isoformat()}
 TAKEN = WAITS._replace(version=2, cause="c1", sent_at=AT)
-"""Due again: the bead matched again during the attempt."""
+"""The record of a bead that matched again during its attempt and is due again."""
 
 
 @pytest.mark.parametrize(
@@ -263,11 +266,12 @@ TAKEN = WAITS._replace(version=2, cause="c1", sent_at=AT)
             said(EntryKind.FAILED, 2, RuleMatch("bob", rank=(1, "x")), detail=RETRY),
             FAILED._replace(rule="bob"),
         ),
+        # A user runs the bead manually.
         (
             CLAIMED,
             said(EntryKind.FAILED, 2, RUNS),
             RUNNING._replace(token="", job="", reason="why"),
-        ),  # A user runs it by hand.
+        ),
         (CLAIMED, said(EntryKind.FAILED, 2, NEITHER), None),
         (
             CLAIMED._replace(attempt=3, sign=SEEN, job="old"),
@@ -355,12 +359,13 @@ def test_what_each_entry_does_to_its_attempt(
 
 
 def test_what_changes_nothing_but_the_version() -> None:
-    for kind in (EntryKind.NOTE, EntryKind.REPROCESS):  # the latter is not said of beads
+    # A REPROCESS entry normally belongs to no bead.
+    for kind in (EntryKind.NOTE, EntryKind.REPROCESS):
         assert apply_to_bead(RUNNING, said(kind, 3)) == RUNNING._replace(version=3)
 
 
 def test_a_row_that_moved_on_is_taken_from_its_commit_on() -> None:
-    """Not since the entry's decision: a settled attempt counts from history."""
+    """The times come from the entry's commit, because a settled attempt counts from history."""
     late = said(EntryKind.DISPATCHED, 2, OPEN)._replace(at=at(9))
     bead = apply_to_bead(CLAIMED._replace(sign=SEEN), late)
     assert bead is not None
@@ -409,8 +414,9 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
                 phase=Phase.UNKNOWN, since=AT, sent_at=None, deadline=None, job="", reason="why"
             ),
         ),
-        # The row is not known: as before, and not at all if it was never known.
+        # Without a row, the values come from the entry, and no record is created.
         (RUNNING, said(EntryKind.RESTORE, 5, None, job="j", detail=KNEW), RESTORED),
+        # An imported entry may contain any phase.
         *(
             (
                 RUNNING,
@@ -418,7 +424,7 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
                 RESTORED._replace(phase=Phase.UNKNOWN),
             )
             for word in ("dancing", "waiting", None, ["running"])
-        ),  # An import by a user.
+        ),
         (None, said(EntryKind.RESTORE, 5, None, job="j", detail=KNEW), None),
         (None, said(EntryKind.RESTORE, 5, NEITHER, detail=KNEW), None),
         (
@@ -497,7 +503,7 @@ def test_a_sign_of_life(before: Bead, sign: ActivitySignal | None, expected: Bea
     ("off", "phase"), [(-2, Phase.RUNNING), (-3, Phase.UNKNOWN), (60, Phase.RUNNING)]
 )
 def test_a_row_tells_whole_seconds(off: int, phase: Phase) -> None:
-    """One written two seconds before its commit may have been written one second before it."""
+    """Times of rows are whole seconds, so a difference of two may be just over one second."""
     bead = apply_to_bead(UNSURE, did(EventKind.SIGN, None)._replace(sign=SEEN._replace(off=off)))
     assert bead is not None
     assert bead.phase is phase
@@ -529,9 +535,7 @@ OWES = {
 
 
 def test_a_report_that_could_not_write_the_row_keeps_what_is_owed() -> None:
-    """bd's migration was not committed: the entry alone is in history, and the row is still in
-    progress.
-    """
+    """During an uncommitted migration of bd, only the entry is committed, without the row."""
     failed = apply_to_bead(CLAIMED, said(EntryKind.FAILED, 2, None, detail=OWES))
     assert failed is not None
     assert (failed.phase, failed.unwritten, failed.lost_note) == (

@@ -1,6 +1,4 @@
-"""The effects of an entry beyond its bead: pauses, cooldowns, stopped rules, claims of the last
-hour, holds.
-"""
+"""Effects of an entry outside its bead: pauses, cooldowns, stopped rules, claims and holds."""
 
 from __future__ import annotations
 
@@ -102,7 +100,8 @@ def test_a_claim_after_which_nothing_ran_is_not_counted(kind: EntryKind) -> None
     before = {"agent": (AT - 2 * MINUTE, AT - MINUTE)}
     made = folded(
         said(kind, "agent", uncounted_claim=(AT - MINUTE).isoformat()),
-        said(kind, "agent", uncounted_claim=(AT - HOUR).isoformat()),  # no longer known
+        # The state no longer contains this claim.
+        said(kind, "agent", uncounted_claim=(AT - HOUR).isoformat()),
         claims=before,
     )
     assert made.claims == {"agent": (AT - 2 * MINUTE,)}
@@ -188,9 +187,7 @@ def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
 
 
 def test_a_resume_of_one_rule_lets_go_only_what_that_rule_held() -> None:
-    """Its agent may be working: a user who fixes another rule's target did not say that no agent
-    has it.
-    """
+    """The beads of another rule stay held, because their agents may be working."""
     beads = {name: waiting(name, phase=Phase.HELD, rule=name) for name in ("agent", "other")}
     projection = folded(said(EntryKind.RESUME, "agent"), beads=beads)
     assert {id: bead.phase for id, bead in projection.beads.items()} == {
@@ -205,9 +202,9 @@ def test_what_is_said_of_no_bead_makes_none() -> None:
 
 
 def test_what_a_merge_shows_again_is_said_once() -> None:
-    """A pause that has ended stays ended.
+    """A merge that repeats an entry has no second effect, so an ended pause stays ended.
 
-    One of unknown version (from a state without versions) counts.
+    A state of unknown version applies each entry.
     """
     pause, resume = said(EntryKind.PAUSE), said(EntryKind.RESUME)
     ended = folded(pause, resume)
@@ -235,7 +232,7 @@ def test_a_claim_that_a_merge_shows_again_counts_once() -> None:
 
 
 def test_a_claim_of_a_bead_that_left_counts_once_and_what_is_no_claim_is_heard() -> None:
-    """A merge shows it again; of the bead nothing is left to tell by."""
+    """A merge may repeat the claim of a bead that left and has no record."""
     again = said(EntryKind.CLAIM, "agent", bead="gone")
     assert folded(again, claims={"agent": (AT,)}).claims["agent"] == (AT,)
     assert len(folded(again, claims={"other": (AT,)}).claims["agent"]) == 1

@@ -1,6 +1,4 @@
-"""A live attempt is freed only by a commit in which a user frees the bead, on a line of history
-that contains the claim.
-"""
+"""A live attempt ends only if a user frees the bead in a commit that descends from the claim."""
 
 from __future__ import annotations
 
@@ -82,7 +80,7 @@ OLD = {"status": "open", "notes": "mine", "started_at": None}
         (change(OLD), Origin.BACK),
         (change({**OLD, "notes": "another's"}), Origin.BACK),
         (change({**OLD, "notes": None}, before={**TAKEN, "notes": None}), Origin.BACK),
-        # started_at is of an earlier attempt, and stays
+        # `started_at` is from an earlier attempt and doesn't change.
         (change({"status": "open", "notes": "mine"}), Origin.BACK),
         (change({"status": "open", "notes": "start over"}), Origin.UNCLEAR),
         (change({"status": "open", "notes": ""}), Origin.UNCLEAR),
@@ -94,7 +92,7 @@ OLD = {"status": "open", "notes": "mine", "started_at": None}
             Origin.UNCLEAR,
         ),
         (change({"status": "blocked", "notes": "why"}, AWAY), Origin.ACT),
-        # nothing of the attempt was in the row
+        # The row contained no trace of the attempt.
         (change({"status": "open", "notes": "x"}, before={**TAKEN, "notes": "y"}), Origin.ACT),
         (change({"title": "t"}, RuleAnswers(False, False, True, True)), Origin.SAME),
         (
@@ -145,14 +143,14 @@ SEEN = frozenset({"t"})
             (Act(change({"title": "t"}, RuleAnswers(False, False, True, True)), SEEN),),
             (Origin.UNCLEAR, frozenset()),
         ),
-        # the merge did not bring that in
+        # The user's commit and the merge change the row differently.
         (FREE, (Act(change({"status": "blocked"}, AWAY), SEEN),), (Origin.UNCLEAR, frozenset())),
         (
             FREE,
             (Act(change({"status": "open", "assignee": "x"}), SEEN),),
             (Origin.UNCLEAR, frozenset()),
         ),
-        # an older row came back there already
+        # The side line already contains the older row.
         (change(OLD), (Act(change(OLD), SEEN),), (Origin.BACK, frozenset())),
         (change(OLD), (Act(FREE, SEEN),), (Origin.BACK, SEEN)),
         (
@@ -174,7 +172,7 @@ def test_a_row_that_is_gone_says_nothing_of_who_wants_what() -> None:
     assert came(gone) == came(gone, merge=True) == (Origin.UNCLEAR, frozenset())
 
 
-# -- what becomes of the attempt --------------------
+# -- effect on the attempt --------------------
 
 
 def did(
@@ -215,7 +213,7 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
         ([SENT, GONE], (Phase.HELD, "t", False, DELETED)),
         ([SENT, GONE, UNCLEAR], (Phase.HELD, "t", False, FREED)),
         ([SENT, did(Origin.ACT, NEITHER)], None),
-        # while its request is under way
+        # The change comes during the attempt's request.
         ([BACK], (Phase.CLAIMED, "t", True, "")),
         ([BACK, ACT, said(EntryKind.DISPATCHED, 2, OPEN)], (Phase.WAITING, "", False, "")),
         ([BACK, SENT._replace(facts=OPEN)], (Phase.RUNNING, "t", True, "")),
@@ -223,7 +221,7 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
         ([UNCLEAR, UNKNOWN._replace(facts=OPEN)], (Phase.HELD, "t", False, FREED)),
         ([UNCLEAR, said(EntryKind.FAILED, 2, OPEN)], (Phase.BACKOFF, "", False, "why")),
         ([UNCLEAR, said(EntryKind.BUSY, 2, OPEN)], (Phase.WAITING, "", False, "why")),
-        # swept into the commit of its report
+        # The commit of the outcome entry contains the change.
         ([SENT._replace(facts=OPEN, origin=Origin.BACK), BACK], (Phase.RUNNING, "t", True, "")),
         (
             [SENT._replace(facts=OPEN, origin=Origin.UNCLEAR), UNCLEAR],
@@ -234,7 +232,7 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
             (Phase.UNKNOWN, "t", True, "why"),
         ),
         ([SENT._replace(facts=OPEN)], (Phase.WAITING, "", False, "")),
-        # a further edit doesn't take back that a user freed the bead during its request
+        # A later edit doesn't revoke a user's release during the request.
         ([ACT, SAME, UNKNOWN._replace(facts=OPEN)], (Phase.WAITING, "", False, "why")),
         ([ACT, SAME, SENT._replace(facts=OPEN)], (Phase.WAITING, "", False, "")),
         (

@@ -1,6 +1,4 @@
-"""A bead's new id: one commit removes a row and adds it again, and its attempt continues under the
-new id.
-"""
+"""Renamed beads: one commit removes a row and adds it under a new ID, and its attempt continues."""
 
 from __future__ import annotations
 
@@ -73,7 +71,7 @@ def pairs(*rows: RowChange) -> list[tuple[str, str]]:
             [gone("bd-1"), gone("bd-2"), made("kb-2"), made("kb-1")],
             [("bd-1", "kb-1"), ("bd-2", "kb-2")],
         ),
-        # the end of the id says more than the title, and the title more than the cells
+        # The end of the ID takes precedence over the title, and the title over the other cells.
         ([gone("bd-1"), made("kb-1", "x", notes="y"), made("bd-9")], [("bd-1", "kb-1")]),
         ([gone("bd-1"), made("bd-8", notes="y"), made("bd-9")], [("bd-1", "bd-9")]),
         ([gone("bd-1"), made("bd-8"), made("bd-9")], []),
@@ -135,7 +133,7 @@ def test_its_record_goes_along() -> None:
     found = renamed(running())
     assert found.beads == {"bd-9": running(version=0, was="bd-1")._replace(id="bd-9")}
     assert found.touched == {"bd-1", "bd-9"}
-    # renamed twice: the id that its attempt began under
+    # After two renames, `was` is the ID under which the attempt began.
     found.apply(events(gone("bd-9"), made("bd-5")))
     assert found.beads["bd-5"].was == "bd-1"
 
@@ -263,7 +261,7 @@ def test_an_entry_of_a_phase_that_there_is_not_holds_it() -> None:
 
 
 def report(kind: EntryKind, token: str = "t", note: str = "", job: str = "") -> Event:
-    """In the old id's stream: its row is gone."""
+    """Return an outcome entry in the stream of the old ID, whose row no longer exists."""
     entry = LedgerEntry(
         "bd-1",
         3,
@@ -294,11 +292,12 @@ CLAIMED = running(phase=Phase.CLAIMED, job="", deadline=AT)
         (CLAIMED, report(EntryKind.DISPATCHED, job="k"), (Phase.RUNNING, "k", "dispatched: job=k")),
         (CLAIMED, report(EntryKind.DISPATCHED, job="k", note="n"), (Phase.RUNNING, "k", "")),
         (CLAIMED, report(EntryKind.UNKNOWN), (Phase.UNKNOWN, "", "")),
+        # No attempt runs, and the row shows that a user has the bead.
         (
             CLAIMED,
             report(EntryKind.FAILED),
             (Phase.RUNNING, "", ""),
-        ),  # nothing runs, and its row says that a person has it
+        ),
         (CLAIMED, report(EntryKind.DISPATCHED, "u"), (Phase.CLAIMED, "", "")),
         (CLAIMED, report(EntryKind.NOTE), (Phase.CLAIMED, "", "")),
         (running(), report(EntryKind.UNKNOWN), (Phase.RUNNING, "j", "")),
@@ -316,7 +315,8 @@ def test_a_report_under_the_old_id_is_of_the_new_one(
     [
         (ReasonCode.BEAD_NOT_FOUND, "any words", ReasonCode.BEAD_NOT_FOUND),
         (ReasonCode.REFUSED, "Bead bd-1 not found.", ReasonCode.REFUSED),
-        (None, "Bead bd-1 not found.", ReasonCode.BEAD_NOT_FOUND),  # as written before the codes
+        # An entry from before the reason codes.
+        (None, "Bead bd-1 not found.", ReasonCode.BEAD_NOT_FOUND),
         (None, "HTTP 500: boom", None),
     ],
 )

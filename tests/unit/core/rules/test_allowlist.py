@@ -1,4 +1,4 @@
-"""Forbidden expressions of a rule: each refusal points at its place and has a fix."""
+"""Forbidden expressions in a rule: each error names the position and a fix."""
 
 from __future__ import annotations
 
@@ -256,7 +256,8 @@ def test_where_it_stands_and_how_it_is_shown() -> None:
 def test_as_much_as_may_be() -> None:
     compiled("(" * 30 + "pinned" + ")" * 30)
     compiled("CASE WHEN pinned THEN " * 20 + "pinned" + " END" * 20)
-    compiled(" OR ".join(["(CASE WHEN pinned THEN pinned END)"] * 60))  # side by side is not nested
+    # Expressions next to each other aren't nested.
+    compiled(" OR ".join(["(CASE WHEN pinned THEN pinned END)"] * 60))
     compiled(" OR ".join(["pinned"] * 300))
     compiled(f"NOT title IN ({', '.join(['1'] * 1998)})")
     assert (

@@ -1,4 +1,4 @@
-"""Rules on anything: whatever the text, whatever the ranks."""
+"""Rules with random text and random ranks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nulls_and_ties() -> None:
     )
 
 
-# -- anything --------------------
+# -- random text --------------------
 
 _WORDS = [
     *"()+-*/%=<>!,;?@:.'`\"\\#&|~^[]{}$",

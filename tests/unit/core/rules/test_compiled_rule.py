@@ -1,4 +1,4 @@
-"""Rules: what is compiled does what it says, what is refused is pointed at."""
+"""Compiled rules answer as MySQL does, and each error points at the rejected text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ COLUMNS = {
     name: kind for name, kind in re.findall(r"^  `(\w+)` (\w+(?:\(\d+\))?)", _ISSUES, re.MULTILINE)
 } | {
     "order": "int",
-    "comment": "text",  # A word of SQL, too, which MySQL takes for a name in this place.
+    # An SQL keyword that MySQL accepts as a name in this position.
+    "comment": "text",
 }
 
 ROW = {
@@ -71,7 +72,7 @@ def ask(text: str, row: dict[str, Any], prefix: str = "", params: tuple[Any, ...
 
 
 def refused(when: str, **more: str) -> tuple[RuleError, int]:
-    """The error, and the position of its caret."""
+    """Return the error and the position of its caret."""
     with pytest.raises(RuleError) as caught:
         compiled(when, **more)
     error = caught.value
@@ -154,12 +155,14 @@ def test_sqlite_answers_as_mysql_would(when: str, answer: int | None) -> None:
     assert ask(rule.when_to, ROW, "to_") == answer
     assert "--" not in rule.when_row and "/*" not in rule.when_row
     again = compile_rule(Rule("r", when=compiled(when, "mysql").when_row), COLUMNS, "sqlite")
-    assert ask(again.when_row, ROW) == answer  # what MySQL gets says the same
+    # The text for MySQL gives the same answer.
+    assert ask(again.when_row, ROW) == answer
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
 def test_every_column_of_beads_can_be_used(name: str) -> None:
-    if name != "order":  # a word of SQL needs its backticks, as in MySQL itself
+    # An SQL keyword needs backquotes, as in MySQL.
+    if name != "order":
         assert compiled(f"{name} IS NOT NULL").columns[0] in (name, "priority")
     assert f"`to_{name}`" in compiled(f"`{name}` IS NOT NULL", order_by=f"`{name}` DESC").rank_to
 
@@ -277,8 +280,9 @@ def test_a_dialect_that_nobody_speaks() -> None:
 
 
 def test_the_whole_of_a_compiled_rule() -> None:
-    """Over the diff in the engine's own dialect; over the row in MySQL's where ``Engine.query``
-    will transpile it.
+    """Expressions on the diff use the engine's dialect.
+
+    Expressions on the row use MySQL's dialect if ``Engine.query`` transpiles them.
     """
     when, running = "LEFT(notes, 1) = 'x' AND assignee = 'a'", "LEFT(status, 3) = 'in_'"
     rule = Rule("r", when=when, running=running, order_by="CONCAT(title, 'x') DESC")

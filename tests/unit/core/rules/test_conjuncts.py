@@ -1,4 +1,4 @@
-"""The conditions that a rule is made of, one by one."""
+"""The separate conditions of a rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ COLUMNS = {
 
 
 def parts(when: str) -> tuple[Conjunct, ...]:
-    """The same for both engines: what they are asked through transpiles."""
+    """Return the conditions of a rule.
+
+    The conditions are the same for both engines, because each engine transpiles its queries.
+    """
     mysql, sqlite = (
         compile_rule(Rule("agent", when=when), COLUMNS, dialect).parts
         for dialect in ("mysql", "sqlite")

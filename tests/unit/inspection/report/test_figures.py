@@ -1,4 +1,4 @@
-"""Attempts, figures, thinned series and causes: each by a table."""
+"""Attempts, figures, thinned series and causes of the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def lane(*phases: tuple[str, int, int], until: datetime | None = None) -> list[PhaseInterval]:
-    """Return intervals of (phase, minutes before now, attempt); the last one lasts."""
+    """Return intervals of (phase, minutes before now, attempt). The last one ends at ``until``."""
     begins = [NOW - minutes * MINUTE for _, minutes, _ in phases]
     return [
         PhaseInterval(phase, begin, end, f"why {phase}", f"c{place}", "agent", attempt)
@@ -53,7 +53,7 @@ def lane(*phases: tuple[str, int, int], until: datetime | None = None) -> list[P
             [("claimed", 9, 1), ("backoff", 8, 1), ("claimed", 5, 2), ("quarantined", 4, 2)],
             [(1, "failed", 1, 1), (2, "quarantined", 1, 3)],
         ),
-        # It is sent again while the outcome of the first request is unknown.
+        # The bead is sent again while the outcome of the first request is unknown.
         ([("unknown", 9, 1), ("claimed", 5, 2)], [(1, "unknown", 4, 0), (2, "claimed", None, 1)]),
         ([("unknown", 9, 1), ("claimed", 5, 1)], [(1, "claimed", None, 1)]),
     ],
@@ -97,7 +97,8 @@ def test_each_range_counts_what_ended_in_it() -> None:
     assert (hour.begin, six.begin, day.begin) == (
         NOW - HOUR,
         NOW - 6 * HOUR,
-        NOW - 400 * MINUTE,  # never before the first event
+        # No range begins before the first event.
+        NOW - 400 * MINUTE,
     )
     assert (hour.per_hour, day.per_hour) == (1, pytest.approx(2 / (400 / 60)))
     assert (hour.waiting.number, hour.waiting.median) == (1, 20 * MINUTE)

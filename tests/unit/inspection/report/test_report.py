@@ -1,6 +1,4 @@
-"""The content of the report: lanes of the beads, numbers of the ledger, and the same result in one
-or several steps.
-"""
+"""The content of the report: lanes, figures, and the same result in one or several steps."""
 
 from __future__ import annotations
 
@@ -64,7 +62,7 @@ def phases(found: Report, bead: str) -> list[str]:
 
 
 def ways(found: Report) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Lanes without what moves with the clock."""
+    """Return the lanes without values that depend on the clock."""
     return [
         (row.bead, [(one.phase, one.why, one.commit, one.job) for one in row.lane])
         for row in found.rows
@@ -73,7 +71,10 @@ def ways(found: Report) -> list[tuple[str, list[tuple[str, ...]]]]:
 
 @pytest.fixture
 def day(doltlite: Engine) -> Light:
-    """One is done, one fails, is busy and then reaped, one is never heard of."""
+    """Return a tracker with a finished bead, a reaped bead, and a bead of unknown outcome.
+
+    The reaped bead failed once and met a busy target.
+    """
     here = Light(doltlite, max_in_flight=2)
     here.tick()
     here.goes_wrong()
@@ -135,7 +136,7 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     assert figures.name == "all"
     assert figures.dispatched == kinds.count("dispatched")
     assert (figures.failed, figures.unknown, figures.reaped) == (2, 1, 1)
-    # One is done. One fails, and is reaped later; the unknown one is blocked.
+    # One bead is done. One fails and is reaped later. The unknown one is blocked.
     outcomes = {"done": 1, "failed": 1, "busy": 1, "reaped": 1, "blocked": 1}
     assert figures.outcomes == outcomes
     assert figures.success == 1 / 4
@@ -149,7 +150,7 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     now = collect_status(loop(day, day.engine), day.engine)
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
     assert list(found.entries) == read_entries(day.engine)
-    # One was claimed out of backoff.
+    # One bead was claimed in backoff.
     assert figures.waiting.number == kinds.count("claim") - 1
     longest = figures.running.longest
     assert longest is not None and (figures.running.number, longest // MINUTE) == (2, 90)
@@ -166,9 +167,11 @@ def test_attempts_are_those_of_log(day: Light) -> None:
 def test_throughput_counts_from_the_first_event(day: Light) -> None:
     found = report(day)
     hours = (found.now.now - found.first) / HOUR
-    assert hours < 4  # the span is longer
+    # The history is shorter than the whole range.
+    assert hours < 4
     assert found.ranges[-1].per_hour == pytest.approx(1 / hours, rel=0.02)
-    assert found.ranges[0].per_hour == 0  # nothing was done in the last hour
+    # There was no dispatch in the last hour.
+    assert found.ranges[0].per_hour == 0
 
 
 def test_what_needs_a_person_has_its_command(doltlite: Engine) -> None:
@@ -203,7 +206,8 @@ def test_only_these_beads_and_only_this_span(day: Light) -> None:
         late.since <= one.end <= late.now.now for row in late.rows for one in row.lane if one.end
     )
     longest = late.ranges[-1].running.longest
-    assert longest is not None and longest // MINUTE == 60  # the part that is known
+    # Only the known part counts.
+    assert longest is not None and longest // MINUTE == 60
     assert [entry.kind.value for entry in late.entries] == ["reap"]
 
 
@@ -222,13 +226,14 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
 
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:
-    """The live page's memory between two requests."""
+    """The live page keeps its collector between two requests."""
     kept = ReportCollector()
     report(day, gatherer=kept)
     day.assign("bd-d", "bd-e")
     day.tick(2 * HOUR)
     report(day, gatherer=kept)
-    day.change(max_in_flight=1, retry_after=MINUTE)  # other settings, the same state
+    # The settings change, but the state doesn't.
+    day.change(max_in_flight=1, retry_after=MINUTE)
     day.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-d'")
     day.tick(2 * HOUR + MINUTE)
     went_on, at_once = report(day, gatherer=kept), report(day)
@@ -254,7 +259,7 @@ def test_what_has_ended_is_forgotten(day: Light) -> None:
     assert {row.bead for row in report(day, gatherer=kept).rows} == {"bd-a", "bd-b"}
 
 
-# -- the page --------------------
+# -- page --------------------
 
 
 def test_a_title_that_is_a_script_is_text(day: Light) -> None:
@@ -295,11 +300,11 @@ def test_entries_of_new_commits_are_those_of_the_ledger(day: Light) -> None:
     assert list(report(day, gatherer=kept).entries) == read_entries(day.engine)
 
 
-# -- live --------------------
+# -- live page --------------------
 
 
 class Live:
-    """The live page of a tracker, with the seconds of its clock."""
+    """The live page of a tracker, with a controlled clock."""
 
     def __init__(self, day: Light, path: FileAddress) -> None:
         self.opened: list[Engine] = []
@@ -437,7 +442,7 @@ def test_a_viewer_causes_no_request_to_a_target() -> None:
     assert target.verdict("job", None).verdict is Verdict.UNKNOWN
 
 
-# -- the tracker --------------------
+# -- name of the tracker --------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files of others are those that were vetted, and have their license beside them."""
+"""Vendored files are the vetted versions, and their licenses are next to them."""
 
 from __future__ import annotations
 

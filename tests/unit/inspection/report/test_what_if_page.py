@@ -66,7 +66,7 @@ def test_depths_recorded_and_here(history: History) -> None:
 
 
 def test_depths_from_the_middle(history: History) -> None:
-    """Where it begins, beads wait and run already."""
+    """A simulation may begin with beads that already wait and run."""
     history.play("10:40", TWO)
     middle = next(
         one.hash
@@ -79,9 +79,7 @@ def test_depths_from_the_middle(history: History) -> None:
 
 
 def test_depths_after_state_was_made_anew(history: History) -> None:
-    """Under another rule the loop rebuilds its state: beads that waited by the old rule no longer
-    wait, without an event.
-    """
+    """A changed rule causes a rebuild, after which beads stop waiting without an event."""
     history.new("a", "b")
     history.new("c", assignee="other")
     history.tick()

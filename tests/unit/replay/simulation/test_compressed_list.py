@@ -1,4 +1,4 @@
-"""A pile gives back what was put on it, in order, and is small."""
+"""A compressed list returns its items in order and uses little memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def test_order_and_number_are_kept(count: int, packed: bool) -> None:
     if packed:
         pile.pack()
     assert list(pile) == [act(number) for number in range(count)]
-    assert list(pile) == list(pile)  # read again from its beginning
+    # Each iteration starts at the beginning.
+    assert list(pile) == list(pile)
 
 
 def test_more_is_added_after_packing() -> None:

@@ -1,4 +1,4 @@
-"""When simulated ticks run, as cron runs them; and how often recorded ticks ran."""
+"""The times of simulated ticks, and the interval between recorded ticks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ MINUTE = timedelta(minutes=1)
         ("10m", "10:02:01", "10:10"),
         ("1h", "10:02:01", "11:00"),
         ("2s", "10:02:01", "10:02:02"),
-        ("7s", "0:00:01", "0:00:02"),  # counted from the epoch where it divides no day
+        # An interval that doesn't divide a day counts from the epoch.
+        ("7s", "0:00:01", "0:00:02"),
     ],
 )
 def test_at_or_after(every: str, moment: str, expected: str) -> None:
@@ -65,7 +66,7 @@ def decided(at: datetime, **given: Any) -> LedgerEntry:
 
 
 def at(*offsets: float) -> list[LedgerEntry]:
-    """Decisions at these seconds after 10:00."""
+    """Return decisions at these seconds after 10:00."""
     return [decided(clock("10:00") + timedelta(seconds=seconds)) for seconds in offsets]
 
 

@@ -1,5 +1,7 @@
-"""The events that move with a dispatch, and those that stay: short histories, recorded by the real
-loop at each even minute, and another answer to each.
+"""Events that move with a dispatch, and events that keep their time.
+
+The real loop records a short history with a tick at each even minute. Each test compares the
+history with a simulation.
 """
 
 from __future__ import annotations
@@ -23,9 +25,8 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def history(doltlite_path: FileAddress, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setattr(
-        "dolt_watch.replay.simulation.compressed_list.BLOCK", 2
-    )  # short as they are, they are packed as long ones would be
+    # Small blocks let a short history use packed blocks, as a long one does.
+    monkeypatch.setattr("dolt_watch.replay.simulation.compressed_list.BLOCK", 2)
     made = History(doltlite_path)
     with contextlib.closing(made.engine):
         yield made.at("10:00")
@@ -61,15 +62,19 @@ def test_a_run_moves_with_its_dispatch_and_people_stay(history: History) -> None
     deeds: Deeds = {
         "10:01": new("a"),
         "10:03": new("b"),
-        "10:09:00": put("b", priority=0),  # while it waits: stays
+        # A change during the wait keeps its time.
+        "10:09:00": put("b", priority=0),
         "10:11:30": put("a", status="closed"),
-        "10:15:00": put("b", title="better"),  # while it runs: a person's, stays
-        "10:20:00": lambda h: h.comment("b"),  # the agent's, moves
+        # A user's change during the run keeps its time.
+        "10:15:00": put("b", title="better"),
+        # The agent's comment moves.
+        "10:20:00": lambda h: h.comment("b"),
         "10:25:30": put("b", status="blocked"),
     }
     history.play("10:40", deeds)
     study = history.what_if(max_in_flight="2")
-    assert claimed(study) == [("a", "10:02"), ("b", "10:04")]  # 8 minutes earlier
+    # b is dispatched 8 minutes earlier.
+    assert claimed(study) == [("a", "10:02"), ("b", "10:04")]
     assert ended(study, "b") == ("10:17:30", "blocked")
     assert study.assumed == ()
 
@@ -120,11 +125,7 @@ def test_never_and_why(history: History) -> None:
 
 
 def test_another_when_on_a_bead_that_is_in_progress_only_by_our_claim(history: History) -> None:
-    """Recorded: claimed at 10:02.
-
-    Under the other rule it matches from the edit at 10:07 on, when it is open: the claim doesn't
-    exist there.
-    """
+    """Without the claim at 10:02, the bead matches the other rule from the edit at 10:07."""
     deeds: Deeds = {
         "10:01": new("a", priority=2),
         "10:07": put("a", priority=0),
@@ -166,9 +167,7 @@ def test_order_by(history: History) -> None:
 
 
 def test_the_queue_goes_by_when_a_row_was_written_here(history: History) -> None:
-    """b was busy at 10:02 and so written after c: here too, though its busy answer comes at
-    another time.
-    """
+    """A busy answer rewrites the row of b at the simulated time, which determines its place."""
     history.target.says = {"b": [Busy("busy", 409, 60)]}
     deeds: Deeds = {
         "10:01:00": new("b"),
@@ -179,16 +178,18 @@ def test_the_queue_goes_by_when_a_row_was_written_here(history: History) -> None
     }
     history.play("10:20", deeds)
     assert [pair.bead for pair in history.what_if().pairs] == ["b", "c"]
-    # At 10:05 b is busy and so rewritten, c was written at 10:02:30: c is dispatched first.
+    # b is busy and rewritten at 10:05, after c at 10:02:30. So c is dispatched first.
     assert claimed(history.what_if(5 * MINUTE)) == [("c", "10:10"), ("b", "10:20")]
 
 
 def test_the_median_of_what_was_recorded_or_the_given_time(history: History) -> None:
     deeds: Deeds = {
         "10:01": new("a"),
-        "10:05:00": put("a", status="closed"),  # 3 minutes
+        # The run takes 3 minutes.
+        "10:05:00": put("a", status="closed"),
         "10:07": new("b"),
-        "10:17:00": put("b", status="closed"),  # 9 minutes
+        # The run takes 9 minutes.
+        "10:17:00": put("b", status="closed"),
         "10:21": new("c", priority=0, assignee="somebody"),
     }
     history.play("10:50", deeds)
@@ -230,8 +231,9 @@ def test_a_refusal_comes_with_its_dispatch_and_the_settings_say_what_then(histor
 
 
 def test_not_before_it_is_ready(history: History) -> None:
-    """b waits for a, c is deferred until 10:30, d for ever: bd's own gates, as history had them;
-    the ticks between are not simulated.
+    """The gates of bd apply as in history: b waits for a, c until 10:30, and d forever.
+
+    The ticks in between aren't simulated.
     """
     deeds: Deeds = {
         "10:01:00": new("a", priority=4, assignee=""),
@@ -309,9 +311,9 @@ def test_a_run_under_way_when_it_begins_goes_on_as_it_did(history: History) -> N
 
 
 def test_a_person_answers_a_reap_that_is_not_made(history: History) -> None:
-    """Reaped at 10:34, set open at 10:49:30, closed by the second run.
+    """History contains a reap at 10:34, a reopening at 10:49:30, and a second run.
 
-    Not reaped here; the person's deed stays, and with it the second run.
+    The simulation doesn't reap the bead, but keeps the user's change and the second run.
     """
     deeds: Deeds = {
         "10:01": new("a"),
@@ -336,7 +338,7 @@ def test_an_expression_that_is_none(history: History) -> None:
 def test_with_nothing_changed_there_is_no_difference(
     doltlite_path: FileAddress, every: str
 ) -> None:
-    """Whatever the recorded cadence: both simulations are the same one."""
+    """Both results are the same simulation, for every recorded interval."""
     made = History(doltlite_path)
     step = timedelta(minutes=int(every[:-1])) if every[-1] == "m" else timedelta(seconds=20)
     with contextlib.closing(made.engine):

@@ -1,4 +1,4 @@
-"""A namespace on the real control plane, and a target in it."""
+"""Fixtures for a namespace on the real control plane and for targets in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def proxy(plane: ControlPlane) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def settings(namespace: Namespace, tmp_path: Path) -> KubernetesSettings:
-    """An agent that ends at once, in the namespace, with the ServiceAccount's own rights."""
+    """Return the settings of an agent that ends at once, with the ServiceAccount's own rights."""
     token = tmp_path / "token"
     token.write_text(namespace.token(), "utf-8")
     return KubernetesSettings(
@@ -55,7 +55,7 @@ def settings(namespace: Namespace, tmp_path: Path) -> KubernetesSettings:
 
 @pytest.fixture
 def make_target(settings: KubernetesSettings) -> Iterator[MakeTarget]:
-    """Targets with changed settings."""
+    """Yield a factory of targets with changed settings."""
     made: list[KubernetesTarget] = []
 
     def make(**changes: Any) -> KubernetesTarget:

@@ -1,4 +1,4 @@
-"""The checks of doctor before a bead is claimed. The tests have the rights of the component."""
+"""The checks of `doctor` before a bead is claimed. The tests have the rights of the component."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_each_answer_has_its_fix(code: int, reason: str, fix: str) -> None:
 
 @pytest.mark.parametrize("right", ["jobs", "pods", "events", "pods/log"])
 def test_each_right_is_needed(make_target: MakeTarget, namespace: Namespace, right: str) -> None:
-    """Without one resource of the Role, exactly that is found."""
+    """Without one resource in the Role, the check reports exactly this resource."""
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace.name}/roles/dispatcher"
     rules = [
         {**rule, "resources": [each for each in rule["resources"] if each != right]}

@@ -1,4 +1,4 @@
-"""The table of answers to a POST, for those that a healthy API server cannot be made to give."""
+"""The table of answers to a POST, with answers that a healthy API server can't give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatch on a real control plane: what each answer means, and lost answers."""
+"""Dispatch on a real control plane: meaning of each answer, and lost answers."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_wrong_token_stops_the_rule(make_target: MakeTarget, tmp_path: Path) -
 def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     make_target: MakeTarget, namespace: Namespace, tmp_path: Path
 ) -> None:
-    # RBAC would answer before: only a user with all rights sees that it is missing.
+    # Only a user with all rights sees the 404. For other users, RBAC refuses the request first.
     everywhere = tmp_path / "everywhere"
     binding = {
         "metadata": {"name": namespace.name},
@@ -189,7 +189,7 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     answer = wait_for(
         lambda: (
             (found := target.dispatch(make_task(), TOKEN)).status == 404 and found
-        )  # RBAC settles
+        )  # RBAC changes take a moment
     )
     assert isinstance(answer, Refused) and answer.halts_rule and "not found" in answer.why
     namespace.admin.delete(f"{path}/{namespace.name}")

@@ -1,4 +1,4 @@
-"""Jobs that fail within seconds, one after the other, bring their target down for a while."""
+"""Jobs that fail within seconds. Several in a row bring their target down for a while."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.kubernetes import wait_for
 
 
 def fail(target: KubernetesTarget, numbers: range) -> None:
-    """Run one Job for each bead until it failed."""
+    """Run one Job for each number, one after another, and wait until it fails."""
     for number in numbers:
         answer = target.dispatch(make_task(f"bd-{number}"), f"token-{number}")
         assert isinstance(answer, Accepted)
@@ -80,7 +80,7 @@ def table(*rows: tuple[str, str, str]) -> HttpResult:
 
 
 FAILED = [(f"job-{number}", "Failed", f"{number}m0s") for number in range(1, 6)]
-"""Five Jobs, the youngest first."""
+"""Five Jobs, newest first."""
 AWAY = HttpResult(failure=TransportFailure.TIMEOUT, reason="no answer")
 
 

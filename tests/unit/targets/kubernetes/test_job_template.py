@@ -1,4 +1,4 @@
-"""A user's Job manifest: what is accepted, what is refused, and what a bead can do to it."""
+"""Users' Job manifests: accepted and refused manifests, and substitution of a bead's values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and labels: valid whatever they are made from, and different for different things."""
+"""Names and labels: valid for any input, and different for different inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: each mistake is an error with a fix before anything is asked of a cluster."""
+"""Settings: each mistake is an error with a fix before the first request to a cluster."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ IN_CLUSTER = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT":
 
 @pytest.fixture
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that Kubernetes mounts into a pod."""
+    """Return a folder that replaces the ServiceAccount folder of a pod."""
     (tmp_path / "namespace").write_text("agents\n", "utf-8")
     monkeypatch.setattr(api, "SERVICE_ACCOUNT", tmp_path)
     return tmp_path

@@ -1,5 +1,6 @@
-"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are
-settled by asking.
+"""Settlement of attempts with a lost answer or a dead worker, by a query to the target.
+
+The tests run the whole loop on an embedded tracker.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ OVERDUE = timedelta(minutes=3)
 
 
 class Killed(BaseException):
-    """The worker's process ends here."""
+    """The end of the worker's process."""
 
 
 class DyingTarget(KubernetesTarget):
-    """Its process is killed once, before or after the request."""
+    """A target whose worker is killed once, before or after the request."""
 
     dies = ""
 
@@ -55,7 +56,7 @@ def tracker(doltlite: Engine, settings: KubernetesSettings) -> Light:
 
 
 def agents(namespace: Namespace) -> list[str]:
-    """The beads of the Jobs that run or ran."""
+    """Return the beads of all Jobs that aren't suspended."""
     return [
         job["metadata"]["labels"]["dolt-watch.dev/bead"]
         for job in namespace.list_jobs()
@@ -78,7 +79,7 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     proxy.fail("POST", Fault.LOSE)
     proxy.fail("GET", Fault.DROP, Fault.DROP)
     tracker.tick()
-    tracker.target = make_target(server=proxy.url)  # another worker
+    tracker.target = make_target(server=proxy.url)  # simulates another worker
     tracker.tick(2 * MINUTE)
     assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
     notes = tracker.row("bd-1", "notes")[0].splitlines()

@@ -29,7 +29,7 @@ def started(target: KubernetesTarget, token: str = TOKEN) -> str:
 
 
 def final(target: KubernetesTarget, job: str = NAME) -> JobReport:
-    """The first report that is not about a Job under way."""
+    """Wait until the Job is no longer running, and return its report."""
     return wait_for(
         lambda: (report := target.verdict(job, None)).verdict is not Verdict.RUNNING and report
     )
@@ -120,7 +120,7 @@ def test_stop_ends_the_pod_and_then_the_job(make_target: MakeTarget, namespace: 
 def test_a_pod_that_comes_after_its_job_is_gone_is_found(
     make_target: MakeTarget, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the Job controller creates one for a Job that was deleted meanwhile."""
+    """The Job controller can create a pod while its Job is deleted."""
     target = make_target(command=("sleep", "60"))
     started(target)
     running(target)
@@ -244,7 +244,7 @@ def test_capacity_counts_running_jobs_of_its_installation(make_target: MakeTarge
     started(target, "b" * 32)
     other = make_target(installation="other", max_jobs=3)
     started(other, "c" * 32)
-    target.settle("d" * 32)  # a tombstone takes no place
+    target.settle("d" * 32)  # a tombstone takes no slot
     assert target.capacity().slots == 1
     assert other.capacity().slots == 2
     started(target, "e" * 32)

@@ -1,4 +1,4 @@
-"""Agents for tests: shell scripts as real processes, awaited with a deadline."""
+"""Agents for tests: shell scripts as real processes, with a limit on each wait."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from dolt_watch.testing.target_conformance import make_task
 
 PYTHON = shlex.quote(sys.executable)
 SETSID = f"{PYTHON} -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])'"
-"""As the program ``setsid``, which a stock system may not have."""
+"""Replacement for the program ``setsid``, which some systems lack."""
 PATIENCE = 20.0
-"""Seconds after which a test that waits for a process fails."""
+"""Seconds after which a wait for a process fails."""
 
 
 class ScriptTarget(Local):
     """A target whose agent is a shell script."""
 
     token: str
-    """A token of its own: tests that run at once must not find each other's processes."""
+    """A unique token, because concurrent tests must not find each other's processes."""
 
 
 def local(
@@ -54,7 +54,7 @@ def start(target: Local, token: str, bead: str = "bd-1") -> None:
 
 
 def until(what: Callable[[], Any]) -> Any:
-    """Return the first true value of ``what``; fails after ``PATIENCE``."""
+    """Return the first true value of ``what``. Fail after ``PATIENCE`` seconds."""
     end = time.monotonic() + PATIENCE
     while not (found := what()):
         assert time.monotonic() < end, "waited too long"
@@ -63,7 +63,7 @@ def until(what: Callable[[], Any]) -> Any:
 
 
 def ended(target: Local, token: str) -> JobReport:
-    """Return the verdict on a run once it does not live any more."""
+    """Wait until a run ends, and return its report."""
 
     def over() -> JobReport | None:
         report = target.verdict(token, None)
@@ -74,7 +74,7 @@ def ended(target: Local, token: str) -> JobReport:
 
 
 def run(target: ScriptTarget, token: str = "", bead: str = "bd-1") -> JobReport:
-    """Run an agent to its end and return the verdict."""
+    """Run an agent to its end and return the report."""
     start(target, token or target.token, bead)
     return ended(target, token or target.token)
 
@@ -85,10 +85,10 @@ def output(target: ScriptTarget) -> str:
 
 
 def alive(token: str) -> set[int]:
-    """Return the living processes of a run, its runner included."""
+    """Return the live processes of a run, including its runner."""
     return processes.with_token(token)
 
 
 def flood(size: int) -> str:
-    """A command that prints so many bytes."""
+    """Return a command that prints ``size`` bytes."""
     return f"""{PYTHON} -c 'print(("0123456789\\n" * {size // 11 + 1})[:{size}], end="")'"""

@@ -1,4 +1,4 @@
-"""Runs that fail within seconds, one after the other, bring their target down for a while."""
+"""Runs that fail within seconds. Several in a row bring their target down for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a run's output, also while it is rotated."""
+"""Reading a run's output, including during rotation."""
 
 from __future__ import annotations
 

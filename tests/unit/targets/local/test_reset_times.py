@@ -1,4 +1,4 @@
-"""The time at which a usage limit resets, in the words of agents."""
+"""Reset times of usage limits in the agents' wording."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ A_DAY = "12-01T14:30"
         ("Claude AI usage limit reached|1796061600", "11-30T19:00"),
         ('{"type":"usage_limit_reached","resets_at":1796061600}', "11-30T19:00"),
         ('{"resetsAt": 1796061600000}', "11-30T19:00"),
-        # No time, or none that is to come
+        # No time, or a past time
         ("usage limit reached", None),
         ("resets soon", None),
         ("usage limit reached|1600000000", None),

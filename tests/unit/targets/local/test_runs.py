@@ -1,4 +1,4 @@
-"""Runs of real processes: how they end, and what is left of them."""
+"""Runs of real processes: ends and leftovers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_child_that_keeps_the_output_open_does_not_keep_the_run_open(tmp_path:
 
 
 def test_an_agent_that_asks_ends(tmp_path: Path) -> None:
-    """No terminal, and standard input ends: a login or a permission cannot be waited for."""
+    """The agent has no terminal and an empty standard input, so it can't wait for a login."""
     script = (
         "cat >/dev/null; read answer </dev/tty && exit 0; read answer && exit 0; [ -t 0 ] || exit 9"
     )
@@ -122,7 +122,7 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
         program.chmod(0o755 if name == "no-interpreter" else 0o644)
     target = local(tmp_path, "", argv=(str(program),))
     capacity = target.capacity()
-    if name != "no-interpreter":  # only an attempt can tell
+    if name != "no-interpreter":  # only an attempt can find this error
         assert capacity.down and str(program) in capacity.why
     answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and "could not be started" in answer.why
@@ -172,7 +172,7 @@ def test_a_prompt_that_no_argument_can_hold_is_refused_for_good(tmp_path: Path) 
 
 
 def test_arguments_that_are_too_long_together_are_the_bead_s_own_fault(tmp_path: Path) -> None:
-    """Each fits by itself. The kernel refuses them together, and the runner reports that."""
+    """Each argument fits by itself. The kernel refuses them together, and the runner reports it."""
     target = local(tmp_path, "", argv=("/bin/echo", *["{prompt}"] * 80))
     answer = target.dispatch(make_task(description="x" * 120_000), target.token)
     assert isinstance(answer, Refused) and "Argument list too long" in answer.why

@@ -1,4 +1,4 @@
-"""Settings that a local target cannot work with are errors before anything is claimed."""
+"""Invalid settings of a local target. Each is an error before the first claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usage limits: the output that names one. `test_reset_times.py` tests the times."""
+"""Usage limits: detection in the output. `test_reset_times.py` tests the times."""
 
 from __future__ import annotations
 

@@ -238,13 +238,13 @@ def test_a_bare_repository(repo: Path, tmp_path: Path) -> None:
 # -- submodules --------------------
 
 UPDATE = "git -c protocol.file.allow=always submodule --quiet update --init && "
-"""Clones the submodules of a worktree. Their repositories then belong to the worktree."""
+"""Command that clones the submodules of a worktree. The clones then belong to the worktree."""
 IN_LIBRARY = f"cd library && {COMMIT} && cd .. && "
 
 
 @pytest.fixture
 def outer(repo: Path) -> Path:
-    """A repository that contains `repo` as a submodule."""
+    """Return a repository that contains `repo` as a submodule."""
     folder = repo.parent / "outer"
     sh(repo.parent, "git", "init", "-q", "-b", "main", str(folder))
     add = ("submodule", "--quiet", "add", str(repo), "library")
@@ -293,7 +293,7 @@ def test_a_submodule_is_a_repository(outer: Path) -> None:
     assert not worktree(target).exists() and branches(outer / "library") == ["main"]
 
 
-# -- what cannot be --------------------
+# -- worktrees that can't be created --------------------
 
 
 def test_no_repository_and_no_base_are_down_before_a_claim(repo: Path, tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_no_repository_and_no_base_are_down_before_a_claim(repo: Path, tmp_path:
 
 
 def test_a_worktree_that_cannot_be_made_is_refused_and_leaves_nothing(repo: Path) -> None:
-    sh(repo, "git", "branch", "dolt-watch")  # no branch can be below a branch
+    sh(repo, "git", "branch", "dolt-watch")  # a branch of this name prevents branches below it
     target = agent(repo, "echo x > ran")
     answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and answer.why.startswith("worktree: ")
@@ -393,7 +393,7 @@ def test_runs_of_one_repository_share_it(repo: Path) -> None:
 
 @pytest.mark.parametrize("ask", ["live_tokens", "capacity"])
 def test_a_worktree_without_work_goes_when_its_end_is_noticed(repo: Path, ask: str) -> None:
-    """An agent that closes its bead is not asked about any more."""
+    """After an agent closes its bead, dolt_watch no longer requests the verdict of the run."""
     target = agent(repo, "exit 0")
     start(target, target.token)
     until(lambda: getattr(target, ask)() is not None and not worktree(target).exists())

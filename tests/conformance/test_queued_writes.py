@@ -1,5 +1,5 @@
-"""Statements that are sent together: each keeps its own answer, and nothing lasts of a transaction
-one of whose writes failed.
+"""Statements that wait for the next one: each keeps its own answer, and nothing lasts of a
+transaction one of whose writes failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_writes_are_committed_in_their_order(engine):
 @pytest.mark.parametrize("end", ["commit", "dolt_commit"])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_nothing_lasts_where_one_of_them_fails(engine, place, end):
-    """A server executes the statements behind a failure too."""
+    """No statement behind a failure is sent."""
     make(engine)
     before = head(engine)
     writes = ["UPDATE t SET v = 'x'", "UPDATE watch_ig SET v = 'x'"]
