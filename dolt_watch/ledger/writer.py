@@ -612,6 +612,12 @@ def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
 
 
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
+    if decision.bead == GLOBAL:
+        return OutcomeNotRecorded(
+            f'Could not record "{decision.kind.value}" within {OUTCOME_TIMEOUT_SECONDS:.0f} s:'
+            f" {error.message}",
+            fix="Fix the database error, then run the command again.",
+        )
     job = f" (job {decision.job})" if decision.job else ""
     return OutcomeNotRecorded(
         f'Could not record "{decision.kind.value}{job}" for {decision.bead} within'

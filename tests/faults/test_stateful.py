@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from dolt_watch.core.model import EntryKind, Rule
-from dolt_watch.errors import Conflict
+from dolt_watch.errors import Conflict, OutcomeNotRecorded
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import become_quiet, check, check_resynced
 from tests.faults.stateful_service import Says
@@ -145,7 +145,7 @@ class Everybody(RuleBasedStateMachine):
                     self.world.switch(EntryKind.PAUSE, until=timedelta(hours=1))
                 case _:
                     self.world.switch(EntryKind.PAUSE, reaping=how == "pause all")
-        except Conflict:
+        except (Conflict, OutcomeNotRecorded):
             assert self.history.merging
         self.after("people")
 
@@ -320,10 +320,10 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(6, 20))
+@pytest.mark.parametrize("examples", few_or_many(8, 20))
 def test_everybody(tmp_path: Path, examples: int) -> None:
     run(examples, 25, tmp_path)
-    assert counted["ticks"] > 5 * examples and counted["dispatch calls"] > examples
+    assert counted["ticks"] > 3 * examples and counted["dispatch calls"] > examples
     assert counted["mishaps"] > examples // 2
 
 

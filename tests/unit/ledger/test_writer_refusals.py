@@ -153,6 +153,14 @@ def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
         here.report(FAILED)
 
 
+def test_a_decision_about_no_bead_that_cannot_be_written(here: Here) -> None:
+    Overtaken(here, 1000)
+    with pytest.raises(OutcomeNotRecorded) as caught:
+        here.ledger.record(PAUSE._replace(kind=EntryKind.RESUME))
+    assert caught.value.message == 'Could not record "resume" within 60 s: overtaken'
+    assert caught.value.fix == "Fix the database error, then run the command again."
+
+
 class Unheard(Overtaken):
     """An engine whose next commits succeed, but whose answers are lost."""
 
