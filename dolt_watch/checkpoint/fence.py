@@ -16,8 +16,7 @@ def advance_fence(tx: Transaction, held: str | None) -> str:
     Args:
         held: the value that the fence must have; None: any.
 
-    The transaction raises Conflict if another worker has changed the fence: with its next statement
-    or, at the latest, before it commits.
+    Raises Conflict if another worker has changed the fence.
     """
     sql, token = "UPDATE watch_cursor SET fence = ? WHERE id = 1", uuid.uuid4().hex
     if held is None:

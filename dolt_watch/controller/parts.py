@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore
@@ -17,9 +17,6 @@ from dolt_watch.controller.state_tracker import StateTracker
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
-
-if TYPE_CHECKING:
-    pass
 
 
 class LoopConfig(NamedTuple):

@@ -13,13 +13,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from dolt_watch.errors import SettingsError
-
-if TYPE_CHECKING:
-    pass
-
 
 DEFAULT_PORT = 3306
 FORMS = "dolt://user@host:port/database[/branch] or doltlite:///path"

@@ -75,12 +75,13 @@ class Transaction(Protocol):
         ...
 
     def write(self, sql: str, params: Sequence[Param] = (), *, unmatched: str = "") -> None:
-        """Run a write whose result isn't needed now: with the next statement at the latest.
-
-        It is sent with the next statement, which raises its error.
+        """Run a write.
 
         Args:
             unmatched: the message of the Conflict if it matches no row; '': it may match none.
+
+        Raises:
+            Conflict, BeadNotFound: The transaction is rolled back.
         """
         ...
 
@@ -141,7 +142,7 @@ class Engine(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction on a fresh snapshot, of its first statement.
+        """Begin a transaction on a fresh snapshot.
 
         DoltLite uses BEGIN IMMEDIATE: a writer waits for its turn or gets Conflict.
         """

@@ -128,14 +128,6 @@ def watched(engine: Engine, effects: Effects) -> Engine:
         return effects.around(name_of(sql, params), lambda: original(sql, params, **more))
 
     setattr(place, method, recorded)
-    if engine.name == "dolt":
-        # A queued write counts as an effect when it is queued. It is lost without a commit.
-        queue = place.queue
-
-        def queued(sql: str, params: Sequence[Any] = (), *more: Any) -> None:
-            effects.around(name_of(sql, params), lambda: queue(sql, params, *more))
-
-        place.queue = queued  # type: ignore[union-attr]
     return engine
 
 

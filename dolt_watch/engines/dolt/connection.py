@@ -6,10 +6,9 @@ variables are set only before a connection's second statement or first transacti
 statement always reads current data, whatever the server's autocommit is. It uses UTC_TIMESTAMP,
 which no time zone affects.
 
-Statements can be queued until the next one is sent. They are sent one after the other, each after
-the answer to the one before, and a failure stops them. Neither statements in one text (`a; b`) nor
-pipelining is safe: Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and Dolt 2.2.0 cancels a
-statement if bytes of the next one arrive.
+Each statement is sent after the answer to the one before. Neither statements in one text (`a; b`)
+nor pipelining is safe: Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and Dolt 2.2.0
+cancels a statement if bytes of the next one arrive.
 """
 
 from __future__ import annotations
@@ -19,29 +18,24 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions
+from pymysql.cursors import SSCursor
 
-from dolt_watch.engines import Param, Read, Row
+from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection_errors import reason
 from dolt_watch.engines.dolt.errors import LOST, is_tls, translate
 from dolt_watch.engines.sql_text import split_parameters, sql_timestamp
-from dolt_watch.errors import (
-    AccessDenied,
-    Conflict,
-    DoltWatchError,
-    SettingsError,
-    Unreachable,
-)
+from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
-T = TypeVar("T")
+SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]
@@ -80,19 +74,6 @@ class StatementResult(NamedTuple):
     warnings: int
 
 
-class _Queued(NamedTuple):
-    """A statement that waits for the next one."""
-
-    sql: str
-    params: Sequence[Param] = ()
-    unmatched: str = ""
-    """The message of the Conflict if the statement matches no row. '': it may match none."""
-
-
-BEGIN = _Queued("START TRANSACTION")
-SESSION = _Queued("SET @@session.autocommit = 1, @@session.time_zone = '+00:00'")
-
-
 class DoltConnection:
     """A connection that sends statements and records whether a transaction is open.
 
@@ -107,7 +88,6 @@ class DoltConnection:
         """Number of connections made so far. The locks of an earlier connection are released."""
         self._sent = False
         self._session = False
-        self._queue: list[_Queued] = []
         self._connect()
 
     def send(
@@ -118,110 +98,35 @@ class DoltConnection:
         again: bool = False,
         session: bool = False,
         each: Callable[[Row], Any] | None = None,
-        then: str = "",
     ) -> StatementResult:
-        """Send a statement and return its result. Queued statements are sent before it.
+        """Send a statement and return its result.
 
         Args:
             again: whether the statement is safe to repeat. If so, a lost connection is reopened
                 once.
             session: whether to set the session variables even before a first statement.
             each: function that converts each row as it arrives, for large results.
-            then: a statement to send right after it, whatever its answer: ROLLBACK.
-
-        Raises:
-            Conflict: A queued statement matched no row.
         """
-        queued, self._queue = self._queue, []
-        statements = [*queued, _Queued(sql, params)]
-        if each:
-            return self._repeated(lambda: self._stream(statements, each), again)
-        # Nothing of a transaction that begins with these statements outlasts a lost connection.
-        again = BEGIN in statements or (again and not self.in_transaction)
-        answers = self._repeated(
-            lambda: self._exchange(statements, session or self.in_transaction, then), again
-        )
-        for answer, statement in zip(answers, statements, strict=False):
-            if isinstance(answer, Exception):
-                self._fail(answer)
-            if statement.unmatched and not answer.matched:
-                raise Conflict(statement.unmatched)
-        last = answers[-1]
-        assert isinstance(last, StatementResult)
-        return last
-
-    def ask(self, reads: Sequence[Read]) -> list[StatementResult | DoltWatchError]:
-        """Send reads. Return the result or the error of each."""
-        queued, self._queue = self._queue, []
-        statements = [*queued, *(_Queued(sql, params) for sql, params in reads)]
-        again = BEGIN in statements or not self.in_transaction
-        answers = self._repeated(
-            lambda: self._exchange(statements, self.in_transaction, "", go_on=True), again
-        )
-        for answer in answers[: len(queued)]:
-            if isinstance(answer, Exception):
-                self._fail(answer)
-        return [
-            self._translated(answer) if isinstance(answer, Exception) else answer
-            for answer in answers[len(queued) :]
-        ]
-
-    def _repeated(self, exchange: Callable[[], T], again: bool) -> T:
-        """Return the result. ``again``: reopen a lost connection once."""
+        again = again and not self.in_transaction
         try:
-            return exchange()
+            return self._once(sql, params, session, each)
         except pymysql.MySQLError as error:
             if not (again and self._lost(error) and "timed out" not in str(error)):
                 self._fail(error)
         self._connect()
         try:
-            return exchange()
+            return self._once(sql, params, session, each)
         except pymysql.MySQLError as error:
             self._fail(error)
 
-    def queue(self, sql: str, params: Sequence[Param] = (), unmatched: str = "") -> None:
-        """Send a statement of the open transaction together with the next one.
-
-        ``unmatched``: the message of the Conflict if it matches no row. '': it may match none.
-        """
-        self._queue.append(_Queued(sql, params, unmatched))
-
-    def flush(self) -> None:
-        """Send the queued statements, if there are any, and read all of their answers."""
-        if self._queue:
-            last = self._queue.pop()
-            if not self.send(last.sql, last.params).matched and last.unmatched:
-                raise Conflict(last.unmatched)
-
     def begin(self) -> None:
-        """Begin a transaction with the next statement, which must be a read.
-
-        Its snapshot is of that moment.
-        """
-        self._queue = [BEGIN]
+        self.send("START TRANSACTION", again=True, session=True)
         self.in_transaction = True
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the server has begun the open transaction."""
-        return self.in_transaction and BEGIN not in self._queue
 
     def end(self, sql: str) -> None:
         """Send COMMIT or ROLLBACK. No transaction is open afterwards, whatever the answer."""
-        begun, self._queue = self.has_begun, []
         try:
-            if begun:
-                self.send(sql)
-        finally:
-            self.in_transaction = False
-
-    def commit(self, sql: str, params: Sequence[Param]) -> StatementResult:
-        """Send DOLT_COMMIT and the ROLLBACK that ends its transaction.
-
-        No transaction is open afterwards, whatever the answer.
-        """
-        try:
-            return self.send(sql, params, then="ROLLBACK")
+            self.send(sql)
         finally:
             self.in_transaction = False
 
@@ -240,7 +145,6 @@ class DoltConnection:
     def interrupt(self) -> None:
         """Close the connection in the middle of a transaction. The server rolls back."""
         self.in_transaction = False
-        self._queue = []
         self.discard()
 
     def discard(self) -> None:
@@ -254,81 +158,37 @@ class DoltConnection:
             self._connection.close()
         self._connection = None
 
-    def _exchange(
-        self, statements: Sequence[_Queued], session: bool, then: str, *, go_on: bool = False
-    ) -> list[StatementResult | pymysql.MySQLError]:
-        """Send the statements, and return the answer or the error of each.
-
-        An error is the last answer, unless the reads ``go_on``. So is a write that matched no row
-        and had to. Raises the error of a lost connection.
-        """
-        connection = self._opened(statements)
-        try:
-            if not self._session and (self._sent or session):
-                self._run(connection, SESSION)
-                self._session = True
-            self._sent = True
-            answers: list[StatementResult | pymysql.MySQLError] = []
-            for one in statements:
-                try:
-                    answers.append(self._run(connection, one))
-                except pymysql.MySQLError as error:
-                    if self._lost(error) or isinstance(error, pymysql.InternalError):
-                        raise
-                    answers.append(error)
-                if not go_on and _failed(answers[-1], one):
-                    break
-        except pymysql.InternalError:  # The stream is out of step.
-            self.discard()
-            raise
-        except pymysql.MySQLError:
-            raise
-        except BaseException:
-            self.discard()
-            raise
-        if then:
-            try:
-                self._run(connection, _Queued(then))
-            except pymysql.MySQLError:
-                self.discard()  # The server rolls back when the connection ends.
-        return answers
-
-    def _opened(self, statements: Sequence[_Queued]) -> Connection[Any]:
-        """Return the connection. Opens it, except in the middle of a transaction."""
+    def _once(
+        self, sql: str, params: Sequence[Param], session: bool, each: Callable[[Row], Any] | None
+    ) -> StatementResult:
         if self._connection is None:
-            if self.in_transaction and BEGIN not in statements:
+            # A new connection would run the rest of the transaction outside of it.
+            if self.in_transaction:
                 raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
             self._connect()
-        assert self._connection is not None
-        return self._connection
-
-    def _run(self, connection: Connection[Any], statement: _Queued) -> StatementResult:
-        """Send one statement and read its whole answer."""
-        connection.query(self._text(connection, statement.sql, statement.params))
-        result: Any = connection._result  # type: ignore[attr-defined]
-        names = [column[0] for column in result.description or ()]
-        return StatementResult(
-            list(result.rows or ()), result.affected_rows, names, result.warning_count or 0
-        )
-
-    def _stream(self, statements: Sequence[_Queued], each: Callable[[Row], Any]) -> StatementResult:
-        """Send the statements, and convert each row of the last as it arrives."""
-        *before, last = statements
-        connection = self._opened(statements)
+        connection = self._connection
+        assert connection is not None
+        text = self._text(connection, sql, params)
         try:
-            for one in [SESSION, *before] if self._sent and not self._session else before:
-                self._run(connection, one)
-                self._session = self._session or one == SESSION
-            self._sent = True
-            connection.query(self._text(connection, last.sql, last.params), unbuffered=True)
-            result: Any = connection._result  # type: ignore[attr-defined]
-            names = [column[0] for column in result.description or ()]
-            rows = []
-            while (row := result._read_rowdata_packet_unbuffered()) is not None:
-                rows.append(each(row))
-            return StatementResult(rows, result.affected_rows, names, result.warning_count or 0)
+            with connection.cursor(SSCursor if each else None) as cursor:
+                # An idle tick sends one statement and needs no session variables.
+                if not self._session and (self._sent or session):
+                    cursor.execute(SESSION)
+                    self._session = True
+                self._sent = True
+                cursor.execute(text)
+                names = [column[0] for column in cursor.description or ()]
+                rows = (
+                    [each(row) for row in cursor]
+                    if each
+                    else list(cursor.fetchall())
+                    if names
+                    else []
+                )
+                return StatementResult(rows, cursor.rowcount, names, cursor.warning_count)
         except pymysql.MySQLError:
             raise
+        # An interrupted read leaves an answer on the connection.
         except BaseException:
             self.discard()
             raise
@@ -441,11 +301,7 @@ class DoltConnection:
         )
 
     def _fail(self, error: pymysql.MySQLError) -> NoReturn:
-        """Raise the class of ``errors`` for the driver's error."""
-        raise self._translated(error) from error
-
-    def _translated(self, error: pymysql.MySQLError) -> DoltWatchError:
-        """Return the class of ``errors`` for the driver's error. Discard a lost connection."""
+        """Raise the class of ``errors`` for the driver's error. Discard a lost connection."""
         code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
         if self._lost(error):
             self.discard()
@@ -459,14 +315,7 @@ class DoltConnection:
         if isinstance(translated, Unreachable) and "timed out" in text:
             limits = f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
             translated.with_detail(limits)
-        return translated
-
-
-def _failed(answer: StatementResult | pymysql.MySQLError, statement: _Queued) -> bool:
-    """Return whether no further statement may be sent."""
-    if isinstance(answer, pymysql.MySQLError):
-        return True
-    return bool(statement.unmatched) and not answer.matched
+        raise translated from error
 
 
 def _code(error: Exception) -> int:

@@ -19,6 +19,7 @@ from dolt_watch.engines.dolt.connection import DoltConnection, StatementResult
 from dolt_watch.engines.dolt.diff_reader import DiffReader
 from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier
 from dolt_watch.errors import (
+    Conflict,
     DatabaseError,
     DoltWatchError,
     NoSuchTable,
@@ -80,29 +81,23 @@ class DoltTransaction:
         return self._send(sql, params).rows
 
     def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        self._check()
-        try:
-            return [_rows(answer) for answer in self._link.ask(reads)]
-        except Exception:
-            self._roll_back_quietly()
-            raise
+        return [self.query(*read) for read in reads]
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
-        self._begun()
         return self._send(sql, params).matched
 
     def write(self, sql: str, params: Sequence[Param] = (), *, unmatched: str = "") -> None:
-        """Send the write together with the next statement."""
-        self._begun()
-        self._link.queue(sql, params, unmatched)
+        if not self.execute(sql, params) and unmatched:
+            self._roll_back_quietly()
+            raise Conflict(unmatched)
 
     def commit(self) -> None:
         """Commit the transaction.
 
-        Raises Conflict, BeadGone. Raises Unreachable if the answer was lost: it is then unknown
+        Raises Conflict, BeadNotFound. Raises Unreachable if the answer was lost: it is then unknown
         whether the transaction was committed.
         """
-        self._flush()
+        self._check()
         try:
             self._link.end("COMMIT")
         except DoltWatchError as error:
@@ -118,16 +113,16 @@ class DoltTransaction:
         """
         names = [checked_identifier(table) for table in tables]
         if names:
-            self.write(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
-        # Every write must have succeeded before the commit is sent.
-        self._flush()
-        self._over = True
+            self._send(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
+        self._check()
         try:
-            rows = self._link.commit(
+            rows = self._link.send(
                 "CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)
             ).rows
         except DoltWatchError as error:
+            self._roll_back_quietly()
             raise _mark_commit_unknown(error) from error
+        self._roll_back_quietly()
         if not rows or not rows[0][0]:
             raise NothingToCommit(where=self._link.address.display_name)
         return str(rows[0][0])
@@ -141,23 +136,6 @@ class DoltTransaction:
         self._check()
         try:
             return self._link.send(sql, params)
-        except Exception:
-            self._roll_back_quietly()
-            raise
-
-    def _begun(self) -> None:
-        """Begin before the first write is sent.
-
-        If the server failed to begin, the write would commit itself.
-        """
-        if not self._link.has_begun:
-            self._flush()
-        self._check()
-
-    def _flush(self) -> None:
-        self._check()
-        try:
-            self._link.flush()
         except Exception:
             self._roll_back_quietly()
             raise
@@ -198,11 +176,7 @@ class DoltEngine:
         return self._link.send(sql, params, again=True).rows
 
     def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        """Return the rows of each query. A query that fails is run again by itself."""
-        return [
-            self.query(*read) if isinstance(answer, DoltWatchError) else answer.rows
-            for read, answer in zip(reads, self._link.ask(reads), strict=True)
-        ]
+        return [self.query(*read) for read in reads]
 
     def transaction(self) -> DoltTransaction:
         return DoltTransaction(self._link)
@@ -407,14 +381,7 @@ class DoltEngine:
         return {row[0]: str(row[1]).lower() for row in rows}
 
     def describe(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
-        answers = self._link.ask(
-            [(f"SHOW COLUMNS FROM `{checked_identifier(table)}`", ()) for table in tables]
-        )
-        return {
-            table: {row[0]: str(row[1]).lower() for row in _rows(answer)}
-            for table, answer in zip(tables, answers, strict=True)
-            if not isinstance(answer, NoSuchTable)
-        }
+        return {table: columns for table in tables if (columns := self.columns(table))}
 
     def dirty(self) -> frozenset[str]:
         return frozenset(row[0] for row in self.query("SELECT table_name FROM dolt_status"))
@@ -503,12 +470,6 @@ class DoltEngine:
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
-
-
-def _rows(answer: StatementResult | DoltWatchError) -> list[Row]:
-    if isinstance(answer, DoltWatchError):
-        raise answer
-    return answer.rows
 
 
 def _known(commit: Commit, missing: Collection[str]) -> Commit:

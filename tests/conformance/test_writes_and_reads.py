@@ -1,6 +1,4 @@
-"""Statements that wait for the next one: each keeps its own answer, and nothing lasts of a
-transaction one of whose writes failed.
-"""
+"""Writes of a transaction, of which nothing lasts if one fails, and several reads in one call."""
 
 from __future__ import annotations
 
