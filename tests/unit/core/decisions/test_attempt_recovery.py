@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
 
 from dolt_watch.core.decisions.attempt_recovery import (
@@ -16,7 +13,7 @@ from dolt_watch.core.decisions.attempt_recovery import (
 )
 from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.planner import make_plan
-from dolt_watch.core.decisions.policy import Observations, Policy, Scope
+from dolt_watch.core.decisions.policy import Observations
 from dolt_watch.core.model import (
     Capacity,
     Decision,
@@ -26,15 +23,15 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
+from tests.unit.core.decisions.test_candidates import (
+    AGENT,
+    HOUR,
+    MINUTE,
+    SECOND,
+    TO_DISPATCH,
+    policy,
+)
 from tests.unit.core.decisions.test_planner import BOTH, NOW, bead, kinds, plan, state
-
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-AGENT = Rule("agent")
-TO_DISPATCH = Scope(dispatch=True)
-
-
-def policy(*rules: Rule, **more: Any) -> Policy:
-    return Policy(rules or (AGENT,), 2 * SECOND, settings_hash="s", **more)
 
 
 def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_hands() -> None:
