@@ -157,6 +157,10 @@ class StateStore:
         elif self._touched is not None:
             self._touched.update(touched)
 
+    def discard(self) -> None:
+        """Drop the state in memory, so that the saved one is current again."""
+        self._state = None
+
     def set_down(self, words: Iterable[str]) -> None:
         """Replace the outages that an idle tick reports; saved with the cursor."""
         self._down = sorted(words)

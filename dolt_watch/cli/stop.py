@@ -40,8 +40,9 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Works for targets that can end a run. For the kind `kubernetes`, the Job is deleted. For the
     kind `local`, run the command on the machine that runs the agent: the agent and all processes
-    that it started get SIGTERM, then SIGKILL. `dolt_watch retry` tries a bead again. Exit 1 if a
-    run could not be ended.
+    that it started get SIGTERM, then SIGKILL. A bead that left its rule, for example because it
+    is closed, keeps its status. `dolt_watch retry` tries a blocked bead again. Exit 1 if a run
+    could not be ended.
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
@@ -62,7 +63,7 @@ def _stop(
     hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str
 ) -> int:
     """Stop the run of one bead, and return the exit code."""
-    chosen: list[tuple[Any, str]] = []
+    chosen: list[tuple[Any, str, str]] = []
 
     def decide(found: Found) -> Any:
         answer = stop(found, who, reason)
@@ -72,7 +73,10 @@ def _stop(
         target = targets(rule.target) if rule is not None else None
         job = answer.job or answer.token
         refusal = _cannot_stop(target, job, bead)
-        chosen[:] = [] if refusal else [(target, job)]
+        # The user took the bead out of its rule. Its agent may have ended long ago.
+        if not answer.status and (refusal or not _runs(target, job)):
+            return NothingToDo(f"{bead} has no attempt under way, and no run of it is alive here")
+        chosen[:] = [] if refusal else [(target, job, answer.status)]
         return refusal or answer
 
     answer = hand.do(bead, decide)
@@ -83,13 +87,17 @@ def _stop(
         say(f"{answer.why}: nothing to do")
         return 0
     # The entry comes first: if this process dies now, the next tick ends the run.
-    target, job = chosen[0]
+    target, job, blocks = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
         complain(f"error: Could not end the run of {bead}: {report.error}")
         return 1
-    say(f"{bead}: stopped ({report.status_text}), and blocked")
+    say(f"{bead}: stopped ({report.status_text}){', and blocked' if blocks else ''}")
     return 0
+
+
+def _runs(target: Any, job: str) -> bool:
+    return bool(target.verdict(job, None).verdict is Verdict.RUNNING)
 
 
 def _cannot_stop(target: Any, job: str, bead: str) -> Refusal | None:

@@ -46,7 +46,7 @@ class Executor(Protocol):
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | Next:
+    ) -> State | Written:
         """Record that the state was rebuilt.
 
         Args:
@@ -56,8 +56,8 @@ class Executor(Protocol):
             held: Beads that wait for a resume.
 
         Returns:
-            ``Next.AGAIN`` if one entry was written, which comes back with the next poll. Otherwise
-            the state as it would be after all entries.
+            The entry that was written, which comes back with the next poll. Without one, the state
+            as it would be after all entries.
 
         Raises:
             Conflict: Another writer was first.

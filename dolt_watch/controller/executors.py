@@ -110,7 +110,7 @@ class LiveExecutor:
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | Next:
+    ) -> State | Written:
         """Record one entry at a time, like any decision, so that the next worker that polls finds
         it in history.
         """
@@ -140,8 +140,7 @@ class LiveExecutor:
             logger.info(
                 f"rebuild at {poll.head[:8]}: {reason}", extra=event_fields(LogEvent.RESYNC)
             )
-        self.ledger.append_decision(context, decision)
-        return Next.AGAIN
+        return self.ledger.append_decision(context, decision)
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is applied again, as {by} requested"
@@ -208,7 +207,7 @@ class Reading:
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | Next:
+    ) -> State | Written:
         # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import preview_restored
 
@@ -251,7 +250,7 @@ class DryRunExecutor(Reading):
         why: ReasonCode,
         missing: Sequence[Decision],
         held: Sequence[str],
-    ) -> State | Next:
+    ) -> State | Written:
         for decision in missing:
             self._log(f"would write the attempt of {decision.bead} again: {decision.reason}")
         self._log(f"would record a resync: {WORDS[why]}")

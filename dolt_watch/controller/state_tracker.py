@@ -88,6 +88,8 @@ class StateTracker:
     """``saved`` of the checkpoint on which the last recorded rebuild is based. Prevents a second
     rebuild before the next save.
     """
+    _resync: str = field(default="", init=False)
+    """Commit of the last recorded rebuild, until it is applied."""
     _kept_out: Mapping[str, str] = field(default_factory=dict, init=False)
     """Table → the working hash with which it could not be committed, because `dolt_ignore` excludes
     it.
@@ -213,6 +215,10 @@ class StateTracker:
 
         Returns ``Next.AGAIN`` if the rebuild wrote an entry. Raises Conflict.
         """
+        if self._has_lost_resync(poll):
+            self.store.discard()
+            self._anew_since = None
+        self._resync = ""
         reason = self._rebuild_reason(poll)
         if reason is None:
             state = self._apply_changes(poll, now, feed_query)
@@ -288,12 +294,24 @@ class StateTracker:
         )
         context = self.context(poll, found.state, now, feed_query)
         recorded = self.executor.record_rebuild(context, reason, missing, held)
-        # While attempts are missing, the next poll rebuilds again, until all are written.
-        if isinstance(recorded, State) or not missing:
-            state = recorded if isinstance(recorded, State) else found.state
-            self.store.stage(poll, state, None)
+        if isinstance(recorded, State):
+            self.store.stage(poll, recorded, None)
             self._anew_since = poll.saved
-        return recorded
+            return recorded
+        # While attempts are missing, the next poll rebuilds again, until all are written.
+        if not missing:
+            self.store.stage(poll, found.state, None)
+            self._anew_since, self._resync = poll.saved, recorded.commit
+        return Next.AGAIN
+
+    def _has_lost_resync(self, poll: PollResult) -> bool:
+        """Return whether history lost the rebuild that was just recorded.
+
+        It was rewritten again. The rebuilt state may still lead to HEAD, but lacks the beads that
+        the entry holds, and history lacks the reason.
+        """
+        line = self._ahead.line if self._ahead is not None else None
+        return bool(self._resync) and self._resync not in {one.hash for one in line or ()}
 
     def _begin_ledger(self, state: State, poll: PollResult, now: datetime) -> State | Next:
         """Return the state of the first start on a tracker without a ledger.

@@ -449,6 +449,30 @@ def test_the_commands(watch: Watch, tmp_path: Path) -> None:
     assert code == 0 and watch.status(bead) == "open"
 
 
+@pytest.mark.parametrize("status", ["closed", "blocked"])
+def test_an_agent_whose_bead_left_its_rule_can_be_stopped(
+    watch: Watch, tmp_path: Path, status: str
+) -> None:
+    """The bead keeps the status that the user gave it."""
+    bead = watch.assigned("no longer needed")
+    configured(watch, tmp_path, "exec sleep 300")
+    assert command(watch, tmp_path, "dispatch")[0] == 0
+    token = watch.sql("SELECT token FROM watch_decision WHERE kind = 'claim'")[0][0]
+    watch.committed(f"UPDATE issues SET status = '{status}' WHERE id = '{bead}'")
+    code, said = command(watch, tmp_path / "elsewhere", "stop", bead)
+    nothing = f"{bead} has no attempt under way, and no run of it is alive here: nothing to do\n"
+    assert (code, said) == (0, nothing) and alive(str(token))
+    code, said = command(watch, tmp_path, "stop", bead, "--reason", "not needed")
+    assert (code, said) == (0, f"{bead}: stopped (stopped)\n")
+    assert not alive(str(token)) and watch.status(bead) == status
+    assert watch.kinds(bead)[-1] == "manual-stop" and last(watch, bead).endswith(": not needed")
+    assert command(watch, tmp_path, "stop", bead)[1].endswith("nothing to do\n")
+    code, said = command(watch, tmp_path, "retry", "--all")
+    assert (code, watch.status(bead)) == (0, status), said
+    code, said = command(watch, tmp_path, "replay", "--verify")
+    assert code == 0, said
+
+
 def test_logs_are_followed_to_the_end(watch: Watch, tmp_path: Path) -> None:
     bead = watch.assigned("followed")
     configured(watch, tmp_path, "for i in 1 2 3; do echo $i; sleep 0.1; done")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,24 @@ def test_a_resync_is_recorded_though_somebody_writes_in_the_same_instant(world: 
     world.workers[0].tick(BOTH)
     History(world).reset(1)
     world.workers[0].tick(BOTH, Mishap(0, lambda: world.change("b0", title="new")))
+    check_resynced(world)
+    check(world)
+
+
+@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("rewrite", [lambda history: history.reset(1), History.flatten])
+def test_a_rewrite_during_a_rebuild_is_recorded(
+    world: World, after: int, rewrite: Callable[[History], None]
+) -> None:
+    """Also if it drops the entry that the rebuild has just written."""
+    history = History(world)
+    for bead in ("b0", "b1", "b2"):
+        world.create(bead, "bo", 1)
+        world.workers[0].tick(BOTH)
+    history.reset(1)
+    world.workers[0].tick(BOTH, Mishap(after, lambda: rewrite(history)))
+    world.workers[1].tick(BOTH)
+    world.workers[0].tick(BOTH)
     check_resynced(world)
     check(world)
 

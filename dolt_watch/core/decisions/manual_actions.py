@@ -13,6 +13,7 @@ from dolt_watch.core.model import (
     BLOCKED,
     CLOSED,
     IN_FLIGHT,
+    MAY_BE_RUNNING,
     OPEN,
     Bead,
     Decision,
@@ -58,13 +59,33 @@ class Found(NamedTuple):
     @property
     def blocked_by_us(self) -> bool:
         """Return whether dolt_watch blocked the bead, and no writer changed that since."""
-        last = self.last.kind if self.last is not None else None
-        return self.bead is None and self.status == BLOCKED and last in BLOCKED_BY_US
+        return self.bead is None and self.status == BLOCKED and blocks(self.last)
 
     @property
     def under_way(self) -> bool:
         """Return whether an attempt of dolt_watch occupies a slot."""
         return self.bead is not None and bool(self.bead.token) and self.bead.phase in IN_FLIGHT
+
+    @property
+    def left_with_run(self) -> bool:
+        """Return whether the bead left its rule while its last run was not known to have ended."""
+        last, bead = self.last, self.bead
+        return (
+            self.status is not None
+            and last is not None
+            and last.kind in MAY_BE_RUNNING
+            and (bead is None or not bead.token)
+        )
+
+
+def blocks(entry: LedgerEntry | None) -> bool:
+    """Return whether the entry blocked its bead.
+
+    A run that is stopped after its bead left the rule leaves the row's status unchanged.
+    """
+    if entry is None or entry.kind not in BLOCKED_BY_US:
+        return False
+    return entry.kind is not EntryKind.MANUAL_STOP or "status" in entry.wrote.cells
 
 
 Answer = Decision | Refusal | NothingToDo
@@ -137,8 +158,13 @@ def release(found: Found, by: str, reason: str) -> Answer:
 
 
 def stop(found: Found, by: str, reason: str) -> Answer:
-    """Return the decision that ends the run of a bead and blocks the bead."""
+    """Return the decision that ends the run of a bead and blocks the bead.
+
+    If a user took the bead out of its rule, for example closed it, its row stays as it is.
+    """
     bead, name = found.bead, found.id
+    if found.left_with_run:
+        return _decision(EntryKind.MANUAL_STOP, found, by, reason)
     if (
         bead is None
         or not bead.token
@@ -177,8 +203,12 @@ VERBS = {
 def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str = "") -> Decision:
     bead, last = found.bead, found.last
     was = bead.phase.value if bead is not None else BLOCKED
-    attempt, rule, token, job, cause = 0, "", "", "", found.head
-    if bead is not None:
+    token, job, cause = "", "", found.head
+    if kind is EntryKind.MANUAL_STOP and found.left_with_run:
+        assert last is not None
+        was = bead.phase.value if bead is not None else str(found.status)
+        attempt, rule, token, job = last.attempt, last.rule, last.token, last.job
+    elif bead is not None:
         attempt, rule, token, job, cause = (
             bead.attempt,
             bead.rule,

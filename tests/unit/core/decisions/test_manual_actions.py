@@ -148,6 +148,13 @@ def test_release(here: Found, said: tuple[str, ...]) -> None:
     assert shape(release(here, "tess", "why")) == said
 
 
+def left(
+    status: str | None, one: Bead | None = None, kind: EntryKind = EntryKind.DISPATCHED
+) -> Found:
+    """Return a bead whose last attempt has this answer, and which is no longer under way."""
+    return found(one, status)._replace(last=entry(kind, token="t1", job="j1"))
+
+
 @pytest.mark.parametrize(
     ("here", "said"),
     [
@@ -162,6 +169,13 @@ def test_release(here: Found, said: tuple[str, ...]) -> None:
         (found(OWN, "in_progress"), ("nothing", "a has no attempt under way")),
         (found(None, "closed"), ("nothing", "a has no attempt under way")),
         (found(bead("a", Phase.HELD, token="t")), ("nothing", "a has no attempt under way")),
+        # A user took the bead out of its rule while it ran: its row stays as it is.
+        (left("closed"), ("manual-stop", "t1", "", "closed", "closed")),
+        (left("blocked"), ("manual-stop", "t1", "", "blocked", "blocked")),
+        (left("open", bead("a")), ("manual-stop", "t1", "", "waiting", "open")),
+        (left("open", kind=EntryKind.UNKNOWN), ("manual-stop", "t1", "", "open", "open")),
+        (left("open", kind=EntryKind.FAILED), ("nothing", "a has no attempt under way")),
+        (left(None), ("nothing", "a has no attempt under way")),
     ],
 )
 def test_stop(here: Found, said: tuple[str, ...]) -> None:
@@ -169,8 +183,14 @@ def test_stop(here: Found, said: tuple[str, ...]) -> None:
 
 
 def test_a_stopped_bead_can_be_retried() -> None:
-    after = retry(found(None, "blocked", EntryKind.MANUAL_STOP), "tess", "why", False)
+    stopped = found(None, "blocked", EntryKind.MANUAL_STOP)
+    assert stopped.last is not None
+    blocked = EntryEffects({"status": ("in_progress", "blocked")})
+    ours = stopped._replace(last=stopped.last._replace(wrote=blocked))
+    after = retry(ours, "tess", "why", False)
     assert shape(after) == ("manual-retry", "", "open", "blocked", "blocked")
+    # A user had blocked it, and then stopped its run.
+    assert shape(retry(stopped, "tess", "why", False))[0] == "refused"
     assert folded(RUNNING, EntryKind.MANUAL_STOP, RuleMatch(), token="t") is None
 
 
