@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,6 @@ from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
-from dolt_watch.inspection.report import live_page
-from dolt_watch.inspection.report.place import place_of
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.telemetry.health import Health, Server, stall_threshold
@@ -136,11 +134,7 @@ def command(
         lambda: open_engine(settings.address), make, health, poll=seconds, between=between
     )
 
-    def read(engine: Engine) -> StateReader:
-        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
-
     _validate_before_start(settings, targets)
-    routes = live_page.routes(lambda: open_engine(settings.address), read, place_of(settings))
     shutdown = Shutdown(
         lambda: under_way(loops[0].executor) if loops else None,
         lambda line: logger.error(
@@ -151,7 +145,7 @@ def command(
     )
     manager = ServiceManager(os.environ, health.is_alive)
     health.on_poll = manager.polled
-    serving = _served(host or "127.0.0.1", port, health.pages(), routes)
+    serving = _served(host or "127.0.0.1", port, health.pages(), settings)
     with logging_to(log), shutdown, serving, manager:
         try:
             service.run()
@@ -190,12 +184,12 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Healt
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any, routes: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, settings: Settings) -> Iterator[None]:
     if port is None:
         yield
         return
     try:
-        server = Server(host, port, pages, routes=routes)
+        server = Server(host, port, pages, routes=_page_routes(settings))
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
         nowhere = (
             isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
@@ -211,3 +205,15 @@ def _served(host: str, port: int | None, pages: Any, routes: Any) -> Iterator[No
         yield
     finally:
         server.close()
+
+
+def _page_routes(settings: Settings) -> Mapping[str, Any]:
+    """Return the routes of the live page."""
+    # Late: without --port, the modules of the page would only occupy 10 MB of memory.
+    from dolt_watch.inspection.report import live_page
+    from dolt_watch.inspection.report.place import place_of
+
+    def read(engine: Engine) -> StateReader:
+        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
+
+    return live_page.routes(lambda: open_engine(settings.address), read, place_of(settings))

@@ -19,7 +19,6 @@ import orjson
 from dolt_watch import __version__
 from dolt_watch.inspection.report.payload import payload
 from dolt_watch.inspection.report.view_model import FINISHED, Report
-from dolt_watch.inspection.report.what_if import page_context
 from dolt_watch.timestamps import format_span, iso
 
 LISTED = 100
@@ -78,6 +77,9 @@ def _report_context(report: Report) -> dict[str, Any]:
 
 
 def _what_if_context(compared: Any) -> dict[str, Any]:
+    # Late: the live page of `run` would otherwise load the simulation and sqlglot.
+    from dolt_watch.inspection.report.what_if import page_context
+
     context = page_context(compared)
     data = context["payload"]
     return {**context, "payload": lambda: data}

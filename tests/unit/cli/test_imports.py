@@ -48,3 +48,15 @@ def test_neither_an_idle_tick_nor_a_dispatch_loads_a_library_of_the_views(cli: C
     assert loaded(cli, "status") == "rich"
     file = str(cli.folder / "metrics.prom")
     assert loaded(cli, "tick", "--metrics-file", file) == "prometheus_client"
+
+
+def test_run_loads_the_page_only_with_a_port() -> None:
+    """Its modules stay in the memory of the service. sqlglot is needed only for new rules."""
+    code = "import sys, {0}; print(*({{'jinja2', 'sqlglot'}} & {{*sys.modules}}))"
+    for module, found in (
+        ("dolt_watch.cli.run", ""),
+        ("dolt_watch.inspection.report.live_page", "jinja2"),
+    ):
+        command = [sys.executable, "-c", code.format(module)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == found, module
