@@ -8,7 +8,7 @@ The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -207,12 +207,7 @@ class _Places:
         if parse_bool(self.env.get(_SHARED_VARIABLES[0], "")):
             return True
         given = next(self._config("shared-server"), None)
-        if given is None:
-            return False
-        word = parse_bool(given.value)
-        if word is None:
-            raise _wrong(given, "true or false")
-        return word
+        return bool(given and _checked("shared-server", given))
 
     def _shared_folder(self) -> Path | None:
         if named := self.env.get("BEADS_SHARED_SERVER_DIR"):
@@ -225,9 +220,8 @@ class _Places:
         if shared or parse_bool(self.env.get("BEADS_DOLT_SERVER_MODE", "")):
             return
         mode = self.metadata.get("dolt_mode") or ""
-        if mode == "":
-            given = next(self._config("mode"), None)
-            mode = given.value if given else ""
+        if mode == "" and (given := next(self._config("mode"), None)):
+            mode = given.value
         if isinstance(mode, str) and mode.lower() == "server":
             return
         # bd treats a missing mode as embedded. But if a server is named, in the file or in the
@@ -239,20 +233,17 @@ class _Places:
         if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
             return
         assert self.path is not None
-        found = (
-            f"dolt_mode is {format_raw(mode)}"
-            if mode
-            else "dolt_mode is not set, so bd uses an embedded database"
-        )
-        if isinstance(mode, str) and mode.lower() == "proxied-server":
-            fix = (
-                "Name the server behind bd's proxy: set"
-                " DOLT_WATCH_DATABASE=dolt://user@host:port/database."
-            )
-        else:
-            fix = self._to_server_mode()
+        found = "dolt_mode is not set, so bd uses an embedded database"
+        if mode:
+            found = f"dolt_mode is {format_raw(mode)}"
+        url = "DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+        proxied = isinstance(mode, str) and mode.lower() == "proxied-server"
         raise SettingsError(
-            f"{found}. dolt_watch requires the mode 'server'.", where=str(self.path), fix=fix
+            f"{found}. dolt_watch requires the mode 'server'.",
+            where=str(self.path),
+            fix=f"Name the server behind bd's proxy: set {url}."
+            if proxied
+            else self._to_server_mode(),
         )
 
     def _to_server_mode(self) -> str:
@@ -279,12 +270,9 @@ class _Places:
     def _nothing(self) -> SettingsError:
         if self.found.broken is not None:
             file = self.found.broken
-            return SettingsError(
-                f"No database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} doesn't name a"
-                " folder.",
-                where=str(file),
-                fix=f"Write the path of the other .beads/ to the file, or delete it: `rm {file}`.",
-            )
+            lacks = f"{beads_folder.FOLDER}/{beads_folder.REDIRECT} doesn't name a folder"
+            fix = f"Write the path of the other .beads/ to the file, or delete it: `rm {file}`."
+            return SettingsError(f"No database is set: {lacks}.", where=str(file), fix=fix)
         lacks = "there is no .beads/ in this folder or a folder above it"
         if self.folder:
             lacks = f"{self.folder} has no metadata.json"
@@ -293,11 +281,8 @@ class _Places:
     def _label(self, path: Path) -> str:
         """Return a short name of a file, such as '.beads/metadata.json'."""
         here = self.folder is not None and self.cwd.resolve().is_relative_to(self.folder.parent)
-        if (
-            path.parent == self.folder
-            and (here or "BEADS_DIR" in self.env)
-            and not self.found.source
-        ):
+        own = path.parent == self.folder and not self.found.source
+        if own and (here or "BEADS_DIR" in self.env):
             return f"{beads_folder.FOLDER}/{path.name}"
         home = self.env.get("HOME")
         if home and path.is_relative_to(home):
@@ -312,60 +297,44 @@ _ADD_MODE = """sed -i.embedded '1s/{/{"dolt_mode": "server",/' metadata.json"""
 def _read(path: Path) -> dict[str, Any]:
     import json  # Late: a tick with DOLT_WATCH_DATABASE reads no metadata.json.
 
-    fix = "Restore the file: `git checkout .beads/metadata.json`, or `bd bootstrap`."
+    where, fix = (
+        str(path),
+        "Restore the file: `git checkout .beads/metadata.json`, or `bd bootstrap`.",
+    )
     try:
         tree = json.loads(path.read_bytes())
     except OSError as error:
+        problem = f"Can't read metadata.json: {error.strerror}."
         fix = f"Make the file readable: `chmod u+r {path}`."
-        raise SettingsError(
-            f"Can't read metadata.json: {error.strerror}.", where=str(path), fix=fix
-        ) from None
     except json.JSONDecodeError as error:
-        raise SettingsError(
-            f"metadata.json is not JSON: {error.msg}.", where=f"{path}:{error.lineno}", fix=fix
-        ) from None
+        problem, where = f"metadata.json is not JSON: {error.msg}.", f"{path}:{error.lineno}"
     except (ValueError, RecursionError):
-        raise SettingsError(
-            "metadata.json is not JSON in UTF-8.", where=str(path), fix=fix
-        ) from None
-    if not isinstance(tree, dict):
-        raise SettingsError(
-            f"metadata.json must be a JSON object, but is {format_raw(tree)}.",
-            where=str(path),
-            fix=fix,
-        )
-    return tree
+        problem = "metadata.json is not JSON in UTF-8."
+    else:
+        if isinstance(tree, dict):
+            return tree
+        problem = f"metadata.json must be a JSON object, but is {format_raw(tree)}."
+    raise SettingsError(problem, where=where, fix=fix)
 
 
 def _variable(name: str) -> str:
     return f"BEADS_DOLT_SERVER_{name.upper()}"
 
 
-def _port(given: _Value) -> Any:
-    value = given.value
-    if given.text and value.isascii() and value.isdigit() and len(value) < 6:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
-        raise _wrong(given, "a port from 1 to 65535")
-    return value
-
-
-def _tls(given: _Value) -> Any:
-    word = parse_bool(given.value)
-    if word is None or not (given.text or isinstance(given.value, bool)):
-        raise _wrong(given, "true or false")
-    return word
-
-
-_READERS: dict[str, Callable[[_Value], Any]] = {"port": _port, "tls": _tls}
-
-
 def _checked(name: str, given: _Value) -> Any:
-    if reader := _READERS.get(name):
-        return reader(given)
-    if not isinstance(given.value, str):
+    value = given.value
+    if name == "port":
+        if given.text and value.isascii() and value.isdigit() and len(value) < 6:
+            value = int(value)
+        if type(value) is not int or not 0 < value < 65536:
+            raise _wrong(given, "a port from 1 to 65535")
+    elif name in ("tls", "shared-server"):
+        value = parse_bool(value)
+        if value is None or not (given.text or isinstance(given.value, bool)):
+            raise _wrong(given, "true or false")
+    elif not isinstance(value, str):
         raise _wrong(given, "text")
-    return given.value
+    return value
 
 
 def _wrong(given: _Value, expected: str) -> SettingsError:
@@ -376,8 +345,5 @@ def _wrong(given: _Value, expected: str) -> SettingsError:
         fix = "Run `bd dolt set port PORT`."
     elif given.key == _PORT_FILE:
         fix = "Run `bd dolt start`, which writes the file again."
-    return SettingsError(
-        f"{given.key} must be {expected}, but is {format_raw(given.value)}.",
-        where=given.where,
-        fix=fix,
-    )
+    problem = f"{given.key} must be {expected}, but is {format_raw(given.value)}."
+    return SettingsError(problem, where=given.where, fix=fix)

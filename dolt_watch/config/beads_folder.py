@@ -42,7 +42,7 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
     """
     named = env.get("BEADS_DIR")
     if named:
-        return _named(cwd / Path(named).expanduser(), "BEADS_DIR", "BEADS_DIR")
+        return _named(cwd / Path(named).expanduser())
     found = _walk(cwd.resolve())
     # .beads/.env may redirect bd to another folder. bd 1.0.2 ignores that.
     if found.folder is not None and (found.folder / ENV_FILE).is_file():
@@ -51,17 +51,18 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
         path = found.folder / ENV_FILE
         if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
             folder = cwd / Path(entry.value.strip()).expanduser()
-            return _named(folder, "BEADS_DIR", f"{path}:{entry.line}")
+            return _named(folder, f"{path}:{entry.line}")
     return found
 
 
-def _named(folder: Path, what: str, where: str) -> Found:
+def _named(folder: Path, line: str = "") -> Found:
+    """Return the folder that BEADS_DIR names. ``line``: the place of a variable in a file."""
     if not folder.is_dir():
-        at = str(folder) if where == what else where
+        named = f": {folder}" if line else ""
         raise SettingsError(
-            f"{what} is not a folder" + ("." if where == what else f": {folder}."),
-            where=at,
-            fix=f"Set {what} to the path of .beads/.",
+            f"BEADS_DIR is not a folder{named}.",
+            where=line or str(folder),
+            fix="Set BEADS_DIR to the path of .beads/.",
         )
     return follow(folder)
 
@@ -95,9 +96,7 @@ def follow(folder: Path) -> Found:
         usable = False  # A loop of symbolic links, a NUL, or a name that is too long.
     if not usable:
         return Found(folder, broken=file)
-    if target == folder.resolve():
-        return Found(folder)
-    return Found(target, source=folder)
+    return Found(folder) if target == folder.resolve() else Found(target, source=folder)
 
 
 def _walk(cwd: Path) -> Found:
@@ -153,9 +152,8 @@ def _main_beads(root: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether bd uses the folder for a project, and not for settings of the user."""
-    return (
-        exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
-    )
+    files = ("metadata.json", "config.yaml")
+    return any(exists(folder / name) for name in files) or _has_database(folder)
 
 
 def _has_database(folder: Path) -> bool:

@@ -26,35 +26,25 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
     Raises:
         SettingsError: The file that a variable names, or the credentials file, can't be used.
     """
-    # The environment wins over files, and dolt_watch's variables win over those of bd.
     if value := env.get("DOLT_WATCH_PASSWORD"):
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
         fix = "Set DOLT_WATCH_PASSWORD_FILE to the path of a file that contains only the password."
-        return (
-            read_secret_file(cwd / Path(name).expanduser(), "the password file", fix),
-            "DOLT_WATCH_PASSWORD_FILE",
-        )
+        path = cwd / Path(name).expanduser()
+        return read_secret_file(path, "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
     # bd's default file is optional. A file that a variable names must exist.
-    named = env.get("BEADS_CREDENTIALS_FILE")
-    home = env.get("HOME")
-    if not named and not home:
-        return "", "default"
-    path = (
-        cwd / Path(named).expanduser()
-        if named
-        else Path(home or "") / ".config" / "beads" / "credentials"
-    )
-    if not named and not exists(path):
+    if name := env.get("BEADS_CREDENTIALS_FILE"):
+        path, origin = cwd / Path(name).expanduser(), "BEADS_CREDENTIALS_FILE"
+    elif home := env.get("HOME"):
+        path, origin = Path(home, ".config/beads/credentials"), "~/.config/beads/credentials"
+        if not exists(path):
+            return "", "default"
+    else:
         return "", "default"
     value = _credentials(path, address)
-    return value, (
-        ("BEADS_CREDENTIALS_FILE" if named else "~/.config/beads/credentials")
-        if value
-        else "default"
-    )
+    return value, origin if value else "default"
 
 
 def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
@@ -89,12 +79,9 @@ def _credentials(path: Path, address: ServerAddress) -> str:
         parser.read_string(text)
     except configparser.Error as error:
         # The parser's own message contains the line, which may be the password.
-        line = getattr(error, "lineno", None) or next(
-            (line for line, _ in getattr(error, "errors", [])), 1
-        )
-        raise SettingsError(
-            "The credentials file is not INI.", where=f"{path}:{line}", fix=fix
-        ) from None
+        lines = [line for line, _ in getattr(error, "errors", [])]
+        where = f"{path}:{getattr(error, 'lineno', None) or [*lines, 1][0]}"
+        raise SettingsError("The credentials file is not INI.", where=where, fix=fix) from None
     for section in (f"{address.host}:{address.port}", f"{host}:{address.port}"):
         if parser.has_section(section):
             return parser.get(section, "password", fallback="")

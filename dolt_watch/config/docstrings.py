@@ -37,11 +37,5 @@ def flat(text: str | None) -> str:
 
 
 def _name(line: ast.stmt) -> str:
-    target = (
-        line.target
-        if isinstance(line, ast.AnnAssign)
-        else line.targets[0]
-        if isinstance(line, ast.Assign)
-        else None
-    )
+    (target, *_) = getattr(line, "targets", None) or [getattr(line, "target", None)]
     return target.id if isinstance(target, ast.Name) else ""

@@ -10,17 +10,14 @@ from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import RawValue, convert, duration_text
 from dolt_watch.config.model import Settings
-from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
+from dolt_watch.config.sources import RULE, SIMPLE, tables
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets import registry
 
 HASH_LENGTH = 16
 _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
-NOT_HASHED = ("database", "poll")
-"""Top-level keys that no decision depends on."""
 
 
 class SettingLine(NamedTuple):
@@ -50,7 +47,8 @@ def to_canonical_json(settings: Settings) -> str:
             for rule in settings.rules
         ],
         "targets": {name: target.kind for name, target in settings.targets.items()},
-        **{key: _plain(getattr(settings, key)) for key in TOP if key not in NOT_HASHED},
+        # No decision depends on the pause between two polls.
+        **{key: _plain(getattr(settings, key)) for key in SIMPLE if key != "poll"},
     }
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -70,15 +68,11 @@ def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
             return given
         return convert(RawValue(path, given, "watch_settings", "watch_settings"), kind)
 
-    rules = tuple(
-        Rule(
-            **{
-                name: value(("rules", str(one.get("name")), name), RULE.get(name, "str"), given)
-                for name, given in one.items()
-            }
-        )
-        for one in tree["rules"]
-    )
+    def rule(one: Mapping[str, Any]) -> Rule:
+        path = ("rules", str(one.get("name")))
+        return Rule(**{key: value((*path, key), RULE.get(key, "str"), one[key]) for key in one})
+
+    rules = tuple(map(rule, tree["rules"]))
     return rules, value(("settle",), "timedelta", tree["settle"])
 
 
@@ -116,41 +110,24 @@ def describe(settings: Settings) -> list[SettingLine]:
 def _lines(settings: Settings) -> Iterator[SettingLine]:
     address, origins = settings.address, settings.origins
     if isinstance(address, FileAddress):
-        yield SettingLine(
-            "database", sanitize(address.url, _LONGEST_VALUE), origins.get("database", "default")
-        )
+        url = sanitize(address.url, _LONGEST_VALUE)
+        yield SettingLine("database", url, origins.get("database", "default"))
     else:
         # The password has a line of its own, which never contains its value.
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
-        yield from _shown(replace(address, tls=address.uses_tls), "database", parts, settings)
-        yield SettingLine(
-            "password",
-            _HIDDEN if address.password else _NOT_SET,
-            origins.get("password", "default"),
-            secret=True,
-        )
-    yield SettingLine(
-        "project_id", _text(settings.project_id), origins.get("project_id", "default")
-    )
-    for key in TOP:
-        if key != "database":
-            yield SettingLine(key, _text(getattr(settings, key)), origins.get(key, "default"))
-    yield from _shown(settings.notify, "notify", NOTIFY, settings)
-    yield from _shown(settings.links, "links", LINKS, settings)
-    for rule in settings.rules:
-        yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
-    for target in settings.targets.values():
-        yield from _shown(
-            target, f"targets.{target.name}", registry.setting_types(target.kind), settings
-        )
+        yield from _shown(replace(address, tls=address.uses_tls), "database.", parts, origins)
+        yield from _shown(address, "", {"password": "secret"}, origins)
+    yield from _shown(settings, "", {"project_id": "str"} | SIMPLE, origins)
+    for name, values, keys in tables(settings):
+        yield from _shown(values, f"{name}.", keys, origins)
 
 
 def _shown(
-    thing: object, prefix: str, keys: Mapping[str, str], settings: Settings
+    values: object, prefix: str, keys: Mapping[str, str], origins: Mapping[str, str]
 ) -> Iterator[SettingLine]:
     for name, kind in keys.items():
-        key, given = f"{prefix}.{name}", getattr(thing, name)
-        origin = settings.origins.get(key, "default")
+        key, given = f"{prefix}{name}", getattr(values, name)
+        origin = origins.get(key, "default")
         if kind == "secret":
             yield SettingLine(key, _HIDDEN if given else _NOT_SET, origin, secret=True)
             continue

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import RawValue, check_name, convert, format_raw
 from dolt_watch.config.model import Links, Notify, Settings
@@ -15,13 +16,13 @@ from dolt_watch.targets import registry
 
 PREFIX = "DOLT_WATCH_"
 _SIMPLE = ("settle", "poll", "adopt", "actor_dispatch", "actor_reap")
-TOP: dict[str, str] = {"database": "str"} | {
-    f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE
-}
-"""Top-level key → its type.
+SIMPLE: dict[str, str] = {f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE}
+"""Top-level key with one value → its type.
 
 The types are text, because model modules have ``from __future__ import annotations``.
 """
+TOP: dict[str, str] = {"database": "str"} | SIMPLE
+"""Top-level key → its type."""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
 NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
@@ -31,11 +32,10 @@ LINKS: dict[str, str] = dict.fromkeys(Links._fields, "str")
 SECTIONS = {"notify": NOTIFY, "links": LINKS}
 """Tables without names → their keys."""
 TABLES = ("rules", "targets")
-Names = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Table → its defined names → their keys → types.
-
-A target has the keys of its kind.
-"""
+_FIXED = (*TOP, *(f"{name}.{key}" for name, keys in SECTIONS.items() for key in keys))
+"""Dotted keys outside ``TABLES``."""
+_VARIABLES = {key.replace(".", "_").upper(): tuple(key.split(".")) for key in _FIXED}
+"""The rest of a variable's name → the path of its key."""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
 OTHER_VARIABLES = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
@@ -45,34 +45,57 @@ PASSWORD_FIX = (
 )
 
 
+class Names(NamedTuple):
+    """The rules and targets that exist."""
+
+    rules: tuple[str, ...]
+    """Names of rules, in the order of the file."""
+    kinds: Mapping[str, str]
+    """Target → its kind, for targets in the file and for the name of each kind."""
+
+    def of(self, table: str) -> Iterable[str]:
+        """Return the names in a table."""
+        return self.rules if table == "rules" else self.kinds
+
+    def keys(self, table: str, name: str) -> Mapping[str, str]:
+        """Return the keys of a rule or target with their types.
+
+        A target has the keys of its kind, whose settings are imported at the first use.
+        """
+        return RULE if table == "rules" else registry.setting_types(self.kinds[name])
+
+
+def tables(settings: Settings) -> Iterator[tuple[str, Any, Mapping[str, str]]]:
+    """Yield the dotted name of each table, its values, and its keys with their types."""
+    for section, keys in SECTIONS.items():
+        yield section, getattr(settings, section), keys
+    for rule in settings.rules:
+        yield f"rules.{rule.name}", rule, RULE
+    for target in settings.targets.values():
+        yield f"targets.{target.name}", target, registry.setting_types(target.kind)
+
+
 def check_shape(givens: Iterable[RawValue]) -> None:
     """Raise SettingsError for an unknown top-level key, or a value in the place of a table."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
         # Only the shape is checked here: types come later, when all sources are merged.
-        if head in SECTIONS:
-            if depth < 2 and not isinstance(given.value, dict):
-                raise SettingsError(
-                    f"{head} must be a table, but is a value.",
-                    where=given.where,
-                    fix=f"Write a line `[{head}]` above it.",
-                )
-            if depth > 1:
-                _require_known(given.path[1], SECTIONS[head], f"[{head}] key", given.where)
-        elif head not in TABLES:
-            if head == "password":
-                raise SettingsError(
-                    "Passwords aren't allowed in the settings file.",
-                    where=given.where,
-                    fix=PASSWORD_FIX,
-                )
-            _require_known(head, [*TOP, *SECTIONS, *TABLES], "key", given.where)
-        elif depth < 3 and not isinstance(given.value, dict):
+        if head == "password":
+            problem = "Passwords aren't allowed in the settings file."
+            raise SettingsError(problem, where=given.where, fix=PASSWORD_FIX)
+        _require_known(head, [*TOP, *SECTIONS, *TABLES], "key", given.where)
+        if head in TOP:
+            continue
+        form = head if head in SECTIONS else f"{head}.NAME"
+        if depth < 2 + (head in TABLES) and not isinstance(given.value, dict):
+            table = "a table" if head in SECTIONS else f"a table [{form}]"
             raise SettingsError(
-                f"{given.key} must be a table [{head}.NAME], but is a value.",
+                f"{given.key} must be {table}, but is a value.",
                 where=given.where,
-                fix=f"Write a line `[{head}.NAME]` above it.",
+                fix=f"Write a line `[{form}]` above it.",
             )
+        if depth > 1 and head in SECTIONS:
+            _require_known(given.path[1], SECTIONS[head], f"[{head}] key", given.where)
         elif depth > 1:
             check_name(given.path[1], head[:-1], given.where)
 
@@ -86,14 +109,14 @@ def check_keys(givens: Iterable[RawValue], names: Names) -> None:
 
 def _key(path: tuple[str, ...], names: Names, where: str) -> None:
     table, name, key = path
-    keys = names[table][name]
+    keys = names.keys(table, name)
     _require_known(key, keys, f"[{table}.{name}] key", where)
     if keys[key] == "secret":
+        variable = PREFIX + _env_name(".".join(path))
         raise SettingsError(
             f"A {key} isn't allowed in the settings file or on a command line.",
             where=where,
-            fix=f"Set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the"
-            " path of a file that contains it.",
+            fix=f"Set {variable}, or {key}_file to the path of a file that contains it.",
         )
 
 
@@ -128,9 +151,8 @@ def target_kind(name: str, givens: Iterable[RawValue], assignments: Iterable[str
         return name if name in registry.BUILT_IN else "beadboard"
     kind: str = convert(found[-1], "str")
     if not registry.is_kind(kind):
-        raise found[-1].type_error(
-            f"one of {', '.join(registry.kinds())}", suggest(kind, registry.kinds())
-        )
+        kinds = registry.kinds()
+        raise found[-1].type_error(f"one of {', '.join(kinds)}", suggest(kind, kinds))
     return kind
 
 
@@ -163,34 +185,30 @@ def has_variable(key: str, kind: str) -> bool:
 
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     # Top-level keys and sections have exactly one spelling.
-    if word.lower() in TOP and word.isupper():
-        return (word.lower(),)
-    section, _, name = word.lower().partition("_")
-    if word.isupper() and name in SECTIONS.get(section, ()):
-        return (section, name)
+    if word in _VARIABLES:
+        return _VARIABLES[word]
     # Names may contain underscores, so a variable can be split in several ways.
     spelt = _spelt(word, names)
     meant = [
         (table, name, key)
         for table, name, key in spelt
-        if table == "targets" and has_variable(key, names[table][name][key])
+        if table == "targets" and has_variable(key, names.keys(table, name)[key])
     ]
     if len(meant) == 1:
         return meant[0]
     if spelt:
         key = ".".join((meant or spelt)[0])
-        raise SettingsError(
-            f"{variable} is ambiguous: it means each of {', '.join(name for _, name, _ in meant)}."
-            if meant
-            else f"{key} has no environment variable.",
-            where=variable,
-            fix=f"Set {key} in dolt_watch.toml, or with --set {key}=….",
-        )
+        problem = f"{key} has no environment variable."
+        if meant:
+            each = ", ".join(name for _, name, _ in meant)
+            problem = f"{variable} is ambiguous: it means each of {each}."
+        fix = f"Set {key} in dolt_watch.toml, or with --set {key}=…."
+        raise SettingsError(problem, where=variable, fix=fix)
     # Settings of rules have no variables.
     if word.startswith("RULES_"):
         fix = "Set it in [rules.NAME] of dolt_watch.toml, or with --set rules.NAME.KEY=…."
     else:
-        fix = suggest(variable, _variables(names))
+        fix = suggest(variable, _all_variables(names))
     raise SettingsError(f"There is no setting {variable}.", where=variable, fix=fix)
 
 
@@ -202,28 +220,28 @@ def _spelt(word: str, names: Names) -> list[tuple[str, str, str]]:
     return [
         (table, name, key)
         for table in TABLES
-        for name in names[table]
-        if word.startswith(f"{table.upper()}_{_env_name(name)}_")
-        for key in names[table][name]
-        if word == f"{table.upper()}_{_env_name(name)}_{key.upper()}"
+        for name in names.of(table)
+        if word.startswith(f"{_env_name(f'{table}.{name}')}_")
+        for key in names.keys(table, name)
+        if word == _env_name(f"{table}.{name}.{key}")
     ]
 
 
-def _variables(names: Names) -> list[str]:
+def _all_variables(names: Names) -> list[str]:
     """Return the names of all variables."""
-    words = [*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG"]
-    words += [f"{name}_{key}".upper() for name, keys in SECTIONS.items() for key in keys]
+    words = [*_VARIABLES, *_SECRET, "CONFIG", "DEBUG"]
     words += [
-        f"TARGETS_{_env_name(name)}_{key.upper()}"
-        for name, keys in names["targets"].items()
-        for key, kind in keys.items()
+        _env_name(f"targets.{name}.{key}")
+        for name in names.kinds
+        for key, kind in names.keys("targets", name).items()
         if has_variable(key, kind)
     ]
     return [PREFIX + word for word in words]
 
 
-def _env_name(name: str) -> str:
-    return name.upper().replace("-", "_")
+def _env_name(key: str) -> str:
+    """Return the name of a dotted key's variable, without its prefix."""
+    return key.upper().replace("-", "_").replace(".", "_")
 
 
 def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[RawValue]:
@@ -241,47 +259,31 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
     for text in assignments:
         key, equals, value = text.partition("=")
         key = key.strip()
-        where = f"--set {key}"
-        path = tuple(key.split("."))
+        where, path = f"--set {key}", tuple(key.split("."))
         # Other users of the machine can read command lines, so secrets are refused first.
         if path[-1] == "password":
-            fix = PASSWORD_FIX
-            raise SettingsError(
-                "Passwords aren't allowed on a command line.", where="--set", fix=fix
-            )
+            problem = "Passwords aren't allowed on a command line."
+            raise SettingsError(problem, where="--set", fix=PASSWORD_FIX)
         if path[-1].endswith("url") and "@" in value:
-            fix = f"Set {PREFIX}{'_'.join(map(_env_name, path))}, or set it in dolt_watch.toml."
-            raise SettingsError(
-                "URLs with a user or a password aren't allowed on a command line.",
-                where=where,
-                fix=fix,
-            )
+            problem = "URLs with a user or a password aren't allowed on a command line."
+            fix = f"Set {PREFIX}{_env_name(key)}, or set it in dolt_watch.toml."
+            raise SettingsError(problem, where=where, fix=fix)
         if not equals:
-            raise SettingsError(
-                f"--set must be KEY=VALUE, but is {format_raw(text)}.",
-                where="--set",
-                fix="Use for example `--set rules.agent.stale_after=15m`.",
-            )
+            problem = f"--set must be KEY=VALUE, but is {format_raw(text)}."
+            fix = "Use for example `--set rules.agent.stale_after=15m`."
+            raise SettingsError(problem, where="--set", fix=fix)
         # The key must exist. A mistyped key would silently have no effect.
         if len(path) == 3 and path[0] in TABLES:
-            _require_known(path[1], names[path[0]], path[0][:-1], where)
+            _require_known(path[1], names.of(path[0]), path[0][:-1], where)
             _key(path, names, where)
-        elif (len(path) != 1 or key not in TOP) and not (
-            len(path) == 2 and path[1] in SECTIONS.get(path[0], ())
-        ):
-            every = [
-                *TOP,
-                *(f"{name}.{k}" for name, keys in SECTIONS.items() for k in keys),
-                *(
-                    f"{table}.{name}.{k}"
-                    for table in TABLES
-                    for name in names[table]
-                    for k in names[table][name]
-                ),
+        elif key not in _FIXED:
+            named = [
+                f"{table}.{name}.{each}"
+                for table in TABLES
+                for name in names.of(table)
+                for each in names.keys(table, name)
             ]
-            raise SettingsError(
-                f"There is no setting {format_raw(key)}.", where=where, fix=suggest(key, every)
-            )
+            _require_known(key, [*_FIXED, *named], "setting", where)
         found.append(RawValue(path, value, where, where))
     if database is not None:
         found.append(RawValue(("database",), database, "--database", "--database"))

@@ -13,9 +13,7 @@ from typing import Any
 from dolt_watch.config.converters import duration_text
 from dolt_watch.config.docstrings import attributes
 from dolt_watch.config.model import Settings
-from dolt_watch.config.sources import PREFIX, RULE, SECTIONS, TOP
-from dolt_watch.core.model.rule import Rule
-from dolt_watch.targets import registry
+from dolt_watch.config.sources import PREFIX, SIMPLE, tables
 
 WIDTH = 80
 """Columns of a comment."""
@@ -45,26 +43,16 @@ def _lines(settings: Settings) -> Iterator[str]:
     # Only a URL sets all parts of an address; bd's files have no "ca".
     named = not {"database", "database.ca"}.isdisjoint(settings.origins)
     yield from _key("database", DATABASE, settings.address.url, "str", set_=named)
-    own = {key: kind for key, kind in TOP.items() if key != "database"}
-    yield from _table(settings, Settings, "", own, settings.origins)
-    for section, keys in SECTIONS.items():
-        values = getattr(settings, section)
-        yield f"[{section}]"
-        yield from _table(values, type(values), f"{section}.", keys, settings.origins)
-    for rule in settings.rules:
-        yield f"[rules.{_name(rule.name)}]"
-        yield from _table(rule, Rule, f"rules.{rule.name}.", RULE, settings.origins)
-    for target in settings.targets.values():
-        yield f"[targets.{_name(target.name)}]"
-        kinds = registry.setting_types(target.kind)
-        prefix = f"targets.{target.name}."
-        yield from _table(target, type(target), prefix, kinds, settings.origins)
+    yield from _table(settings, "", SIMPLE, settings.origins)
+    for name, values, keys in tables(settings):
+        yield f"[{name}]"
+        yield from _table(values, f"{name}.", keys, settings.origins)
 
 
 def _table(
-    values: object, owner: type, prefix: str, kinds: Mapping[str, str], origins: Mapping[str, str]
+    values: object, prefix: str, kinds: Mapping[str, str], origins: Mapping[str, str]
 ) -> Iterator[str]:
-    means = attributes(owner)
+    means = attributes(type(values))
     for name, kind in kinds.items():
         value, origin = getattr(values, name), origins.get(f"{prefix}{name}", "default")
         text = means.get(name, "")
@@ -73,12 +61,11 @@ def _table(
             note = f"A secret: set {variable}, or {name}_file to the path of a file."
             yield from _comment(f"{text} {note}")
             yield ""
-            continue
-        if name.endswith("url") and re.search(r"[@?]", str(value)):
+        elif name.endswith("url") and re.search(r"[@?]", str(value)):
             yield from _comment(f"{text} The value from {origin} may contain a secret.")
             yield f'#{name} = "…"\n'
-            continue
-        yield from _key(name, text, value, kind, set_=origin != "default")
+        else:
+            yield from _key(name, text, value, kind, set_=origin != "default")
 
 
 def _key(name: str, text: str, value: Any, kind: str, *, set_: bool) -> Iterator[str]:

@@ -27,15 +27,11 @@ def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
     """
     if named:
         return cwd / Path(named).expanduser()
-    beads = [cwd / env["BEADS_DIR"]] if env.get("BEADS_DIR") else []
-    for folder in [
-        *(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")),
-        *(b.parent for b in beads),
-        *beads,
-    ]:
-        if exists(folder / FILE):
-            return folder / FILE
-    return _beside_the_tracker(env, cwd)
+    folders = [folder for up in (cwd, *cwd.parents) for folder in (up, up / ".beads")]
+    if beads := env.get("BEADS_DIR"):
+        folders += [(cwd / beads).parent, cwd / beads]
+    found = (folder / FILE for folder in folders if exists(folder / FILE))
+    return next(found, None) or _beside_the_tracker(env, cwd)
 
 
 def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
@@ -66,37 +62,33 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
 
     from dolt_watch.config.toml_positions import line_numbers
 
-    text = read_text(
-        path, "the settings file", unreadable="Specify the path of a readable file with --config."
-    )
+    unreadable = "Specify the path of a readable file with --config."
+    text = read_text(path, "the settings file", unreadable=unreadable)
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+)", str(error))
+        at = re.search(r"\(at line (\d+)", str(error))
         # "at end of document" names no line: the last line is unfinished.
-        line = int(found.group(1)) if found else max(1, len(text.splitlines()))
-        raise SettingsError(
-            f"The file is not TOML: {error}.",
-            where=f"{path}:{line}",
-            fix='Write lines such as `key = "text"`, `key = true` or `[rules.NAME]`.',
-        ) from None
+        line = int(at[1]) if at else max(1, len(text.splitlines()))
+        fix = 'Write lines such as `key = "text"`, `key = true` or `[rules.NAME]`.'
+        problem = f"The file is not TOML: {error}."
+        raise SettingsError(problem, where=f"{path}:{line}", fix=fix) from None
     except RecursionError:
-        raise SettingsError(
+        problem, fix = (
             "The file is not TOML: it is nested too deeply.",
-            where=str(path),
-            fix="Remove the nested brackets.",
-        ) from None
+            "Remove the nested brackets.",
+        )
+        raise SettingsError(problem, where=str(path), fix=fix) from None
     lines = line_numbers(text)
     short = path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else path.name
-    return [_given(leaf, value, lines, path, short) for leaf, value in _leaves(tree)]
-
-
-def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> RawValue:
-    # The keys of an inline table are on the line of the table.
-    line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
-    return RawValue(
-        leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent
-    )
+    folder = path.absolute().parent
+    found: list[RawValue] = []
+    for leaf, value in _leaves(tree):
+        # The keys of an inline table are on the line of the table.
+        line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
+        origin, where = f"{short}:{line}", f"{path}:{line}"
+        found.append(RawValue(leaf, value, origin, where, typed=True, folder=folder))
+    return found
 
 
 def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:
@@ -107,12 +99,8 @@ def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]
     """
     for key, value in tree.items():
         path = (*at, key)
-        if (
-            isinstance(value, dict)
-            and value
-            and path[0] in ("rules", "targets", "notify", "links")
-            and len(path) < _DEEPEST
-        ):
+        expanded = path[0] in ("rules", "targets", "notify", "links") and len(path) < _DEEPEST
+        if expanded and isinstance(value, dict) and value:
             yield from _leaves(value, path)
         else:
             yield path, value

@@ -22,12 +22,11 @@ from typing import IO
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.bead_payload import bead_payload
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import names_no_bead, valid_job_id
-from dolt_watch.targets.settings import CommandSettings
+from dolt_watch.targets.settings import CommandSettings, invalid, missing
 from dolt_watch.targets.validation import checked_timeout
 
 MAX_OUTPUT = 64 * 1024
@@ -54,21 +53,14 @@ class Command:
         self.name = settings.name
         self.timeout = checked_timeout(settings)
         if not settings.argv or not settings.argv[0]:
-            raise SettingsError(
-                f"Target {self.name} has no program to run.",
-                where=settings.origin("argv"),
-                fix=f'[targets.{self.name}] argv = ["/path/of/the/program", "argument"]',
-            )
+            fix = f'[targets.{self.name}] argv = ["/path/of/the/program", "argument"]'
+            raise missing(settings, "argv", "program to run", fix)
         for name in settings.env:
             if not name or "=" in name or name in _OURS:
-                raise SettingsError(
-                    f"Target {self.name}: {sanitize(name, 80)!r} isn't allowed in env.",
-                    where=settings.origin("env"),
-                    fix=(
-                        'Write names only: env = ["PATH", "HOME"]. dolt_watch sets'
-                        f" {' and '.join(_OURS)}."
-                    ),
-                )
+                problem = f"{sanitize(name, 80)!r} isn't allowed in env"
+                fix = f"dolt_watch sets {' and '.join(_OURS)}."
+                fix = f'Write names only: env = ["PATH", "HOME"]. {fix}'
+                raise invalid(settings, "env", problem, fix)
         self._argv = list(settings.argv)
         self._env = {name: environ[name] for name in settings.env if name in environ}
 
@@ -78,9 +70,8 @@ class Command:
         If the program is missing, the target is down, so that nothing is claimed for it.
         """
         if shutil.which(self._argv[0], path=self._env.get("PATH", os.defpath)) is None:
-            return Capacity(
-                0, f"{sanitize(self._argv[0], 200)}: no such program, or not executable", down=True
-            )
+            why = f"{sanitize(self._argv[0], 200)}: no such program, or not executable"
+            return Capacity(0, why, down=True)
         return Capacity(None, "a program reports no capacity")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
@@ -95,9 +86,8 @@ class Command:
         # ValueError: the bead's id contains a NUL character.
         except (OSError, ValueError) as error:
             # Popen raises only if no program was executed.
-            why = (
-                f"{sanitize(self._argv[0], 200)} could not be started: {sanitize(str(error), 200)}"
-            )
+            program, cause = sanitize(self._argv[0], 200), sanitize(str(error), 200)
+            why = f"{program} could not be started: {cause}"
             return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
         end = ProcessResult(None)
         with process:  # Leaving the block waits for the program.
@@ -132,24 +122,19 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
     """
     text = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
-        return Unknown(
-            f"the program didn't end within {timeout:g} s and was killed with its process group"
-        )
+        why = f"the program didn't end within {timeout:g} s and was killed with its process group"
+        return Unknown(why)
     if end.code < 0:
         return Unknown(f"the program was killed by signal {-end.code}: {text}".rstrip(": "))
-    if end.code == os.EX_TEMPFAIL:
-        return Busy(f"exit {end.code}: {text}".rstrip(": "))
     if end.code != 0:
         why = f"exit {end.code}: {text}".rstrip(": ")
-        return Refused(why, not_found=names_no_bead(why))
+        busy = end.code == os.EX_TEMPFAIL
+        return Busy(why) if busy else Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
-    job = valid_job_id(first)
+    if job := valid_job_id(first):
+        return Accepted(job, None)
     # The program reports success, so a run may have begun.
-    return (
-        Accepted(job, None)
-        if job
-        else Unknown(f"exit 0, no job id in the first line: {sanitize(first)}".rstrip(": "))
-    )
+    return Unknown(f"exit 0, no job id in the first line: {sanitize(first)}".rstrip(": "))
 
 
 class _Talk:
@@ -170,9 +155,8 @@ class _Talk:
         self._selector = selectors.DefaultSelector()
         for stream in (process.stdin, *self._kept):
             os.set_blocking(stream.fileno(), False)
-            self._selector.register(
-                stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ
-            )
+            event = selectors.EVENT_READ if stream in self._kept else selectors.EVENT_WRITE
+            self._selector.register(stream, event)
 
     def until(self, deadline: float) -> ProcessResult:
         """Return the end of the program. ``deadline`` is a value of time.monotonic()."""

@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+import orjson
 
 from dolt_watch.sanitize import sanitize
 
@@ -97,6 +99,16 @@ class HttpResult:
         if self.failure is not None:
             return self.reason
         return f"HTTP {self.status}: {sanitize(self.text.rstrip())}".rstrip()
+
+    def json_field(self, *path: str) -> Any:
+        """Return the value at a path of keys in a JSON body. None if it has no such value."""
+        try:
+            found = orjson.loads(self.body)
+        except ValueError:
+            return None
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
 
 
 class HttpClient:
@@ -193,14 +205,10 @@ class HttpClient:
             for chunk in response.iter_raw():
                 received += chunk
                 if len(received) > max_body:
-                    return HttpResult(
-                        response.status_code,
-                        failure=TransportFailure.OVERSIZED,
-                        reason=(
-                            f"HTTP {response.status_code}: the answer is larger than"
-                            f" {max_body // 1024} KiB"
-                        ),
-                        at=time.time(),
+                    size = f"larger than {max_body // 1024} KiB"
+                    reason = f"HTTP {response.status_code}: the answer is {size}"
+                    return replace(
+                        _failure(TransportFailure.OVERSIZED, reason), status=response.status_code
                     )
                 watch.check()
         finally:
@@ -233,11 +241,8 @@ class HttpClient:
 
         cause = sanitize(str(error) or type(error).__name__, 200)
         if not watch.started:
-            return HttpResult(
-                failure=TransportFailure.IMPOSSIBLE,
-                reason=f"the request can't be made ({self.place}): {cause}",
-                at=time.time(),
-            )
+            reason = f"the request can't be made ({self.place}): {cause}"
+            return _failure(TransportFailure.IMPOSSIBLE, reason)
         # The kind of error and the trace must both show that nothing was sent. (UnicodeError: the
         # host is not a valid name.)
         unsent = (
@@ -248,30 +253,32 @@ class HttpClient:
             UnicodeError,
         )
         if not watch.sending and isinstance(error, unsent):
-            return HttpResult(
-                failure=self._unsent(error), reason=self._unsent_why(error, cause), at=time.time()
-            )
+            return self._unsent(error, cause)
         if watch.expired or isinstance(error, _TooLate | httpx.TimeoutException):
             why = f"no answer within {watch.timeout:g} s ({self.place})"
-            return HttpResult(failure=TransportFailure.TIMEOUT, reason=why, at=time.time())
+            return _failure(TransportFailure.TIMEOUT, why)
         why = f"the connection broke after sending ({self.place}): {cause}"
-        return HttpResult(failure=TransportFailure.BROKEN, reason=why, at=time.time())
+        return _failure(TransportFailure.BROKEN, why)
 
-    def _unsent(self, error: Exception) -> TransportFailure:
-        refused = any(getattr(link, "errno", None) == errno.ECONNREFUSED for link in _chain(error))
-        return TransportFailure.REFUSED if refused else TransportFailure.NOT_SENT
-
-    def _unsent_why(self, error: Exception, cause: str) -> str:
+    def _unsent(self, error: Exception, cause: str) -> HttpResult:
         import ssl  # httpx has already loaded it.
 
         links = _chain(error)
-        if self._unsent(error) is TransportFailure.REFUSED:
-            return f"connection refused ({self.place})"
+        if any(getattr(link, "errno", None) == errno.ECONNREFUSED for link in links):
+            return _failure(TransportFailure.REFUSED, f"connection refused ({self.place})")
         if any(isinstance(link, ssl.SSLError) for link in links):
-            return f"TLS failed ({self.place}): {cause}"
-        if any(isinstance(link, TimeoutError | _TooLate) for link in links) or "timed out" in cause:
-            return f"connection timed out ({self.place})"
-        return f"no connection ({self.place}): {cause}"
+            why = f"TLS failed ({self.place}): {cause}"
+        elif (
+            any(isinstance(link, TimeoutError | _TooLate) for link in links) or "timed out" in cause
+        ):
+            why = f"connection timed out ({self.place})"
+        else:
+            why = f"no connection ({self.place}): {cause}"
+        return _failure(TransportFailure.NOT_SENT, why)
+
+
+def _failure(kind: TransportFailure, reason: str) -> HttpResult:
+    return HttpResult(failure=kind, reason=reason, at=time.time())
 
 
 def ca_context(ca_file: Path) -> ssl.SSLContext:

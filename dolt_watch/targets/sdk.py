@@ -2,13 +2,7 @@
 
 These names are stable. The modules behind them may change. See ``docs/writing-a-target.md``. The
 conformance suite is in ``dolt_watch.testing``.
-
-Templates are imported when they are first used: jinja2 takes 37 ms, and the module of a target is
-imported whenever settings of its kind are read.
 """
-
-import importlib as _importlib
-import typing as _typing
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
@@ -19,19 +13,8 @@ from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFail
 from dolt_watch.targets.protocol import BeadTask, Target
 from dolt_watch.targets.responses import default_answer, error_field, parse_json, valid_job_id
 from dolt_watch.targets.settings import TargetSettings, env_field, secret_field
+from dolt_watch.targets.templates import Template, TemplateRenderError, read_template
 from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
-
-if _typing.TYPE_CHECKING:
-    from dolt_watch.targets.templates import Template, TemplateRenderError, read_template
-
-_TEMPLATES = ("Template", "TemplateRenderError", "read_template")
-
-
-def __getattr__(name: str) -> _typing.Any:
-    if name not in _TEMPLATES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_importlib.import_module("dolt_watch.targets.templates"), name)
-
 
 __all__ = [
     "Accepted",

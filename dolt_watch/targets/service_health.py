@@ -9,7 +9,6 @@ from typing import Any
 
 from dolt_watch.core.model import Capacity
 from dolt_watch.targets.http_client import HttpResult
-from dolt_watch.targets.responses import parse_json
 
 SERVICE = "claude-agent-service"
 MOST = 100_000
@@ -22,37 +21,25 @@ def interpret_health(exchange: HttpResult) -> Capacity:
     The answer proves that the service can be reached. The old form doesn't report the queue, so it
     is never ``idle``.
     """
-    answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
+    answer = exchange.json_field() if exchange.status == 200 else None
+    unusable = Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
     if not isinstance(answer, dict):
-        return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
+        return unusable
     # An answer with only some of the numbers is not the old form. It comes from something else.
     if not {"active", "queued", "capacity"} & answer.keys():
-        busy = answer.get("busy")
-        if not isinstance(busy, bool):
-            return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
-        return (
-            Capacity(0, "claude-agent-service is busy", proof="service", speaks_for=SERVICE)
-            if busy
-            else Capacity(1, proof="service")
-        )
+        if answer.get("busy") is True:
+            why = "claude-agent-service is busy"
+            return Capacity(0, why, proof="service", speaks_for=SERVICE)
+        return Capacity(1, proof="service") if answer.get("busy") is False else unusable
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
-        return Capacity(
-            0, f"claude-agent-service reports impossible numbers: {exchange.summary}", down=True
-        )
-    slots = max(0, most - active - queued)
-    why = (
-        ""
-        if slots
-        else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
-    )
-    return Capacity(
-        slots,
-        why,
-        idle=active == 0 and queued == 0,
-        proof="service",
-        speaks_for="" if slots else SERVICE,
-    )
+        why = f"claude-agent-service reports impossible numbers: {exchange.summary}"
+        return Capacity(0, why, down=True)
+    slots, idle = max(0, most - active - queued), active == 0 and queued == 0
+    if slots:
+        return Capacity(slots, idle=idle, proof="service")
+    why = f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
+    return Capacity(0, why, idle=idle, proof="service", speaks_for=SERVICE)
 
 
 def _count(value: Any) -> int | None:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dolt_watch.errors import SettingsError
+
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
@@ -64,6 +66,18 @@ class TargetSettings:
 
     def origin(self, key: str) -> str:
         return self.origins.get(key, f"[targets.{self.name}] {key}")
+
+
+def invalid(settings: TargetSettings, key: str, problem: str, fix: str) -> SettingsError:
+    """Return the error for a value that can't work. ``problem`` is a clause with its subject."""
+    return SettingsError(f"Target {settings.name}: {problem}.", where=settings.origin(key), fix=fix)
+
+
+def missing(settings: TargetSettings, key: str, thing: str, fix: str) -> SettingsError:
+    """Return the error for a value that is required."""
+    return SettingsError(
+        f"Target {settings.name} has no {thing}.", where=settings.origin(key), fix=fix
+    )
 
 
 def secret_field(variable: str = "") -> Any:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
+from dolt_watch.core.model import Capacity
+from dolt_watch.sanitize import sanitize
+
 QUICK = timedelta(seconds=10)
 """A failure within this time may be caused by the agent's installation and not by its bead."""
 QUICK_FAILURES = 3
@@ -66,6 +69,14 @@ def find_failing(latest: Iterable[EndedRun]) -> Failing | None:
     return Failing(f"{why}: {failed[0].error}", failed[0].ended_at + pause)
 
 
-def slots_to_try(free: int, live: int, failing: Failing | None) -> int:
-    """Return the free slots. While an agent fails, one run at a time shows if it works again."""
-    return free if failing is None else min(free, 1 if live == 0 else 0)
+def with_failures(capacity: Capacity, live: int, failing: Failing | None, now: float) -> Capacity:
+    """Return the capacity of a target whose agent may not work.
+
+    While an agent fails, nothing is sent until ``retry_at``. Then one run at a time shows if it
+    works again. ``live``: number of live runs. ``now``: seconds since the epoch.
+    """
+    if failing is None or capacity.slots is None:
+        return capacity
+    if failing.retry_at > now:
+        return Capacity(0, sanitize(failing.why), down=True)
+    return capacity._replace(slots=min(capacity.slots, 1 if live == 0 else 0))

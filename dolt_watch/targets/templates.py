@@ -1,25 +1,24 @@
 """Jinja2 templates for requests: sandboxed, and strict about names.
 
-The module is imported late, because jinja2 takes 37 ms. A template sees ``bead`` (its columns),
-``token`` and ``rule``. It can't include another template or read a file.
+A template sees ``bead`` (its columns), ``token`` and ``rule``. It can't include another template or
+read a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.bead_payload import bead_payload
 from dolt_watch.targets.protocol import BeadTask
 
+if TYPE_CHECKING:
+    from jinja2.nodes import Template as Tree
+
 NAMES = ("bead", "token", "rule")
-_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _FIX = f"Use {', '.join(NAMES)}, for example {{{{ bead.title }}}} or {{{{ bead | tojson }}}}."
 
 
@@ -42,6 +41,10 @@ class Template:
             SettingsError: The text is not a template, or it uses an unknown name. The error has the
                 line.
         """
+        # Late: jinja2 takes 37 ms, and few processes render a template.
+        from jinja2 import StrictUndefined, TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
         self.source_name = place
         environment = ImmutableSandboxedEnvironment(
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=finalize
@@ -60,18 +63,20 @@ class Template:
         try:
             return self._template.render(bead=bead_payload(task), token=token, rule=task.rule)
         except Exception as error:  # An expression of a template may raise anything.
+            from jinja2 import TemplateError  # Late: as in __init__().
+
             message = str(error).replace("'dict object'", "bead")
-            shown = (
-                message
-                if isinstance(error, TemplateError)
-                else f"{type(error).__name__}: {message}"
-            )
+            if not isinstance(error, TemplateError):
+                message = f"{type(error).__name__}: {message}"
             raise TemplateRenderError(
-                f"{self.source_name}:{self._line(error)}: {sanitize(shown, 200)}"
+                f"{self.source_name}:{self._line(error)}: {sanitize(message, 200)}"
             ) from error
 
-    def _check(self, tree: nodes.Template) -> None:
-        for node in tree.find_all(_ELSEWHERE):
+    def _check(self, tree: Tree) -> None:
+        from jinja2 import nodes  # Late: as in __init__().
+
+        elsewhere = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+        for node in tree.find_all(elsewhere):
             raise self._wrong("a template can't include another template", node.lineno)
         declared = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
         for name in tree.find_all(nodes.Name):
@@ -114,3 +119,22 @@ def read_template(path: Path, place: str) -> Template:
             "The template is not UTF-8 text.", where=str(path), fix="Save it as UTF-8."
         ) from None
     return Template(text, str(path))
+
+
+def read_prompt(path: Path | None, place: str, package: str = "dolt_watch.targets") -> Template:
+    """Return the prompt in a file, or without a file that of a package.
+
+    Args:
+        path: The file, or None.
+        place: The key that names it, for errors.
+        package: Package with the built-in prompt.
+
+    Raises:
+        SettingsError: The file can't be read, or is not a valid template.
+    """
+    if path is not None:
+        return read_template(path, place)
+    # Late: only the built-in prompt is a file of a package.
+    from importlib.resources import files
+
+    return Template((files(package) / "prompt.j2").read_text("utf-8"), "prompt.j2")

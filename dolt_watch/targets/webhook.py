@@ -9,35 +9,34 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
-from dolt_watch.errors import SettingsError
 from dolt_watch.targets.bead_payload import bead_payload
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.responses import default_answer, parse_json, valid_job_id
-from dolt_watch.targets.settings import WebhookSettings
+from dolt_watch.targets.responses import default_answer, valid_job_id
+from dolt_watch.targets.settings import WebhookSettings, invalid, missing
+from dolt_watch.targets.templates import Template, TemplateRenderError, read_template
 from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook as Signer
-
-    from dolt_watch.targets.templates import Template
 
 TYPE = "dev.dolt-watch.bead.dispatch"
 EVENTS = "application/cloudevents+json; charset=utf-8"
 PREFIX = "whsec_"
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64
 """Length of a secret in bytes, by the specification."""
+_CREATE_SECRET = f'echo "{PREFIX}$(openssl rand -base64 32)"'
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _OURS = frozenset({"authorization", "connection", "content-length", "host", "transfer-encoding"})
 
@@ -58,25 +57,17 @@ class Webhook:
                 invalid.
         """
         # Everything that can be wrong is found here, before a bead is claimed.
-        check_url(
-            settings,
-            "url",
-            settings.url,
-            fix=f'Set [targets.{settings.name}] url = "https://HOST/PATH".',
-            whole=True,
-        )
+        fix = f'Set [targets.{settings.name}] url = "https://HOST/PATH".'
+        check_url(settings, "url", settings.url, fix=fix, whole=True)
         if not re.fullmatch(r"[!-~]+", settings.source):
             fix = 'Set source = "https://tracker.example/beads", or another URI reference.'
-            raise SettingsError(
-                f"Target {settings.name}: source isn't a URI reference.",
-                where=settings.origin("source"),
-                fix=fix,
-            )
+            raise invalid(settings, "source", "source isn't a URI reference", fix)
         self.name = settings.name
         self.timeout = checked_timeout(settings)
         self._settings, self._now = settings, now
         self._signers = _signers(settings)
-        self._body = _body(settings)
+        path, place = settings.body_template, settings.origin("body_template")
+        self._body = read_template(path, place) if path is not None else None
         self._headers = {
             name: _header(settings, name, text) for name, text in settings.headers.items()
         }
@@ -95,9 +86,6 @@ class Webhook:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Send one POST and return the answer. The token is the ``webhook-id``."""
-        # Late: jinja2 is slow to import, and few targets render a template.
-        from dolt_watch.targets.templates import TemplateRenderError
-
         moment = datetime.fromtimestamp(self._now(), UTC)
         try:
             headers = {
@@ -124,9 +112,8 @@ class Webhook:
             timeout: Seconds.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps(
-            {**_cloudevent_attributes(id, self._settings.source, moment), **attributes}
-        )
+        common = _cloudevent_attributes(id, self._settings.source, moment)
+        body = json.dumps({**common, **attributes})
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
     def _post(
@@ -136,9 +123,7 @@ class Webhook:
             **{name.lower(): value for name, value in headers.items()},
             "webhook-id": id,
             "webhook-timestamp": str(int(moment.timestamp())),
-            "webhook-signature": " ".join(
-                signer.sign(id, moment, body) for signer in self._signers
-            ),
+            "webhook-signature": " ".join(each.sign(id, moment, body) for each in self._signers),
         }
         if self._settings.token:
             signed["authorization"] = f"Bearer {self._settings.token}"
@@ -158,11 +143,8 @@ def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
 
     It is ASCII, so that signer and reader can't differ in its encoding.
     """
-    attributes = {
-        **_cloudevent_attributes(token, source, moment),
-        "type": TYPE,
-        "subject": task.bead,
-    }
+    attributes = _cloudevent_attributes(token, source, moment)
+    attributes |= {"type": TYPE, "subject": task.bead}
     if task.rule:
         attributes["rule"] = task.rule  # An extension attribute.
     return json.dumps({**attributes, "data": bead_payload(task)})
@@ -198,8 +180,7 @@ def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> An
 
 
 def _job(exchange: HttpResult, key: str) -> str:
-    answer = parse_json(exchange)
-    value = answer.get(key) if isinstance(answer, dict) else None
+    value = exchange.json_field(key)
     return valid_job_id(str(value) if type(value) is int else value)
 
 
@@ -211,14 +192,9 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
     from standardwebhooks import Webhook as Signer
 
     if not settings.secret:
-        raise SettingsError(
-            f"Target {settings.name} has no secret for the signature.",
-            where=settings.origin("secret"),
-            fix=(
-                f'Set [targets.{settings.name}] secret_file = "…". To create a secret,'
-                f' run: echo "{PREFIX}$(openssl rand -base64 32)"'
-            ),
-        )
+        fix = f'Set [targets.{settings.name}] secret_file = "…". To create a secret, run:'
+        thing = "secret for the signature"
+        raise missing(settings, "secret", thing, f"{fix} {_CREATE_SECRET}")
     given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
     return [Signer(_key(settings, key, value)) for key, value in given.items() if value]
 
@@ -228,62 +204,29 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
 
     The library silently drops characters that aren't base64, which would leave a weak key.
     """
-    try:
-        key = (
-            base64.b64decode(value.removeprefix(PREFIX), validate=True)
-            if value.startswith(PREFIX)
-            else b""
-        )
-    except (binascii.Error, ValueError):
-        key = b""
+    key = b""
+    if value.startswith(PREFIX):
+        with suppress(ValueError):  # Not base64.
+            key = base64.b64decode(value.removeprefix(PREFIX), validate=True)
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
-        raise SettingsError(
-            f"Target {settings.name}: the {name} isn't '{PREFIX}' and base64 of"
-            f" {SHORTEST_SECRET} to {LONGEST_SECRET} bytes.",
-            where=settings.origin(name),
-            fix=f'To create a secret, run: echo "{PREFIX}$(openssl rand -base64 32)"',
-        )
+        form = f"'{PREFIX}' and base64 of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes"
+        fix = f"To create a secret, run: {_CREATE_SECRET}"
+        raise invalid(settings, name, f"the {name} isn't {form}", fix)
     return key
 
 
-def _body(settings: WebhookSettings) -> Template | None:
-    if settings.body_template is None:
-        return None
-    # Late: jinja2 is slow to import, and few targets render a template.
-    from dolt_watch.targets.templates import read_template
-
-    return read_template(settings.body_template, settings.origin("body_template"))
-
-
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:
-    # Late: jinja2 is slow to import, and few targets render a template.
-    from dolt_watch.targets.templates import Template
-
-    where = settings.origin("headers")
     if not re.fullmatch(_HEADER, name):
-        raise SettingsError(
-            f"Target {settings.name}: {name!r} isn't a valid name of a header.",
-            where=where,
-            fix="Use letters, digits and '-', for example X-Team.",
-        )
+        fix = "Use letters, digits and '-', for example X-Team."
+        raise invalid(settings, "headers", f"{name!r} isn't a valid name of a header", fix)
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
-        fix = (
-            "Set token_file for a bearer token."
-            if name.lower() == "authorization"
-            else "Remove it."
-        )
-        raise SettingsError(
-            f"Target {settings.name}: the header {name} is reserved for dolt_watch.",
-            where=where,
-            fix=fix,
-        )
-    return Template(text, f"{where} {name}")
+        bearer = name.lower() == "authorization"
+        fix = "Set token_file for a bearer token." if bearer else "Remove it."
+        raise invalid(settings, "headers", f"the header {name} is reserved for dolt_watch", fix)
+    return Template(text, f"{settings.origin('headers')} {name}")
 
 
 def _line(value: str, name: str) -> str:
-    # Late: jinja2 is slow to import, and few targets render a template.
-    from dolt_watch.targets.templates import TemplateRenderError
-
     if not value.isascii() or not value.isprintable():
         raise TemplateRenderError(f"the header {name} can't contain {value!a:.80}")
     return value.strip()

@@ -117,16 +117,12 @@ class Health:
             return 200 if good else 503, "text/plain; charset=utf-8", f"{words}\n".encode()
 
         def healthz() -> tuple[int, str, bytes]:
-            if self.is_alive():
-                return plain(True, "ok")
-            return plain(False, f"no sign of the loop for {self.silence:.0f} s")
+            alive, words = self.is_alive(), f"no sign of the loop for {self.silence:.0f} s"
+            return plain(alive, "ok" if alive else words)
 
+        prometheus = "text/plain; version=0.0.4; charset=utf-8"
         return {
-            "/metrics": lambda: (
-                200,
-                "text/plain; version=0.0.4; charset=utf-8",
-                self.metrics.text(),
-            ),
+            "/metrics": lambda: (200, prometheus, self.metrics.text()),
             "/healthz": healthz,
             "/readyz": lambda: plain(self.ready, self.status_text),
             "/startupz": lambda: plain(self.started, self.status_text),
@@ -171,9 +167,8 @@ class Server:
             def setup(self) -> None:
                 super().setup()
                 self.rfile.close()
-                self.rfile = io.BufferedReader(
-                    _Patient(self.connection, time.monotonic() + patience)
-                )
+                reader = _Patient(self.connection, time.monotonic() + patience)
+                self.rfile = io.BufferedReader(reader)
 
             def do_GET(self) -> None:
                 answer = answers.to(self.path)
@@ -238,7 +233,13 @@ class _Answers:
         try:
             if parts.path in self._pages:
                 return Response(*self._pages[parts.path]())
-            route = self._routes.get(parts.path) or self._below(parts.path)
+            # '/' itself has no paths below it.
+            below = (
+                route
+                for start, route in self._routes.items()
+                if start.endswith("/") and len(start) > 1 and parts.path.startswith(start)
+            )
+            route = self._routes.get(parts.path) or next(below, None)
             if route is None:
                 return plain(404, "not found")
             return route(Request(unquote(parts.path), dict(parse_qsl(parts.query))))
@@ -246,17 +247,6 @@ class _Answers:
             path = sanitize(parts.path, 100)
             log_failure(f"error: the page {path} failed", type(error), error)
             return plain(500, "internal error")
-
-    def _below(self, path: str) -> Route | None:
-        """Return the route of all paths below one; '/' itself has no paths below it."""
-        return next(
-            (
-                route
-                for start, route in self._routes.items()
-                if start.endswith("/") and len(start) > 1 and path.startswith(start)
-            ),
-            None,
-        )
 
     def packed(self, answer: Response) -> bytes | None:
         """Return the body as gzip; None if compression saves too little."""

@@ -181,20 +181,14 @@ def _json(line: _Line) -> str:
 
     JSON has no lone surrogates, and orjson accepts only string keys.
     """
-    record = {
-        "time": line.time,
-        "level": line.level,
-        "event": line.event,
-        "message": line.message,
-        **line.fields,
-    }
+    time, level, event, message, fields, _ = line
+    record = {"time": time, "level": level, "event": event, "message": message, **fields}
     try:
         return orjson.dumps(record, default=str).decode()
     except TypeError:
-        plain = {str(name): str(value) for name, value in record.items()}
         text = {
-            name: value.encode("utf-8", "backslashreplace").decode()
-            for name, value in plain.items()
+            str(name): str(value).encode("utf-8", "backslashreplace").decode()
+            for name, value in record.items()
         }
         return orjson.dumps(text).decode()
 

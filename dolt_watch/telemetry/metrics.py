@@ -10,7 +10,9 @@ import time
 from collections import Counter as Count
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -43,16 +45,14 @@ class Metrics:
         self._known_outages: set[str] = set()
         """Targets that had an outage: their gauge goes back to 0, so that an alert ends."""
         self.registry = CollectorRegistry()
+        gauge = partial(Gauge, registry=self.registry)
+        counter = partial(Counter, registry=self.registry)
         # Names and labels are public: docs/reference/metrics.md is generated from them.
-        self.info = Gauge(
-            "dolt_watch_info", "Which program this is", ["version"], registry=self.registry
-        )
-        self.info.labels(__version__).set(1)
-        self.ticks = Counter(
+        gauge("dolt_watch_info", "Which program this is", ["version"]).labels(__version__).set(1)
+        self.ticks = counter(
             "dolt_watch_ticks",
             "Ticks, idle ones included: ok (good ones), failed, error (broken off)",
             ["result"],
-            registry=self.registry,
         )
         self.seconds = Histogram(
             "dolt_watch_tick_seconds",
@@ -60,56 +60,30 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
             registry=self.registry,
         )
-        self.lag_commits = Gauge(
-            "dolt_watch_lag_commits",
-            "Commits that the last tick had to apply",
-            registry=self.registry,
+        self.lag_commits = gauge(
+            "dolt_watch_lag_commits", "Commits that the last tick had to apply"
         )
-        self.lag_seconds = Gauge(
-            "dolt_watch_lag_seconds",
-            "Age of the oldest of these commits when it was applied",
-            registry=self.registry,
+        self.lag_seconds = gauge(
+            "dolt_watch_lag_seconds", "Age of the oldest of these commits when it was applied"
         )
-        self.beads = Gauge(
-            "dolt_watch_beads", "Beads in a phase", ["phase", "rule"], registry=self.registry
-        )
-        self.held = Gauge(
-            "dolt_watch_held_beads",
-            "Waiting beads that are held, by gate",
-            ["gate"],
-            registry=self.registry,
-        )
-        self.outages = Gauge(
+        self.beads = gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"])
+        self.held = gauge("dolt_watch_held_beads", "Waiting beads that are held, by gate", ["gate"])
+        self.outages = gauge(
             "dolt_watch_target_outage",
             "1 while a target cannot be reached, 0 once it answers again",
             ["target"],
-            registry=self.registry,
         )
-        self.oldest = Gauge(
-            "dolt_watch_oldest_waiting_seconds",
-            "Time since the oldest waiting bead matched",
-            registry=self.registry,
+        self.oldest = gauge(
+            "dolt_watch_oldest_waiting_seconds", "Time since the oldest waiting bead matched"
         )
-        self.decisions = Counter(
-            "dolt_watch_decisions", "Entries of the ledger", ["kind"], registry=self.registry
+        self.decisions = counter("dolt_watch_decisions", "Entries of the ledger", ["kind"])
+        self.posts = counter("dolt_watch_posts", "Requests to targets", ["outcome"])
+        self.conflicts = counter(
+            "dolt_watch_conflicts", "Transactions that conflicted with another worker"
         )
-        self.posts = Counter(
-            "dolt_watch_posts", "Requests to targets", ["outcome"], registry=self.registry
-        )
-        self.conflicts = Counter(
-            "dolt_watch_conflicts",
-            "Transactions that conflicted with another worker",
-            registry=self.registry,
-        )
-        self.leads = Gauge(
-            "dolt_watch_leader",
-            "1 if this process leads, 0 if it is a standby",
-            registry=self.registry,
-        )
-        self.success = Gauge(
-            "dolt_watch_last_success_timestamp_seconds",
-            "End of the last successful tick",
-            registry=self.registry,
+        self.leads = gauge("dolt_watch_leader", "1 if this process leads, 0 if it is a standby")
+        self.success = gauge(
+            "dolt_watch_last_success_timestamp_seconds", "End of the last successful tick"
         )
 
     def record_tick(
@@ -131,14 +105,12 @@ class Metrics:
             self.success.set(time.time())
         # An idle tick reads no state, so its gauges stay as they are.
         if outcome.rounds:
-            self._gauge(
-                self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values())
-            )
+            beads = Count((bead.phase.value, bead.rule) for bead in state.beads.values())
+            self._gauge(self.beads, beads)
             self._gauge(self.held, Count((hold.gate,) for hold in outcome.holds.values()))
             self._known_outages |= state.outages.keys()
-            self._gauge(
-                self.outages, {(name,): int(name in state.outages) for name in self._known_outages}
-            )
+            outages = {(name,): int(name in state.outages) for name in self._known_outages}
+            self._gauge(self.outages, outages)
         # The age of the queue grows without any change.
         waits = [
             bead.matched_at or bead.since
@@ -161,7 +133,7 @@ class Metrics:
             gauge.set(0)
 
     @staticmethod
-    def _gauge(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
+    def _gauge(gauge: Gauge, values: Mapping[Any, int]) -> None:
         gauge.clear()
         for labels, number in values.items():
             gauge.labels(*labels).set(number)

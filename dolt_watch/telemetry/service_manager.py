@@ -9,7 +9,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, MutableMapping
-from types import TracebackType
 from typing import Self
 
 SOCKET, WATCHDOG_TIME, WATCHDOG_PROCESS = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
@@ -45,12 +44,7 @@ class ServiceManager:
             threading.Thread(target=self._answer_watchdog, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._send("STOPPING=1")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ from dolt_watch.targets import registry
 from dolt_watch.targets.protocol import BeadTask, Target
 
 LONGEST_JOB = 255
+TROUBLE = ("shut_down", "stop_responding", "respond_with_garbage")
+"""The methods of a harness after which its service doesn't work."""
 GRACE = 5.0
 """Seconds beyond its time-out after which a dispatch counts as hanging."""
 
@@ -108,7 +110,7 @@ class TargetConformance:
 
     @pytest.fixture
     def target(self, rig: ServiceHarness) -> Iterator[Target]:
-        with _closed(rig.target()) as target:
+        with closing(rig.target()) as target:
             yield target
 
     # -- what it is --------------------
@@ -117,12 +119,10 @@ class TargetConformance:
         assert registry.is_kind(rig.kind)
         assert callable(registry.factory(rig.kind))
         keys = registry.setting_types(rig.kind)
-        assert {"kind", "timeout"} <= set(keys), (
-            "its Settings must be a dataclass that extends TargetSettings"
-        )
-        assert set(keys.values()) <= set(READERS), (
-            "the types of keys must be those in docs/writing-a-target.md"
-        )
+        why = "its Settings must be a dataclass that extends TargetSettings"
+        assert {"kind", "timeout"} <= set(keys), why
+        why = "the types of keys must be those in docs/writing-a-target.md"
+        assert set(keys.values()) <= set(READERS), why
 
     def test_it_says_who_it_is(self, target: Target) -> None:
         assert target.name and isinstance(target.name, str)
@@ -143,7 +143,7 @@ class TargetConformance:
         assert not capacity.down, capacity.why
         assert list(rig.runs()) == [], "asking for the capacity must begin no run"
 
-    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
+    @pytest.mark.parametrize("how", TROUBLE)
     def test_trouble_is_never_evidence_that_nothing_runs(
         self, rig: ServiceHarness, target: Target, how: str
     ) -> None:
@@ -156,11 +156,8 @@ class TargetConformance:
     def test_a_dispatch_is_one_run_with_a_name(self, rig: ServiceHarness, target: Target) -> None:
         answer = target.dispatch(make_task("bd-7"), "token-7")
         assert isinstance(answer, Accepted), answer
-        assert (
-            answer.job.strip() == answer.job
-            and answer.job.isprintable()
-            and 0 < len(answer.job) <= LONGEST_JOB
-        )
+        assert answer.job.strip() == answer.job and answer.job.isprintable()
+        assert 0 < len(answer.job) <= LONGEST_JOB
         assert list(rig.runs()) == ["bd-7"]
 
     def test_each_token_is_a_run_of_its_own(self, rig: ServiceHarness, target: Target) -> None:
@@ -177,9 +174,8 @@ class TargetConformance:
     def test_nobody_there_is_nothing_sent(self, rig: ServiceHarness, target: Target) -> None:
         rig.shut_down()
         answer = _answer(target.dispatch(make_task(), "token-1"))
-        assert isinstance(answer, Refused) and not answer.permanent and not answer.halts_rule, (
-            answer
-        )
+        assert isinstance(answer, Refused), answer
+        assert not answer.permanent and not answer.halts_rule, answer
         assert list(rig.runs()) == []
 
     def test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out(
@@ -205,10 +201,8 @@ class TargetConformance:
     ) -> None:
         answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
-        with _closed(
-            rig.target()
-            # The process may have ended in between, so the target must keep nothing in memory.
-        ) as other:
+        # The process may have ended in between, so the target must keep nothing in memory.
+        with closing(rig.target()) as other:
             report = _report(other.verdict(answer.job, None))
         assert report.verdict is not Verdict.LOST
         assert len(rig.runs()) == 1, "asking must begin no run"
@@ -218,7 +212,7 @@ class TargetConformance:
         report = _report(target.verdict(job, datetime(2026, 4, 18, tzinfo=UTC)))
         assert report.verdict in (Verdict.LOST, Verdict.UNKNOWN)
 
-    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
+    @pytest.mark.parametrize("how", TROUBLE)
     def test_trouble_is_no_verdict(self, rig: ServiceHarness, target: Target, how: str) -> None:
         answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
@@ -249,15 +243,14 @@ class TargetConformance:
         """``settle`` is evidence: another attempt is sent on it."""
         if not getattr(target, "deduplicates", False):
             return
-        assert getattr(target, "site", ""), (
-            "it must name the site of its runs, because they are settled only there"
-        )
+        why = "it must name the site of its runs, because they are settled only there"
+        assert getattr(target, "site", ""), why
         report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
         assert report.verdict is Verdict.LOST and report.dead and not report.started
         assert isinstance(_answer(target.dispatch(make_task("bd-8"), "token-8")), Refused)
         assert list(rig.runs()) == []
 
-    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
+    @pytest.mark.parametrize("how", TROUBLE)
     def test_if_it_deduplicates_trouble_settles_nothing(
         self, rig: ServiceHarness, target: Target, how: str
     ) -> None:
@@ -276,10 +269,8 @@ class TargetConformance:
         report = _report(stop(answer.job, "somebody", "a reason"))
         assert report.dead and report.verdict is not Verdict.RUNNING
         assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
-        assert _report(stop("no-such-job", "somebody", "a reason")).verdict in (
-            Verdict.UNKNOWN,
-            Verdict.LOST,
-        )
+        missing = _report(stop("no-such-job", "somebody", "a reason"))
+        assert missing.verdict in (Verdict.UNKNOWN, Verdict.LOST)
 
     def test_if_it_keeps_logs_they_are_bytes(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with a method ``logs(job, follow)``."""
@@ -294,48 +285,31 @@ class TargetConformance:
 
     # -- secrets --------------------
 
-    @pytest.mark.parametrize("how", ["", "shut_down", "stop_responding", "respond_with_garbage"])
+    @pytest.mark.parametrize("how", ["", *TROUBLE])
     def test_it_tells_no_secret(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if how:
             getattr(rig, how)()
-        shown_to_users = [
-            target,
-            target.capacity(),
-            target.dispatch(make_task(), "token-1"),
-            target.verdict("job-1", None),
-        ]
-        shown = "\n".join(map(repr, shown_to_users))
+        answers = (target.capacity(), target.dispatch(make_task(), "token-1"))
+        shown = "\n".join(map(repr, (target, *answers, target.verdict("job-1", None))))
         assert not [secret for secret in rig.secrets if secret in shown]
-
-
-@contextmanager
-def _closed(target: Target) -> Iterator[Target]:
-    try:
-        yield target
-    finally:
-        target.close()
 
 
 def _capacity(capacity: Capacity) -> Capacity:
     assert isinstance(capacity, Capacity)
     assert capacity.slots is None or (type(capacity.slots) is int and capacity.slots >= 0)
-    assert capacity.slots or capacity.why, (
-        "if there is no slot, or the number is not known, `why` must say so"
-    )
+    why = "if there is no slot, or the number is not known, `why` must say so"
+    assert capacity.slots or capacity.why, why
     assert not (capacity.idle and capacity.down)
     return capacity
 
 
 def _answer(answer: Answer) -> Answer:
-    assert isinstance(answer, Accepted | Refused | Busy | Unknown), (
-        "it must be one of the four answers"
-    )
+    why = "it must be one of the four answers"
+    assert isinstance(answer, Accepted | Refused | Busy | Unknown), why
     if not isinstance(answer, Accepted):
         assert answer.why, "it must not be empty, because users read it in the bead's notes"
-        assert answer.why.isprintable(), (
-            "it must be printable, because it is part of a note and a commit message"
-            " (use dolt_watch.targets.sdk.sanitize)"
-        )
+        why = "it must be printable, because it is part of a note and a commit message"
+        assert answer.why.isprintable(), f"{why} (use dolt_watch.targets.sdk.sanitize)"
     return answer
 
 

@@ -55,7 +55,7 @@ def dispatch(folder: Path, token: str, at: int = 0, slots: int = 9) -> int:
     target = local(folder, AGENT, slots=slots)
     if (folder / "runner.py").exists():
         target.runner = folder / "runner.py"
-    target._prompt_template().render(make_task(), "warm")  # Imports aren't effects.
+    target._prompt.render(make_task(), "warm")  # Imports aren't effects.
     count = 0
 
     def kill_at(event: str, arguments: tuple[Any, ...]) -> None:

@@ -46,7 +46,7 @@ def strike(agents: Agents, scope: Scope, shift: timedelta, fatal: int) -> Ended:
     def work(tell: Tell) -> int:
         effects = Effects(tell, fatal, writes)
         target = Local(chosen)
-        target._prompt_template().render(make_task(), "warm")  # Imports aren't effects.
+        target._prompt.render(make_task(), "warm")  # Imports aren't effects.
         armed = False
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:

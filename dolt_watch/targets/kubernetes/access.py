@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.sanitize import sanitize
@@ -13,16 +13,12 @@ from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe, status_field
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.responses import parse_json
 from dolt_watch.targets.templates import TemplateRenderError
 
 MakeJob = Callable[[BeadTask, str], Mapping[str, object]]
 """Makes the Job of a bead and a token. Raises the errors of templates and manifests."""
 RIGHTS = (
-    ("create", "batch", "jobs", ""),
-    ("get", "batch", "jobs", ""),
-    ("list", "batch", "jobs", ""),
-    ("delete", "batch", "jobs", ""),
+    *((verb, "batch", "jobs", "") for verb in ("create", "get", "list", "delete")),
     ("list", "", "pods", ""),
     ("list", "", "events", ""),
     ("get", "", "pods", "log"),
@@ -34,11 +30,8 @@ _FIX_RIGHTS = (
 )
 _WARNING = re.compile(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 _SAMPLE = {
+    **dict.fromkeys(("description", "design", "acceptance_criteria", "notes"), ""),
     "title": "check",
-    "description": "",
-    "design": "",
-    "acceptance_criteria": "",
-    "notes": "",
     "status": "open",
     "priority": 2,
     "issue_type": "task",
@@ -57,44 +50,30 @@ def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator
     """Yield the problems that keep agents from running. Creates nothing."""
     denied = []
     for right in RIGHTS:
-        allowed, problem = _is_allowed(api, right, timeout)
-        if allowed is None:
-            yield problem
+        exchange = _ask(api, right, timeout)
+        allowed = exchange.json_field("status", "allowed") if exchange.status == 201 else None
+        if not isinstance(allowed, bool):
+            yield Problem(describe(exchange), fix_for(exchange, api))
             return
         if not allowed:
-            denied.append(_shown(right))
+            verb, _, *resource = right
+            denied.append(f"{verb} {'/'.join(filter(None, resource))}")
     if denied:
-        yield Problem(
-            f"Not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS
-        )
+        message = f"Not allowed in the namespace {api.namespace}: {', '.join(denied)}"
+        yield Problem(message, _FIX_RIGHTS)
     yield from _dry_run(api, make_job, timeout)
 
 
-def _is_allowed(
-    api: ApiClient, right: tuple[str, str, str, str], timeout: float
-) -> tuple[bool | None, Problem]:
-    """Return whether the right exists. None and the problem if that can't be asked."""
-    verb, group, resource, subresource = right
-    attributes = {
-        "namespace": api.namespace,
-        "verb": verb,
-        "group": group,
-        "resource": resource,
-        "subresource": subresource,
-    }
+def _ask(api: ApiClient, right: tuple[str, str, str, str], timeout: float) -> HttpResult:
+    """Ask whether the right exists."""
+    names = ("verb", "group", "resource", "subresource")
+    attributes = {"namespace": api.namespace, **dict(zip(names, right, strict=True))}
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": attributes},
     }
-    exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
-    answer: Any = (
-        parse_json(exchange) if exchange.failure is None and exchange.status == 201 else None
-    )
-    status = answer.get("status") if isinstance(answer, dict) else None
-    if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
-        return None, Problem(describe(exchange), fix_for(exchange, api))
-    return status["allowed"], Problem("", "")
+    return api.request("POST", _REVIEW, body=body, timeout=timeout)
 
 
 def fix_for(exchange: HttpResult, api: ApiClient) -> str:
@@ -125,11 +104,6 @@ def fix_for(exchange: HttpResult, api: ApiClient) -> str:
     return "Check the API server: `kubectl get --raw /readyz?verbose`."
 
 
-def _shown(right: tuple[str, str, str, str]) -> str:
-    verb, _, resource, subresource = right
-    return f"{verb} {resource}/{subresource}" if subresource else f"{verb} {resource}"
-
-
 def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Problem]:
     """Ask the API server for a Job that it does not store."""
     token = "doctor"
@@ -138,13 +112,8 @@ def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Prob
     except (TemplateRenderError, JobNotPossible):
         # The template needs more columns than the sample has. The error of each bead says so.
         return
-    exchange = api.request(
-        "POST",
-        api.jobs_path(),
-        query={"fieldValidation": "Strict", "dryRun": "All"},
-        body=job,
-        timeout=timeout,
-    )
+    query = {"fieldValidation": "Strict", "dryRun": "All"}
+    exchange = api.request("POST", api.jobs_path(), query=query, body=job, timeout=timeout)
     if not isinstance(answers.interpret_create(exchange, names.job_name(token)), Accepted):
         says = f"A Job would not be accepted: {describe(exchange)}"
         yield Problem(says, fix_for(exchange, api))
@@ -152,7 +121,5 @@ def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Prob
     for warning in _WARNING.findall(exchange.headers.get("warning", "")):
         text = sanitize(warning.replace('\\"', '"'))
         if "PodSecurity" in text:
-            yield Problem(
-                f"The pod would be refused: {text}",
-                "Set securityContext in the job_template, or use image instead.",
-            )
+            fix = "Set securityContext in the job_template, or use image instead."
+            yield Problem(f"The pod would be refused: {text}", fix)

@@ -17,7 +17,7 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.api import describe, status_field
-from dolt_watch.targets.responses import default_answer, parse_json, retry_after
+from dolt_watch.targets.responses import default_answer, retry_after
 from dolt_watch.targets.start_failures import QUICK
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
@@ -58,7 +58,7 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
         case (401, _) | (404, _):
             return Refused(why, status, halts_rule=True)
         case 403, _:
-            return Refused(why, 403, halts_rule=_is_rbac(why) or _is_terminating(exchange))
+            return Refused(why, 403, halts_rule=_halts_rule(why, exchange))
         case 413, _:
             return Refused(why, 413, permanent=True)
         case _ if 300 <= status < 500 and status != 408:
@@ -66,18 +66,14 @@ def interpret_create(exchange: HttpResult, name: str) -> Answer:
     return Unknown(why, status, "service" if status in (502, 503, 504) else "")
 
 
-def _is_rbac(why: str) -> bool:
-    """Return whether the authorizer refused the request, and not an admission rule about this
-    Job.
+def _halts_rule(why: str, exchange: HttpResult) -> bool:
+    """Return whether a 403 concerns all Jobs, and not only this one.
+
+    The authorizer refused the request, or the namespace is being deleted. Otherwise it was an
+    admission rule about this Job.
     """
-    return " cannot create resource " in why
-
-
-def _is_terminating(exchange: HttpResult) -> bool:
-    answer = parse_json(exchange)
-    details = answer.get("details") if isinstance(answer, dict) else None
-    causes = details.get("causes") if isinstance(details, dict) else None
-    return any(
+    causes = exchange.json_field("details", "causes")
+    return " cannot create resource " in why or any(
         isinstance(cause, dict) and cause.get("reason") == "NamespaceTerminating"
         for cause in (causes if isinstance(causes, list) else ())
     )
@@ -91,7 +87,7 @@ def object_name(exchange: HttpResult) -> str:
 
 def job_in(exchange: HttpResult) -> Mapping[str, Any] | None:
     """Return the Job in the answer, with metadata. None if the answer isn't a Job."""
-    answer = parse_json(exchange) if exchange.failure is None else None
+    answer = exchange.json_field()
     if not isinstance(answer, dict) or answer.get("kind") != "Job":
         return None
     return answer if isinstance(answer.get("metadata"), dict) else None
@@ -150,9 +146,7 @@ def running_tokens(exchange: HttpResult) -> list[str]:
 
 def rows_in(exchange: HttpResult) -> list[JobRow] | None:
     """Return the Jobs of a Table. None if the answer isn't a Table of Jobs."""
-    if exchange.failure is not None or exchange.status != 200:
-        return None
-    table = parse_json(exchange)
+    table: Any = exchange.json_field() if exchange.status == 200 else None
     try:
         columns = [column["name"] for column in table["columnDefinitions"]]
         name, status = columns.index("Name"), columns.index("Status")
@@ -188,10 +182,8 @@ def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
     found = PodState(alive=False)
     for pod in pods:
         status = pod.get("status") or {}
-        containers = [
-            *(status.get("initContainerStatuses") or ()),
-            *(status.get("containerStatuses") or ()),
-        ]
+        lists = (status.get(f"{kind}Statuses") for kind in ("initContainer", "container"))
+        containers = [each for listed in lists for each in listed or ()]
         if status.get("phase") in ("Succeeded", "Failed"):
             found = found if found.ended else _with_end(found, pod, status, containers)
             continue
@@ -234,7 +226,7 @@ def _with_end(
 def _seconds(text: Any) -> float:
     """Return a timestamp of Kubernetes in seconds since the epoch. 0 if it is missing."""
     try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+        return datetime.fromisoformat(str(text)).timestamp()
     except (ValueError, OverflowError):
         return 0.0
 
@@ -243,13 +235,15 @@ def _waiting(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
     for each in containers:
         waiting = (each.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return sanitize(f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": "))
+            return _reason_and_message(waiting)
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return sanitize(
-                f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-            )
+            return _reason_and_message(condition)
     return ""
+
+
+def _reason_and_message(found: Mapping[str, Any]) -> str:
+    return sanitize(f"{found.get('reason', '')}: {found.get('message', '')}".strip(": "))
 
 
 def conditions_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -261,12 +255,8 @@ def conditions_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
     """Return the report of a Job with the condition ``Failed``."""
     reason = str(condition.get("reason", ""))
-    words = (
-        ""
-        if reason == "BackoffLimitExceeded"
-        else f"{reason}: {condition.get('message', '')}".strip(": ")
-    )
-    error = "; ".join(part for part in (sanitize(words), pods.ended) if part)
+    why = "" if reason == "BackoffLimitExceeded" else _reason_and_message(condition)
+    error = "; ".join(part for part in (why, pods.ended) if part)
     # After its deadline the Job itself failed, and not its program.
     at_start = pods.failed_at_start and reason != "DeadlineExceeded"
     return JobReport(Verdict.FINISHED, "failed", error, dead=True, failed_at_start=at_start)
@@ -298,9 +288,7 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
 
     try:
         now = parsedate_to_datetime(exchange.headers["date"])
-        created = datetime.fromisoformat(
-            str(job["metadata"]["creationTimestamp"]).replace("Z", "+00:00")
-        )
+        created = datetime.fromisoformat(str(job["metadata"]["creationTimestamp"]))
         return max(timedelta(0), now.astimezone(UTC) - created.astimezone(UTC))
     except (KeyError, ValueError, TypeError, OverflowError):
         return timedelta(0)
@@ -308,8 +296,7 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
 
 def items_in(exchange: HttpResult) -> list[Mapping[str, Any]] | None:
     """Return the objects of a list. None if the answer isn't a list."""
-    answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
-    items = answer.get("items") if isinstance(answer, dict) else None
+    items = exchange.json_field("items") if exchange.status == 200 else None
     if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
         return None
     return items

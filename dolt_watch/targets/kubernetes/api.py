@@ -7,16 +7,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure, ca_context
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
-from dolt_watch.targets.responses import parse_json
+from dolt_watch.targets.settings import missing
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Folder that Kubernetes mounts into a pod: token, ca.crt, namespace."""
@@ -26,8 +24,7 @@ MAX_TOKEN = 64 * 1024
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """The address of the API server, and the credentials for it."""
 
     server: str
@@ -49,22 +46,17 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
     server, token_file, ca_file = settings.server, settings.token_file, settings.ca_file
     if not server:
         if not host:
-            raise SettingsError(
-                f"Target {name} has no API server, and dolt_watch doesn't run in a cluster.",
-                where=settings.origin("server"),
-                fix=f'Set [targets.{name}] server = "https://HOST:6443", token_file and ca_file.',
-            )
+            thing = "API server, and dolt_watch doesn't run in a cluster"
+            fix = f'Set [targets.{name}] server = "https://HOST:6443", token_file and ca_file.'
+            raise missing(settings, "server", thing, fix)
         host = f"[{host}]" if ":" in host else host
         server = f"https://{host}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
         token_file = token_file or SERVICE_ACCOUNT / "token"
         ca_file = ca_file or SERVICE_ACCOUNT / "ca.crt"
     namespace = settings.namespace or _own_namespace()
     if not namespace:
-        raise SettingsError(
-            f"Target {name} has no namespace.",
-            where=settings.origin("namespace"),
-            fix=f'Set [targets.{name}] namespace = "agents".',
-        )
+        fix = f'Set [targets.{name}] namespace = "agents".'
+        raise missing(settings, "namespace", "namespace", fix)
     return Connection(server, namespace, token_file, ca_file)
 
 
@@ -82,8 +74,7 @@ class ApiClient:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.namespace = connection.namespace
-        self._connection = connection
+        self.server, self.namespace, self.token_file, self.ca_file = connection
         self._caller: HttpClient | None = None
         self._ca_version: tuple[int, int] | None = None
 
@@ -104,7 +95,7 @@ class ApiClient:
             headers |= self.authorization()
             caller = self._current_caller()
         except OSError as error:
-            why = f"{error.filename or self._connection.ca_file} can't be read: {error.strerror}"
+            why = f"{error.filename or self.ca_file} can't be read: {error.strerror}"
             return HttpResult(
                 failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time()
             )
@@ -125,7 +116,7 @@ class ApiClient:
 
     def authorization(self) -> dict[str, str]:
         """Return the header with the current token. Raises OSError if the file can't be read."""
-        path = self._connection.token_file
+        path = self.token_file
         if path is None:
             return {}
         with path.open("rb") as file:
@@ -151,18 +142,6 @@ class ApiClient:
 
     def core_path(self, resource: str) -> str:
         return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/{resource}"
-
-    @property
-    def server(self) -> str:
-        return self._connection.server
-
-    @property
-    def token_file(self) -> Path | None:
-        return self._connection.token_file
-
-    @property
-    def ca_file(self) -> Path | None:
-        return self._connection.ca_file
 
     def _current_caller(self) -> HttpClient:
         """Return the client, or a new one if the CA file was replaced. Raises OSError."""
@@ -193,10 +172,7 @@ def _check_ca(ca_file: Path | None) -> None:
 
 def status_field(exchange: HttpResult, name: str) -> str:
     """Return a text field of the API server's ``Status``. '' if the answer isn't one."""
-    answer = parse_json(exchange)
-    if not isinstance(answer, dict) or answer.get("kind") != "Status":
-        return ""
-    value = answer.get(name)
+    value = exchange.json_field(name) if exchange.json_field("kind") == "Status" else None
     return value if isinstance(value, str) else ""
 
 
@@ -214,8 +190,5 @@ def is_missing(exchange: HttpResult) -> bool:
     A 404 without a ``Status`` comes from a proxy or a wrong path. One that names another resource
     is about the namespace.
     """
-    if exchange.status != 404 or status_field(exchange, "reason") != "NotFound":
-        return False
-    answer = parse_json(exchange)
-    details = answer.get("details") if isinstance(answer, dict) else None
-    return isinstance(details, dict) and details.get("kind") == "jobs"
+    missing = exchange.status == 404 and status_field(exchange, "reason") == "NotFound"
+    return missing and exchange.json_field("details", "kind") == "jobs"

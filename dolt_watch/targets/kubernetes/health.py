@@ -40,7 +40,8 @@ class StartHealth:
             pods_of: Returns the state of a Job's pods, or why it is not known.
         """
         rows = answers.rows_in(unsuccessful) or ()
-        failed = sorted((row for row in rows if row.status == "Failed"), key=_youngest)[:LOOK_BACK]
+        failed = [row for row in rows if row.status == "Failed"]
+        failed = sorted(failed, key=lambda row: row.seconds)[:LOOK_BACK]
         self._ended = {row.name: self._ended[row.name] for row in failed if row.name in self._ended}
         if len(failed) < QUICK_FAILURES or find_failing(self._runs(failed, pods_of)) is None:
             return None
@@ -63,7 +64,3 @@ class StartHealth:
                     pods.bead, pods.failed_at_start, pods.ended_at, pods.ended
                 )
             yield self._ended[row.name]
-
-
-def _youngest(row: JobRow) -> tuple[float, float]:
-    return row.seconds

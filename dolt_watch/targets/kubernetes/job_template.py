@@ -39,7 +39,9 @@ class JobTemplate:
                 invalid template.
         """
         manifest = _parse(text, source)
-        _check(manifest, source)
+        if (wrong := _problem(manifest)) is not None:
+            problem, fix = wrong
+            raise SettingsError(f"The Job template is invalid: {problem}.", where=source, fix=fix)
         self._tree = _compile(manifest, source, (), False)
 
     def render(self, task: BeadTask, token: str) -> dict[str, Any]:
@@ -55,10 +57,9 @@ def read_job_template(path: Path, where: str) -> JobTemplate:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
+        fix = "Check the path. It is relative to the settings file."
         raise SettingsError(
-            f"Can't read the Job template {path}: {reason}.",
-            where=where,
-            fix="Check the path. It is relative to the settings file.",
+            f"Can't read the Job template {path}: {reason}.", where=where, fix=fix
         ) from None
     return JobTemplate(text, str(path))
 
@@ -68,11 +69,8 @@ def _parse(text: str, source: str) -> Any:
         # Late: an optional dependency, for Job templates only.
         import yaml
     except ModuleNotFoundError:
-        raise SettingsError(
-            "A Job template requires PyYAML.",
-            where=source,
-            fix="`pip install 'dolt-watch[kubernetes]'`",
-        ) from None
+        fix = "`pip install 'dolt-watch[kubernetes]'`"
+        raise SettingsError("A Job template requires PyYAML.", where=source, fix=fix) from None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -88,71 +86,55 @@ def _parse(text: str, source: str) -> Any:
         ) from None
 
 
-def _check(manifest: Any, source: str) -> None:
-    def wrong(message: str, fix: str = _FIX) -> SettingsError:
-        return SettingsError(f"The Job template is invalid: {message}.", where=source, fix=fix)
-
+def _problem(manifest: Any) -> tuple[str, str] | None:
+    """Return the first problem of a manifest and its fix. None if it can be used."""
     # The API server refuses these too, but only after a bead is claimed.
-    if not isinstance(manifest, dict) or manifest.get("kind") != "Job":
-        raise wrong("it isn't one object of kind Job")
-    if manifest.get("apiVersion") != "batch/v1":
-        raise wrong("apiVersion must be batch/v1")
-    if unknown := sorted(map(str, manifest.keys() - {"apiVersion", "kind", "metadata", "spec"})):
-        raise wrong(f"a Job has no key {unknown[0]}")
-    spec = _mapping(manifest, "spec")
-    template = _mapping(spec, "template")
-    pod = _mapping(template, "spec")
-    containers = pod.get("containers")
-    if not isinstance(containers, list) or not containers:
-        raise wrong("spec.template.spec.containers is missing")
-    for place, each in _containers(pod):
-        if not isinstance(each, dict):
-            raise wrong(f"{place} isn't a container")
-        variables = each.get("env") or []
-        if not isinstance(variables, list) or not all(isinstance(one, dict) for one in variables):
-            raise wrong(f"{place}.env isn't a list of variables")
-    for place, owner in (("metadata", manifest), ("spec.template.metadata", template)):
-        found = owner.get("metadata") or {}
-        parts = [
-            found,
-            *(
-                (found.get(key) or {})
-                for key in ("labels", "annotations")
-                if isinstance(found, dict)
-            ),
-        ]
-        if not all(isinstance(part, dict) for part in parts):
-            raise wrong(f"{place} isn't an object with labels and annotations")
+    if problem := _not_a_job(manifest):
+        return problem, _FIX
     # The API server accepts these, and would start a second agent.
+    spec = manifest["spec"]
+    once, fix = "each token runs at most once", "Remove that line."
     for key, allowed in _ONE_RUN.items():
         if spec.get(key) is not None and spec[key] not in allowed:
-            raise wrong(
-                f"spec.{key} must be {allowed[0]}: each token runs at most once",
-                "Remove that line.",
-            )
+            return f"spec.{key} must be {allowed[0]}: {once}", fix
     for key in _NEVER:
         if spec.get(key) is not None:
-            raise wrong(
-                f"spec.{key} can't be set: each token runs at most once", "Remove that line."
-            )
-    if pod.get("restartPolicy") not in (None, "Never"):
-        raise wrong(
-            "restartPolicy must be Never: each token runs at most once", "Remove that line."
-        )
+            return f"spec.{key} can't be set: {once}", fix
+    if spec["template"]["spec"].get("restartPolicy") not in (None, "Never"):
+        return f"restartPolicy must be Never: {once}", fix
     for key in ("activeDeadlineSeconds", "ttlSecondsAfterFinished"):
         if spec.get(key) is not None and (type(spec[key]) is not int or spec[key] < 1):
-            raise wrong(f"spec.{key} must be a number of seconds, at least 1")
+            return f"spec.{key} must be a number of seconds, at least 1", _FIX
+    return None
 
 
-def _containers(pod: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    found = []
+def _not_a_job(manifest: Any) -> str:
+    """Return why a manifest isn't a Job. '' if it is one."""
+    if not isinstance(manifest, dict) or manifest.get("kind") != "Job":
+        return "it isn't one object of kind Job"
+    if manifest.get("apiVersion") != "batch/v1":
+        return "apiVersion must be batch/v1"
+    if unknown := sorted(map(str, manifest.keys() - {"apiVersion", "kind", "metadata", "spec"})):
+        return f"a Job has no key {unknown[0]}"
+    template = _mapping(_mapping(manifest, "spec"), "template")
+    pod = _mapping(template, "spec")
+    if not isinstance(pod.get("containers"), list) or not pod["containers"]:
+        return "spec.template.spec.containers is missing"
     for key in ("containers", "initContainers"):
-        listed = pod.get(key) or []
-        found += [
-            (f"{key}[{number}]", each)
-            for number, each in enumerate(listed if isinstance(listed, list) else [])
-        ]
-    return found
+        listed = pod.get(key)
+        for number, each in enumerate(listed if isinstance(listed, list) else ()):
+            if not isinstance(each, dict):
+                return f"{key}[{number}] isn't a container"
+            variables = each.get("env") or []
+            if not isinstance(variables, list) or not all(isinstance(v, dict) for v in variables):
+                return f"{key}[{number}].env isn't a list of variables"
+    for place, owner in (("metadata", manifest), ("spec.template.metadata", template)):
+        found = owner.get("metadata") or {}
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(key) or {}, dict) for key in ("labels", "annotations")
+        ):
+            return f"{place} isn't an object with labels and annotations"
+    return ""
 
 
 def _mapping(owner: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -166,7 +148,8 @@ def _compile(node: Any, source: str, path: tuple[str | int, ...], program: bool)
         if "{{" not in node and "{%" not in node and "{#" not in node:
             return node
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-        return Template(node, f"{source}: {place[1:]}", _program_value if program else None)
+        finalize = (lambda value: container_text(str(value))) if program else None
+        return Template(node, f"{source}: {place[1:]}", finalize)
     if isinstance(node, dict):
         return {
             key: _compile(value, source, (*path, key), program or _is_program(path, key))
@@ -184,10 +167,6 @@ def _is_program(path: tuple[str | int, ...], key: object) -> bool:
     """Return whether the kubelet expands ``$(NAME)`` below this key of a container."""
     in_container = any(part in ("containers", "initContainers") for part in path)
     return in_container and key in ("command", "args", "env")
-
-
-def _program_value(value: Any) -> Any:
-    return container_text(str(value))
 
 
 def _render(node: Any, task: BeadTask, token: str) -> Any:

@@ -83,10 +83,10 @@ def complete_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": (
-            _metadata(manifest.get("metadata"), labels, annotations)
-            | {"name": names.job_name(token)}
-        ),
+        "metadata": {
+            **_metadata(manifest.get("metadata"), labels, annotations),
+            "name": names.job_name(token),
+        },
         "spec": {
             "activeDeadlineSeconds": math.ceil(settings.run_timeout.total_seconds()),
             "ttlSecondsAfterFinished": math.ceil(settings.keep_jobs.total_seconds()),
@@ -109,14 +109,17 @@ def tombstone(settings: KubernetesSettings, token: str) -> dict[str, Any]:
     labels = _labels(settings, {}) | {names.TOMBSTONE: "true"}
     # A Job needs a pod, and the admission of the namespace must accept it. It is suspended, so it
     # never runs.
+    least = {"cpu": "1m", "memory": "1Mi"}
     container = {
         "name": "none",
         "image": "tombstone.invalid/never-runs",
         "securityContext": _RESTRICTED,
-        "resources": {
-            "requests": {"cpu": "1m", "memory": "1Mi"},
-            "limits": {"cpu": "1m", "memory": "1Mi"},
-        },
+        "resources": {"requests": least, "limits": least},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "containers": [container],
     }
     return {
         "apiVersion": "batch/v1",
@@ -130,14 +133,7 @@ def tombstone(settings: KubernetesSettings, token: str) -> dict[str, Any]:
             "suspend": True,
             "backoffLimit": 0,
             "activeDeadlineSeconds": 1,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "containers": [container],
-                },
-            },
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model import EMPTY, Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import AWAY, HttpResult
@@ -27,7 +26,7 @@ from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import STATUS_TIMEOUT
-from dolt_watch.targets.start_failures import Failing, slots_to_try
+from dolt_watch.targets.start_failures import Failing, with_failures
 from dolt_watch.targets.templates import TemplateRenderError
 
 MAX_LIST = 32 * 1024 * 1024
@@ -43,15 +42,11 @@ CREATE_SHARE = 0.6
 SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
 
 
-@dataclass(frozen=True, slots=True)
 class _Deadline:
     """The end of one call, shared by all its requests."""
 
-    ends: float
-
-    @classmethod
-    def after(cls, seconds: float) -> _Deadline:
-        return cls(time.monotonic() + seconds)
+    def __init__(self, seconds: float) -> None:
+        self.ends = time.monotonic() + seconds
 
     @property
     def is_over(self) -> bool:
@@ -93,16 +88,12 @@ class KubernetesTarget:
         jobs = self._list_jobs()
         found = answers.interpret_table(jobs, self._settings.max_jobs)
         failing = None if found.down else self._failing(jobs)
-        if failing is None or found.slots is None:
-            return found
-        if failing.retry_at > self._now():
-            return Capacity(0, sanitize(failing.why), down=True)
-        live = len(answers.running_tokens(jobs))
-        return found._replace(slots=slots_to_try(found.slots, live, failing))
+        live = len(answers.running_tokens(jobs)) if failing is not None else 0
+        return with_failures(found, live, failing, self._now())
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Create the Job. If the answer is lost, find out whether the Job exists."""
-        deadline = _Deadline.after(self.timeout)
+        deadline = _Deadline(self.timeout)
         try:
             job = self.job_for(task, token)
         except TemplateRenderError as error:
@@ -134,7 +125,7 @@ class KubernetesTarget:
         If there is no Job of its name, the name is taken, so that no request under way can create
         one: the token never ran and never will. Any process at this site may ask again.
         """
-        answer = self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
+        answer = self._settle(token, "nothing was sent", "", _Deadline(self.timeout))
         match answer:
             case Accepted(job=job):
                 report = self.verdict(job, None)
@@ -150,8 +141,8 @@ class KubernetesTarget:
         if not names.is_job_name(job):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
         # All requests together have the time of one.
-        deadline = _Deadline.after(self._look())
-        exchange = self._get(job, deadline)
+        deadline = _Deadline(self._look())
+        exchange = self._get(self.api.jobs_path(job), deadline)
         if is_missing(exchange):
             return self._report_deleted(job, started, deadline)
         found = answers.job_in(exchange)
@@ -173,9 +164,8 @@ class KubernetesTarget:
                 failing = self._failing(self._list_jobs())
                 report = report._replace(target_failed=failing is not None)
             return report
-        if conditions.keys() & {"Failed", "FailureTarget"} or found["metadata"].get(
-            "deletionTimestamp"
-        ):
+        deleted = found["metadata"].get("deletionTimestamp")
+        if deleted or conditions.keys() & {"Failed", "FailureTarget"}:
             return JobReport(Verdict.RUNNING, "terminating")
         if pods.started or pods.ended or "SuccessCriteriaMet" in conditions:
             return JobReport(Verdict.RUNNING, "running")
@@ -191,15 +181,15 @@ class KubernetesTarget:
         """
         if not names.is_job_name(job):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
-        deadline = _Deadline.after(self._look())
+        deadline = _Deadline(self._look())
         path, query = self.api.jobs_path(job), {"propagationPolicy": "Foreground"}
         exchange = self.api.request("DELETE", path, query=query, timeout=deadline.left)
         if exchange.status not in (200, 202) and not is_missing(exchange):
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
-        while (
-            report := self.verdict(job, None)
-        ).verdict is Verdict.RUNNING and not deadline.is_over:
+        report = self.verdict(job, None)
+        while report.verdict is Verdict.RUNNING and not deadline.is_over:
             time.sleep(STOP_INTERVAL)
+            report = self.verdict(job, None)
         return report
 
     def live_tokens(self) -> list[str]:
@@ -223,9 +213,7 @@ class KubernetesTarget:
         # Late: only `doctor` checks access.
         from dolt_watch.targets.kubernetes.access import find_problems
 
-        return [
-            (each.message, each.fix) for each in find_problems(self.api, self.job_for, self._look())
-        ]
+        return list(find_problems(self.api, self.job_for, self._look()))
 
     def close(self) -> None:
         self.api.close()
@@ -240,21 +228,19 @@ class KubernetesTarget:
 
     def _settle(self, token: str, why: str, away: str, deadline: _Deadline) -> Answer:
         name = names.job_name(token)
-        found = self._lookup(name, why, away, deadline)
-        if found is not None:
+        if found := self._lookup(name, why, away, deadline):
             return found
         # A first 404 proves nothing, because the request may still be under way. The owner of the
         # name decides.
         exchange = self._create(tombstone(self._settings, token), deadline.left)
         if exchange.status == 201 and answers.object_name(exchange) == name:
             return self._never_ran(name, why, away, deadline)
-        return self._lookup(name, why, away, deadline) or Unknown(
-            describe(exchange), exchange.status
-        )
+        unknown = Unknown(describe(exchange), exchange.status)
+        return self._lookup(name, why, away, deadline) or unknown
 
     def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
         """Return the answer for the Job of this name. None if it is missing."""
-        exchange = self._get(name, deadline)
+        exchange = self._get(self.api.jobs_path(name), deadline)
         if is_missing(exchange):
             return None
         found = answers.job_in(exchange)
@@ -280,7 +266,7 @@ class KubernetesTarget:
 
         Failures don't matter.
         """
-        exchange = self.api.request("GET", self.api.jobs_path(), query=SWEEP, timeout=deadline.left)
+        exchange = self._get(self.api.jobs_path(), deadline, SWEEP)
         for job in answers.items_in(exchange) or ():
             keep = max(self._settings.keep_jobs, timedelta(days=1))
             if "metadata" in job and answers.age_of(job, exchange) > keep:
@@ -295,7 +281,7 @@ class KubernetesTarget:
 
     def _failing(self, jobs: HttpResult) -> Failing | None:
         """Return whether the last Jobs failed at their start. ``jobs``: as ``_list_jobs``."""
-        deadline = _Deadline.after(self._look())
+        deadline = _Deadline(self._look())
         return self._health.failing(
             jobs,
             lambda: self._list_jobs(successful=True),
@@ -308,9 +294,8 @@ class KubernetesTarget:
         Finished Jobs are kept for ``keep_jobs``. The list is read for each dispatch, so the API
         server leaves them out. ``successful``: list those instead.
         """
-        selector = f"{names.INSTALLATION}={self._settings.installation}"
         query = {
-            "labelSelector": selector,
+            "labelSelector": f"{names.INSTALLATION}={self._settings.installation}",
             "fieldSelector": f"status.successful{'!=' if successful else '='}0",
             "includeObject": "None",
         }
@@ -320,20 +305,16 @@ class KubernetesTarget:
         )
 
     def _create(self, job: Mapping[str, object], timeout: float) -> HttpResult:
-        query = {"fieldValidation": "Strict"}
-        return self.api.request(
-            "POST", self.api.jobs_path(), query=query, body=job, timeout=timeout
-        )
+        path, query = self.api.jobs_path(), {"fieldValidation": "Strict"}
+        return self.api.request("POST", path, query=query, body=job, timeout=timeout)
 
-    def _get(self, name: str, deadline: _Deadline) -> HttpResult:
-        return self.api.request("GET", self.api.jobs_path(name), timeout=deadline.left)
+    def _get(self, path: str, deadline: _Deadline, query: Mapping[str, str] = EMPTY) -> HttpResult:
+        return self.api.request("GET", path, query=query, timeout=deadline.left)
 
     def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
         """Return the state of the Job's pods, or why it is not known."""
         query = {"labelSelector": f"{names.JOB_NAME}={job}"}
-        exchange = self.api.request(
-            "GET", self.api.core_path("pods"), query=query, timeout=deadline.left
-        )
+        exchange = self._get(self.api.core_path("pods"), deadline, query)
         found = answers.items_in(exchange)
         return describe(exchange) if found is None else answers.read_pods(found)
 
@@ -357,9 +338,7 @@ class KubernetesTarget:
         """Return why no pod could be created for the Job. '' if no event says so."""
         selector = f"involvedObject.uid={job['metadata'].get('uid')},reason=FailedCreate"
         query = {"fieldSelector": selector, "limit": "50"}
-        exchange = self.api.request(
-            "GET", self.api.core_path("events"), query=query, timeout=deadline.left
-        )
+        exchange = self._get(self.api.core_path("events"), deadline, query)
         found = answers.items_in(exchange) or []
         latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return sanitize(str(latest.get("message", ""))) if latest is not None else ""

@@ -14,7 +14,8 @@ from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.templates import Template, read_template
+from dolt_watch.targets.settings import invalid
+from dolt_watch.targets.templates import Template, read_prompt
 from dolt_watch.targets.validation import check_url, checked_timeout
 
 Manifest = Callable[[BeadTask, str], Mapping[str, Any]]
@@ -35,21 +36,12 @@ def check_settings(settings: KubernetesSettings) -> float:
 
 def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
     """Return the function that makes a bead's manifest, and the prompt. Raises SettingsError."""
-    prompt = _prompt(settings)
+    prompt = read_prompt(settings.prompt_template, settings.origin("prompt_template"))
     if settings.job_template is not None:
         template = read_job_template(settings.job_template, settings.origin("job_template"))
         return template.render, prompt
     manifest = pod_from_settings(settings)
     return lambda task, token: manifest, prompt
-
-
-def _prompt(settings: KubernetesSettings) -> Template:
-    # Late: only the default prompt is a file of the package.
-    from importlib.resources import files
-
-    if settings.prompt_template is not None:
-        return read_template(settings.prompt_template, settings.origin("prompt_template"))
-    return Template((files("dolt_watch.targets") / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
 def _check_connection(settings: KubernetesSettings) -> None:
@@ -61,25 +53,16 @@ def _check_connection(settings: KubernetesSettings) -> None:
         if "@" in parts.netloc:
             raise _wrong(settings, "server", "must not contain a user or a password", fix)
         if parts.scheme == "http" and settings.token_file is not None:
-            fix = (
-                "Use https://. http:// is for `kubectl proxy` on this machine, without token_file."
-            )
+            fix = "http:// is for `kubectl proxy` on this machine, without token_file."
+            fix = f"Use https://. {fix}"
             raise _wrong(settings, "server", "must be https:// if a token is sent", fix)
     if settings.namespace and not names.is_job_name(settings.namespace):
-        raise _wrong(
-            settings,
-            "namespace",
-            f"must be the name of a namespace, but is {settings.namespace!r}",
-            'Set namespace = "agents", for example.',
-        )
+        problem = f"must be the name of a namespace, but is {settings.namespace!r}"
+        raise _wrong(settings, "namespace", problem, 'Set namespace = "agents", for example.')
     if not names.is_label(settings.installation):
+        problem = f"must be a label value, but is {settings.installation!r}"
         fix = "Use at most 63 letters, digits, '-', '_' and '.'."
-        raise _wrong(
-            settings,
-            "installation",
-            f"must be a label value, but is {settings.installation!r}",
-            fix,
-        )
+        raise _wrong(settings, "installation", problem, fix)
 
 
 def _check_pod(settings: KubernetesSettings) -> None:
@@ -90,72 +73,48 @@ def _check_pod(settings: KubernetesSettings) -> None:
                 fix = f"Write it into {settings.job_template}, or remove job_template."
                 raise _wrong(settings, key, "can't be combined with job_template", fix)
         return
-    if not settings.image:
+    image, account = settings.image, settings.service_account
+    if not image:
         fix = 'Set image = "registry.example/agent:1.0", or job_template = "job.yaml".'
         raise _wrong(settings, "image", "or job_template is required", fix)
-    if not settings.image.isprintable() or any(character.isspace() for character in settings.image):
-        raise _wrong(
-            settings,
-            "image",
-            "contains a character that the name of an image can't have",
-            "Remove it.",
-        )
+    if not image.isprintable() or any(character.isspace() for character in image):
+        problem = "contains a character that the name of an image can't have"
+        raise _wrong(settings, "image", problem, "Remove it.")
     # The API server would refuse these only after a bead is claimed.
-    if any("\x00" in text for text in (*settings.command, *settings.env.values())):
-        key = "command" if any("\x00" in text for text in settings.command) else "env"
-        raise _wrong(settings, key, "contains a NUL character", "Remove it.")
-    for name in settings.env:
-        if not _VARIABLE.fullmatch(name):
-            raise _wrong(
-                settings,
-                "env",
-                "contains a name that a variable can't have",
-                'Set env = {NAME = "value"}.',
-            )
-    for secret in settings.env_from_secret:
-        if not _NAME.fullmatch(secret):
-            fix = 'Write the name of a Secret in the namespace: env_from_secret = ["agent"]'
-            raise _wrong(
-                settings, "env_from_secret", "contains a name that a Secret can't have", fix
-            )
-    if settings.service_account and not _NAME.fullmatch(settings.service_account):
+    for key, texts in (("command", settings.command), ("env", settings.env.values())):
+        if any("\x00" in text for text in texts):
+            raise _wrong(settings, key, "contains a NUL character", "Remove it.")
+    if not all(map(_VARIABLE.fullmatch, settings.env)):
+        problem = "contains a name that a variable can't have"
+        raise _wrong(settings, "env", problem, 'Set env = {NAME = "value"}.')
+    if not all(map(_NAME.fullmatch, settings.env_from_secret)):
+        problem = "contains a name that a Secret can't have"
+        fix = 'Write the name of a Secret in the namespace: env_from_secret = ["agent"]'
+        raise _wrong(settings, "env_from_secret", problem, fix)
+    if account and not _NAME.fullmatch(account):
+        problem = f"must be the name of a ServiceAccount, but is {account!r}"
         fix = "Write the name of a ServiceAccount in the namespace."
-        raise _wrong(
-            settings,
-            "service_account",
-            f"must be the name of a ServiceAccount, but is {settings.service_account!r}",
-            fix,
-        )
-    for key, quantities in (("requests", settings.requests), ("limits", settings.limits)):
-        for quantity in quantities.values():
-            if not _QUANTITY.fullmatch(quantity):
-                fix = f'Set {key} = {{cpu = "500m", memory = "1Gi"}}, for example.'
-                raise _wrong(settings, key, "contains a value that isn't a quantity", fix)
+        raise _wrong(settings, "service_account", problem, fix)
+    for key in ("requests", "limits"):
+        if not all(map(_QUANTITY.fullmatch, getattr(settings, key).values())):
+            fix = f'Set {key} = {{cpu = "500m", memory = "1Gi"}}, for example.'
+            raise _wrong(settings, key, "contains a value that isn't a quantity", fix)
 
 
 def _check_limits(settings: KubernetesSettings) -> None:
     if settings.max_jobs < 1:
-        raise _wrong(
-            settings,
-            "max_jobs",
-            f"must be at least 1, but is {settings.max_jobs}",
-            "Set max_jobs = 10, for example.",
-        )
+        problem = f"must be at least 1, but is {settings.max_jobs}"
+        raise _wrong(settings, "max_jobs", problem, "Set max_jobs = 10, for example.")
     for key, least, shown in (
         ("run_timeout", timedelta(seconds=1), "1s"),
         ("start_timeout", timedelta(seconds=1), "1s"),
         ("keep_jobs", timedelta(hours=1), "1h"),
     ):
-        if not least <= getattr(settings, key) <= _LONGEST:
-            raise _wrong(
-                settings,
-                key,
-                f"must be at least {shown} and at most 366 days, but is {getattr(settings, key)}",
-                f'Set {key} = "{shown}" or more.',
-            )
+        value = getattr(settings, key)
+        if not least <= value <= _LONGEST:
+            problem = f"must be at least {shown} and at most 366 days, but is {value}"
+            raise _wrong(settings, key, problem, f'Set {key} = "{shown}" or more.')
 
 
-def _wrong(settings: KubernetesSettings, key: str, message: str, fix: str) -> SettingsError:
-    return SettingsError(
-        f"Target {settings.name}: {key} {message}.", where=settings.origin(key), fix=fix
-    )
+def _wrong(settings: KubernetesSettings, key: str, problem: str, fix: str) -> SettingsError:
+    return invalid(settings, key, f"{key} {problem}", fix)

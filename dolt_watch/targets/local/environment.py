@@ -50,9 +50,8 @@ def check(entries: Sequence[str]) -> None:
         if name in OWN:
             raise InvalidEnvironment(f"{name} is set by dolt_watch")
         if any(fnmatchcase(name, pattern) for pattern in FORBIDDEN):
-            raise InvalidEnvironment(
-                f"{name} is a setting of dolt_watch, and agents must not get it"
-            )
+            why = f"{name} is a setting of dolt_watch, and agents must not get it"
+            raise InvalidEnvironment(why)
 
 
 def build(
@@ -81,10 +80,8 @@ def build(
     }
     for entry in entries:
         name, given, value = entry.partition("=")
-        if given:
-            passed[name] = value
-        elif name in environ:
-            passed[name] = environ[name]
+        if given or name in environ:
+            passed[name] = value if given else environ[name]
     passed |= {"TERM": "dumb", "BEAD_ID": bead, TOKEN_VARIABLE: token}
     if actor:
         passed["BEADS_ACTOR"] = actor

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import tzinfo
+from itertools import islice
 from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
-from dolt_watch.targets.local.runs import Run
+from dolt_watch.targets.local.runs import Run, state_of
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.usage_limits import UsageLimits
@@ -60,32 +62,23 @@ def failing(store: RunStore, target: str, limits: UsageLimits, local: tzinfo) ->
 def _ended_runs(
     store: RunStore, target: str, limits: UsageLimits, local: tzinfo
 ) -> Iterator[EndedRun]:
-    for run in _latest(store, target):
+    for run in islice(_latest(store, target), LOOK_BACK):
         end = ending(run, limits, local)
-        bead = str(run.record.get("bead", ""))
+        bead, at = str(run.record.get("bead", "")), end.at.timestamp()
         if run.state == "refused":
-            at_fault = run.end.get("at_fault") is True
-            yield EndedRun(bead, True, end.at.timestamp(), end.error, at_fault)
-            continue
-        if end.word not in ("stopped", "usage limit", "lost", "not started"):
-            yield EndedRun(bead, end.failed_quickly, end.at.timestamp(), end.error)
+            yield EndedRun(bead, True, at, end.error, run.end.get("at_fault") is True)
+        elif end.word not in ("stopped", "usage limit", "lost", "not started"):
+            yield EndedRun(bead, end.failed_quickly, at, end.error)
 
 
-def _latest(store: RunStore, target: str) -> list[Run]:
-    """Return the last runs of a target that ended, the latest first."""
+def _latest(store: RunStore, target: str) -> Iterator[Run]:
+    """Yield the runs of a target that ended, the latest first."""
     ended = []
     for token in store.tokens():
-        try:
+        with suppress(OSError):
             ended.append(((store.runs / token / run_files.END).stat().st_mtime, token))
-        except OSError:
-            continue
-    found = []
     for _, token in sorted(ended, reverse=True):
         record = run_files.read(store.runs / token / run_files.RUN) or {}
         end = run_files.read(store.runs / token / run_files.END)
         if record.get("target") == target and end is not None:
-            state = "refused" if "refused" in end else "lost" if end.get("lost") else "ended"
-            found.append(Run(token, state, record, end))
-            if len(found) == LOOK_BACK:
-                break
-    return found
+            yield Run(token, state_of(end), record, end)

@@ -8,23 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dolt_watch.targets.local import run_files
 
 RUNNER = Path(__file__).with_name("runner.py")
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """The runner's report.
 
-    If it has neither started nor refused, it is silent, and an agent may run.
+    ``outcome`` is 'started', 'refused', or 'silent' if an agent may run.
     """
 
-    started: bool = False
-    refused: bool = False
+    outcome: str
     why: str = ""
 
 
@@ -67,14 +65,15 @@ def launch(
             process.kill()  # It hangs before its fork, so no runner exists.
             process.wait()
     except (OSError, ValueError) as error:
-        return Launch(refused=True, why=f"the runner could not be started: {error}")
+        return Launch("refused", f"the runner could not be started: {error}")
     finally:
         os.close(hear)
         if tell >= 0:
             os.close(tell)
-    if answer.startswith("refused "):
-        return Launch(refused=True, why=answer.removeprefix("refused "))
-    return Launch(started=answer == "started", why="the runner didn't report in time")
+    outcome, _, why = answer.partition(" ")
+    if outcome in ("started", "refused"):
+        return Launch(outcome, why)
+    return Launch("silent", "the runner didn't report in time")
 
 
 def _hear(hear: int, until: float) -> str:

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dolt_watch.targets.local import run_files
+from dolt_watch.targets.local.output_log import LOG, OLDER_LOG
 
 CHUNK = 65536
-LOG, OLDER_LOG = "log", "log.1"
 
 
 def read_output(folder: Path) -> Iterator[bytes]:
@@ -62,8 +61,3 @@ def _rotated(path: Path, descriptor: int) -> bool:
         return path.stat().st_ino != os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False  # Between the rename and the new file.
-
-
-def exists(folder: Path) -> bool:
-    """Return whether a run has a record here."""
-    return (folder / run_files.RUN).exists()

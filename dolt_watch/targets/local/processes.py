@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def start_time(pid: int) -> str:
     """
     if (PROC / "self/stat").exists():
         fields = _stat(pid)
-        return "" if fields is None or fields[0] in ("Z", "X") else fields[19]
+        return fields[19] if fields else ""
     try:
         shown = subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=5, check=False
@@ -51,13 +52,17 @@ def start_time(pid: int) -> str:
     return shown.stdout.decode("utf-8", "replace").strip()
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat from the state on. The name may contain any character."""
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on. Empty if the process has ended.
+
+    The name before them may contain any character.
+    """
     try:
         text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
     except OSError:
-        return None
-    return text.rpartition(")")[2].split()
+        return []
+    fields = text.rpartition(")")[2].split()
+    return [] if fields[0] in ("Z", "X") else fields
 
 
 def _pids() -> Iterator[int]:
@@ -67,13 +72,18 @@ def _pids() -> Iterator[int]:
                 yield int(entry.name)
 
 
+def _living() -> Iterator[tuple[int, list[str]]]:
+    """Yield each living process with the fields of its ``_stat``."""
+    for pid in _pids():
+        if fields := _stat(pid):
+            yield pid, fields
+
+
 def descendants(root: int) -> set[int]:
     """Return the living descendants of a process. A subreaper also finds its orphans."""
     children: dict[int, list[int]] = {}
-    for pid in _pids():
-        fields = _stat(pid)
-        if fields is not None and fields[0] not in ("Z", "X"):
-            children.setdefault(int(fields[1]), []).append(pid)
+    for pid, fields in _living():
+        children.setdefault(int(fields[1]), []).append(pid)
     found: set[int] = set()
     waiting = [root]
     while waiting:
@@ -105,12 +115,7 @@ def in_session(session: int) -> set[int]:
     """
     if start_time(session):
         return set()
-    found = set()
-    for pid in _pids():
-        fields = _stat(pid)
-        if fields is not None and fields[0] not in ("Z", "X") and int(fields[3]) == session:
-            found.add(pid)
-    return found
+    return {pid for pid, fields in _living() if int(fields[3]) == session}
 
 
 def working_in(folder: Path) -> set[int]:
@@ -155,14 +160,10 @@ def prctl(option: int, value: int) -> bool:
         return False
 
 
-_LOADED: list[Any] = []
-
-
+@cache
 def _libc() -> Any:
     """Return the C library. Raises ImportError if the interpreter was built without ctypes."""
-    if not _LOADED:
-        # Late: only a runner needs prctl.
-        import ctypes
+    # Late: only a runner needs prctl.
+    import ctypes
 
-        _LOADED.append(ctypes.CDLL(None, use_errno=True))
-    return _LOADED[0]
+    return ctypes.CDLL(None, use_errno=True)

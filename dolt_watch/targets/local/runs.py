@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,3 +39,8 @@ class Run:
     def lives(self) -> bool:
         """Return whether a process of the run may exist."""
         return self.state in ("running", "unclear")
+
+
+def state_of(end: Mapping[str, Any]) -> str:
+    """Return the state of a run whose end was recorded."""
+    return "refused" if "refused" in end else "lost" if end.get("lost") else "ended"

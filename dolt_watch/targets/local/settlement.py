@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.targets.local import processes, run_files
-from dolt_watch.targets.local.runs import Run
+from dolt_watch.targets.local.runs import Run, state_of
 
 KILL_SECONDS = 3.0
 """Seconds for which a settlement tries to kill the processes of a dead runner."""
@@ -17,9 +17,7 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
     """Settle a run whose lock is free: neither its dispatcher nor its runner exists."""
     end = run_files.read(folder / run_files.END)
     if end is not None:
-        if "refused" in end:
-            return Run(token, "refused", record, end)
-        return Run(token, "lost" if end.get("lost") else "ended", record, end)
+        return Run(token, state_of(end), record, end)
     started = run_files.read(folder / run_files.STARTED)
     if started is None:
         run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
@@ -28,9 +26,8 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
     if not rebooted:
         left = processes.kill_all(lambda: _left(token, folder, started), KILL_SECONDS)
         if left:
-            return Run(
-                token, "unclear", record, why=f"its processes can't be ended: {sorted(left)}"
-            )
+            why = f"its processes can't be ended: {sorted(left)}"
+            return Run(token, "unclear", record, why=why)
     why = "the host was restarted" if rebooted else "its runner was killed"
     end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
     run_files.write_reserved(folder, run_files.END, end)

@@ -51,51 +51,38 @@ class RunStarter:
         Raises:
             GitFailed: The worktree can't be made.
         """
+        settings, folder = self.settings, self.store.folder(token)
+        place = working_directory(settings) or Path(environ.get("HOME", "/"))
+        if settings.repo is not None:
+            repo = worktrees.top_level(settings.repo)
+            commit = worktrees.resolve(repo, settings.base)
+            branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
+            place = folder / run_files.WORKTREE
+            record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
+        record["cwd"] = str(place)
         try:
-            return self._start(task, token, environ, record, prompt, began)
+            lock = self.store.make(token, settings.name, settings.slots, record, prompt)
         except NoSlot as error:
             return Busy(str(error))
         except AlreadyMade:
             return self._started_before(token)
         except StoreUnavailable as error:
             return Refused(sanitize(str(error)), unreachable="target")
-
-    def _start(
-        self,
-        task: BeadTask,
-        token: str,
-        environ: Mapping[str, str],
-        record: dict[str, Any],
-        prompt: str,
-        began: float,
-    ) -> Answer:
-        settings, folder = self.settings, self.store.folder(token)
-        place = self._directory(environ)
-        if settings.repo is not None:
-            repo = worktrees.top_level(settings.repo)
-            commit = worktrees.resolve(repo, settings.base)
-            branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
-            place = folder / "worktree"
-            record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
-        lock = self.store.make(
-            token, settings.name, settings.slots, {**record, "cwd": str(place)}, prompt
-        )
+        until = began + self.timeout
         try:
             if settings.repo is not None:
                 try:
-                    left = max(self.timeout - (time.monotonic() - began), 1.0)
-                    worktrees.add(repo, place, branch, commit, left)
+                    worktrees.add(repo, place, branch, commit, _left(until))
                 except GitFailed as error:
                     self.store.refuse(token, f"worktree: {error}")
                     raise
-            left = max(self.timeout - (time.monotonic() - began), 1.0)
-            report = launching.launch(folder, lock, environ, left, self.runner)
+            report = launching.launch(folder, lock, environ, _left(until), self.runner)
         finally:
             os.close(lock)
-        if report.started:
+        if report.outcome == "started":
             return Accepted(token, None)
-        if report.refused:  # The runner's own report: it started no agent, and ends.
-            remove_unused(self.store, Run(token, "refused", {**record}))
+        if report.outcome == "refused":  # The runner's own report: it started no agent, and ends.
+            remove_unused(self.store, Run(token, "refused", record))
             end = run_files.read(folder / run_files.END) or {}
             away = "target" if end.get("at_fault") else ""
             return Refused(sanitize(report.why), unreachable=away)
@@ -107,16 +94,13 @@ class RunStarter:
             run = self.store.settle(token)
         except StoreUnavailable as error:
             return Unknown(sanitize(f"{why}; {error}"))
-        if run.state == "running":
-            return Unknown(sanitize(why))
+        if run.state in ("running", "unclear"):
+            return Unknown(sanitize(run.why or why))
         if run.state in ("abandoned", "refused"):
             remove_unused(self.store, run)
-            return Refused(
-                sanitize(
-                    str(run.end.get("refused") or "the runner ended before it started the agent")
-                )
-            )
-        return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
+            refused = run.end.get("refused") or "the runner ended before it started the agent"
+            return Refused(sanitize(str(refused)))
+        return Accepted(token, None)
 
     def _started_before(self, token: str) -> Answer:
         try:
@@ -127,14 +111,15 @@ class RunStarter:
             return Refused("this attempt was abandoned before it started")
         return Accepted(token, None)
 
-    def _directory(self, environ: Mapping[str, str]) -> Path:
-        return working_directory(self.settings) or Path(environ.get("HOME", "/"))
+
+def _left(until: float) -> float:
+    """Return the seconds until a value of time.monotonic(), at least 1."""
+    return max(until - time.monotonic(), 1.0)
 
 
 def remove_unused(store: RunStore, run: Run) -> None:
     """Remove the worktree of a run whose agent was never started."""
     made = run.record.get("git")
     if isinstance(made, dict):
-        worktrees.discard(
-            Path(made["repo"]), store.folder(run.token) / "worktree", made["branch"], made["commit"]
-        )
+        folder = store.folder(run.token) / run_files.WORKTREE
+        worktrees.discard(Path(made["repo"]), folder, made["branch"], made["commit"])

@@ -7,8 +7,8 @@ runs, so that only its dispatcher or its runner ever holds a run's own lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -24,6 +24,20 @@ from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavail
 from dolt_watch.targets.local.settlement import settle_dead
 
 
+@contextmanager
+def _available(place: Path) -> Iterator[None]:
+    """Raise StoreUnavailable for an OSError of the block."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"{place}: {error.strerror or error}") from error
+
+
+def _names(folder: Path) -> list[str]:
+    with _available(folder):
+        return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+
+
 class RunStore:
     """One tracker's runs. ``timeout``: seconds to wait for another worker of this host."""
 
@@ -35,22 +49,15 @@ class RunStore:
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token is not a valid name."""
-        if (
-            not token
-            or not token.isascii()
-            or not token.replace("-", "").isalnum()
-            or len(token) > 128
-        ):
+        if not re.fullmatch("-*[A-Za-z0-9][A-Za-z0-9-]*", token) or len(token) > 128:
             raise ValueError("not a token of a run")
         return self.runs / token
 
     def prepare(self) -> None:
         """Make the folders. Raises StoreUnavailable."""
-        try:
+        with _available(self.root):
             for folder in (self.root, self.runs, self.active):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
 
     def site(self) -> str:
         """Return the ID of this host and state directory. Only a claim made here is settled here.
@@ -59,14 +66,12 @@ class RunStore:
         """
         self.prepare()
         path = self.root / "site"
-        try:
+        with _available(path):
             if not path.exists():
                 with self._locked():
                     if not path.exists():
                         run_files.write(path, {"id": uuid.uuid4().hex})
             found = run_files.read(path)
-        except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
         if not found or not isinstance(found.get("id"), str):
             raise StoreUnavailable(f"{path} is damaged")
         return f"{socket.gethostname()}/{found['id']}"
@@ -74,24 +79,15 @@ class RunStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the tracker's lock. Raises StoreUnavailable after ``timeout``."""
-        try:
+        with _available(self.root):
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
         try:
             until = time.monotonic() + self.timeout
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
+            with _available(self.root):  # A file system may have no locks.
+                while not run_files.try_lock(descriptor):
                     if time.monotonic() > until:
-                        raise StoreUnavailable(
-                            f"{self.root} is locked by another process"
-                        ) from None
+                        raise StoreUnavailable(f"{self.root} is locked by another process")
                     time.sleep(processes.POLL_SECONDS)
-                except OSError as error:  # A file system without locks.
-                    raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             yield
         finally:
             os.close(descriptor)
@@ -127,9 +123,8 @@ class RunStore:
                 temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                 (temporary / run_files.PROMPT).write_bytes(prompt.encode("utf-8", "replace"))
                 run_files.reserve(temporary)
-                run_files.write(
-                    temporary / run_files.RUN, {**record, "token": token, "target": target}
-                )
+                own = {"token": token, "target": target}
+                run_files.write(temporary / run_files.RUN, record | own)
                 lock = run_files.open_lock(temporary)
                 run_files.try_lock(lock)
                 run_files.write(self.active / token, {"target": target})
@@ -151,11 +146,11 @@ class RunStore:
         read-only).
         """
         self.prepare()
-        try:
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.runs) as probe:
-                run_files.reserve(Path(probe))
-        except OSError as error:
-            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+        with (
+            _available(self.root),
+            tempfile.TemporaryDirectory(prefix=".new-", dir=self.runs) as probe,
+        ):
+            run_files.reserve(Path(probe))
 
     def refuse(self, token: str, reason: str) -> None:
         """Record that no agent was started for a run that its dispatcher still holds."""
@@ -179,30 +174,16 @@ class RunStore:
 
     def _live(self, target: str) -> list[str]:
         found = []
-        for token in self._active():
+        for token in _names(self.active):
             marker = run_files.read(self.active / token) or {}
             if marker.get("target") == target and self._read(token).lives:
                 found.append(token)
         return found
 
-    def _active(self) -> list[str]:
-        try:
-            return sorted(
-                each.name for each in self.active.iterdir() if not each.name.startswith(".")
-            )
-        except OSError as error:
-            raise StoreUnavailable(f"{self.active}: {error.strerror or error}") from error
-
     def tokens(self) -> list[str]:
         """Return the tokens of all runs that have a folder. Raises StoreUnavailable."""
-        try:
-            return sorted(
-                each.name for each in self.runs.iterdir() if not each.name.startswith(".")
-            )
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreUnavailable(f"{self.runs}: {error.strerror or error}") from error
+        with _available(self.runs):
+            return _names(self.runs) if self.runs.exists() else []
 
     # -- reading and settling --------------------
 
@@ -232,18 +213,13 @@ class RunStore:
         with self._locked():
             if not folder.exists():
                 if left := processes.with_token(token):  # Its folder was deleted during the run.
-                    return Run(
-                        token,
-                        "unclear",
-                        why=f"its folder was deleted, but processes run: {sorted(left)}",
-                    )
-                try:
+                    why = f"its folder was deleted, but processes run: {sorted(left)}"
+                    return Run(token, "unclear", why=why)
+                with _available(self.root):
                     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                     run_files.write(temporary / run_files.ABANDONED, {"at": time.time()})
                     temporary.rename(folder)
                     run_files.sync_folder(self.runs)
-                except OSError as error:
-                    raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             return self._read(token)
 
     def _read(self, token: str) -> Run:
@@ -252,21 +228,18 @@ class RunStore:
         record = run_files.read(folder / run_files.RUN) or {}
         if (folder / run_files.ABANDONED).exists():
             return self._ended(Run(token, "abandoned", record))
-        try:
-            lock = run_files.open_lock(folder)
-        except FileNotFoundError:
-            return self._ended(Run(token, "abandoned", record))  # Only its marker was made.
-        except OSError as error:
-            raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
-        try:
-            if not run_files.try_lock(lock):
-                return Run(token, "running", record)
-            run = settle_dead(token, folder, record)
-            return run if run.lives else self._ended(run)
-        except OSError as error:
-            raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
-        finally:
-            os.close(lock)
+        with _available(folder):
+            try:
+                lock = run_files.open_lock(folder)
+            except FileNotFoundError:
+                return self._ended(Run(token, "abandoned", record))  # Only its marker was made.
+            try:
+                if not run_files.try_lock(lock):
+                    return Run(token, "running", record)
+                run = settle_dead(token, folder, record)
+                return run if run.lives else self._ended(run)
+            finally:
+                os.close(lock)
 
     def _ended(self, run: Run) -> Run:
         with suppress(OSError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed, git
@@ -24,16 +25,14 @@ STALE_TEMPORARY_SECONDS = 3600.0
 """Age in seconds after which an unfinished folder of a dispatcher is deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """A worktree of an ended run. ``why`` says why it is not removed automatically."""
+class Worktree(NamedTuple):
+    """A run's worktree."""
 
-    token: str
-    bead: str
     folder: Path
     repo: Path
     branch: str
-    why: str
+    commit: str
+    """The commit that it was made from."""
 
 
 def sweep_if_due(store: RunStore, now: float, keep: float) -> None:
@@ -82,29 +81,23 @@ def remove_if_unused(store: RunStore, run: Run) -> bool:
         tip = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
     except GitFailed:
         return False
-    if tip not in ("", commit):
-        return False
-    return not worktrees.remove(repo, folder, branch)
+    return tip in ("", commit) and not worktrees.remove(repo, folder, branch)
 
 
 def _remove_merged(store: RunStore, run: Run) -> bool:
     made = _worktree(store, run)
-    if made is None:
-        return True
-    folder, repo, branch, _ = made
-    return not worktrees.remove(repo, folder, branch)
+    return made is None or not worktrees.remove(made.repo, made.folder, made.branch)
 
 
-def _worktree(store: RunStore, run: Run) -> tuple[Path, Path, str, str] | None:
-    """Return a run's worktree, repository, branch and base commit. Returns None if it has none."""
+def _worktree(store: RunStore, run: Run) -> Worktree | None:
+    """Return a run's worktree. Returns None if it has none."""
     made = run.record.get("git")
     if not isinstance(made, dict):
         return None
-    folder = store.folder(run.token) / run_files.WORKTREE
-    repo = Path(str(made.get("repo")))
+    folder, repo = store.folder(run.token) / run_files.WORKTREE, Path(str(made.get("repo")))
     if not folder.exists() and not repo.exists():
         return None
-    return folder, repo, str(made.get("branch")), str(made.get("commit"))
+    return Worktree(folder, repo, str(made.get("branch")), str(made.get("commit")))
 
 
 def _ended_at(store: RunStore, run: Run) -> float:
@@ -117,18 +110,24 @@ def _ended_at(store: RunStore, run: Run) -> float:
         return time.time()
 
 
-def leftovers(store: RunStore, now: float, keep: float) -> Iterator[Leftover]:
-    """Yield the worktrees that are kept beyond their time. Raises StoreUnavailable.
+def leftovers(store: RunStore, now: float, keep: float) -> Iterator[tuple[str, str]]:
+    """Yield the worktrees that are kept beyond their time, each with the command that removes it.
 
-    ``now``: seconds since the epoch. ``keep``: seconds.
+    ``now``: seconds since the epoch. ``keep``: seconds. Raises StoreUnavailable.
     """
     for token in store.tokens():
         run = store.read(token)
-        if run is None or run.lives:
+        if run is None or run.lives or now - _ended_at(store, run) <= keep:
             continue
         made = _worktree(store, run)
-        if made is None or not made[0].exists() or now - _ended_at(store, run) <= keep:
+        if made is None or not made.folder.exists():
             continue
         folder, repo, branch, _ = made
         if why := worktrees.kept_because(repo, folder, branch):
-            yield Leftover(token, str(run.record.get("bead", "")), folder, repo, branch, why)
+            bead = run.record.get("bead", "")
+            in_repo = f"git -C {shlex.quote(str(repo))}"
+            fix = (
+                f"Merge the work that you need, then run `{in_repo} worktree remove --force"
+                f" {shlex.quote(str(folder))} && {in_repo} branch -D {shlex.quote(branch)}`."
+            )
+            yield f"worktree {folder} of {bead} (branch {branch}) is kept: {why}", fix

@@ -7,17 +7,26 @@ started, and prevents a later start.
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping
-from dolt_watch.targets.local.checks import check_settings, load_prompt, usage_limits_of
+from dolt_watch.targets.local import (
+    environment,
+    health,
+    launching,
+    log_reader,
+    run_files,
+    stopping,
+    sweeping,
+)
+from dolt_watch.targets.local.checks import check_settings, usage_limits_of
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
 from dolt_watch.targets.local.runs import Run, StoreUnavailable
@@ -26,11 +35,9 @@ from dolt_watch.targets.local.starting import RunStarter, remove_unused
 from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.verdicts import Ending, ending
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.start_failures import slots_to_try
+from dolt_watch.targets.start_failures import with_failures
+from dolt_watch.targets.templates import Template, TemplateRenderError, read_prompt
 from dolt_watch.targets.validation import checked_timeout
-
-if TYPE_CHECKING:
-    from dolt_watch.targets.templates import Template
 
 PROMPT = "{prompt}"
 MAX_ARGUMENT = 128 * 1024
@@ -60,19 +67,18 @@ class Local:
         self.root = settings.root or default_root(settings.name, environ)
         self.store = RunStore(self.root, self.timeout)
         self.runner = launching.RUNNER
-        self._template: Template | None = None
         if settings.prompt_template is not None:
-            self._prompt_template()  # An invalid template must be an error before any claim.
+            _ = self._prompt  # An invalid template must be an error before any claim.
 
     @property
     def zone(self) -> tzinfo:
         """The zone of a reset time without a zone: the agent's."""
         return environment.zone_of(self.settings.env, self._environ)
 
-    def _prompt_template(self) -> Template:
-        if self._template is None:
-            self._template = load_prompt(self.settings)
-        return self._template
+    @cached_property
+    def _prompt(self) -> Template:
+        template, place = self.settings.prompt_template, self.settings.origin("prompt_template")
+        return read_prompt(template, place, "dolt_watch.targets.local")
 
     # -- capacity --------------------
 
@@ -81,9 +87,7 @@ class Local:
         missing.
         """
         try:
-            path = environment.build(
-                self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None
-            ).get("PATH", os.defpath)
+            path = self._environment("", "", "").get("PATH", os.defpath)
             why = program_missing(self.settings, path) or health.repository_missing(self.settings)
             if why:
                 return Capacity(0, sanitize(why), down=True)
@@ -94,12 +98,11 @@ class Local:
             why = f"the state directory (XDG_STATE_HOME) can't be used: {error}"
             return Capacity(0, sanitize(why), down=True)
         self._tidy()
-        free = max(self.settings.slots - live, 0)
-        if failing is not None and failing.retry_at > self._now():
-            return Capacity(0, sanitize(failing.why), down=True)
-        free = slots_to_try(free, live, failing)
-        why = f"{live} of {self.settings.slots} slots are taken"
-        return Capacity(free, why, proof="target")
+        free, why = (
+            max(self.settings.slots - live, 0),
+            f"{live} of {self.settings.slots} slots are taken",
+        )
+        return with_failures(Capacity(free, why, proof="target"), live, failing, self._now())
 
     def _tidy(self) -> None:
         """Remove unused worktrees of runs that just ended, and old ones from time to time."""
@@ -108,36 +111,31 @@ class Local:
         keep = self.settings.keep_worktrees.total_seconds()
         sweeping.sweep_if_due(self.store, self._now(), keep)
 
+    def _environment(self, bead: str, actor: str, token: str) -> dict[str, str]:
+        """Return the agent's environment, by an allow-list: without dolt_watch's secrets."""
+        env, beads_dir = self.settings.env, self.settings.beads_dir
+        return environment.build(
+            env, self._environ, bead=bead, actor=actor, token=token, beads_dir=beads_dir
+        )
+
     # -- dispatch --------------------
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
-        # Late: jinja2 is slow to import, and few targets render a template.
-        from dolt_watch.targets.templates import TemplateRenderError
-
         began = time.monotonic()
         settings = self.settings
         try:
-            prompt = self._prompt_template().render(task, token) + "\n"
+            prompt = self._prompt.render(task, token) + "\n"
         except TemplateRenderError as error:
             return Refused(sanitize(str(error)))
-        # An allow-list: the agent must not inherit the secrets of dolt_watch.
-        environ = environment.build(
-            settings.env,
-            self._environ,
-            bead=task.bead,
-            actor=str(task.row.get("assignee") or ""),
-            token=token,
-            beads_dir=settings.beads_dir,
-        )
-        in_argument = any(PROMPT in argument for argument in settings.argv)
+        environ = self._environment(task.bead, str(task.row.get("assignee") or ""), token)
         # The record is written before the agent starts, so that a crash leaves a readable run.
         record: dict[str, Any] = {
             "bead": task.bead,
             "rule": task.rule,
             "attempt": task.attempt,
             "argv": [argument.replace(PROMPT, prompt) for argument in settings.argv],
-            "stdin": not in_argument,
+            "stdin": not any(PROMPT in argument for argument in settings.argv),
             "env": sorted(environ),
             "run_timeout": settings.run_timeout.total_seconds(),
             "grace": settings.stop_grace.total_seconds(),
@@ -174,22 +172,14 @@ class Local:
         Without a folder here it is unknown, since another host may have it.
         """
         try:
-            run = self.store.read(job)
+            self.store.folder(job)
         except ValueError:
             return JobReport(Verdict.UNKNOWN, error="not a run of this target")
-        except StoreUnavailable as error:
-            return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
-        if run is None:
-            return JobReport(Verdict.UNKNOWN, error="no record of this run on this machine")
-        return self._report(run)
+        return self._asked(lambda: self.store.read(job))
 
     def settle(self, token: str) -> JobReport:
         """Return whether an attempt that this site claimed runs. If it doesn't, it never will."""
-        try:
-            run = self.store.settle(token)
-        except (ValueError, StoreUnavailable) as error:
-            return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
-        return self._report(run)
+        return self._asked(lambda: self.store.settle(token))
 
     def live_tokens(self) -> list[str]:
         """Return the tokens of this target's live runs on this machine."""
@@ -210,7 +200,7 @@ class Local:
             folder = self.store.folder(job)
         except ValueError:
             raise LookupError(job) from None
-        if not log_reader.exists(folder):
+        if not (folder / run_files.RUN).exists():
             raise LookupError(job)
         if not follow:
             return log_reader.read_output(folder)
@@ -222,8 +212,11 @@ class Local:
 
     def stop(self, job: str, by: str, reason: str) -> JobReport:
         """End a run and all its processes, and return its report."""
+        return self._asked(lambda: stopping.stop(self.store, job, by, reason))
+
+    def _asked(self, find: Callable[[], Run | None]) -> JobReport:
         try:
-            run = stopping.stop(self.store, job, by, reason)
+            run = find()
         except (ValueError, StoreUnavailable) as error:
             return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
         if run is None:
@@ -267,21 +260,9 @@ class Local:
         removes it.
         """
         keep = self.settings.keep_worktrees.total_seconds()
-        try:
-            found = list(sweeping.leftovers(self.store, self._now(), keep))
-        except StoreUnavailable:
-            return  # capacity() reports it.
-        for left in found:
-            says = (
-                f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
-            )
-            repo = shlex.quote(str(left.repo))
-            fix = (
-                f"Merge the work that you need, then run `git -C {repo} worktree"
-                f" remove --force {shlex.quote(str(left.folder))} && git -C {repo}"
-                f" branch -D {shlex.quote(left.branch)}`."
-            )
-            yield says, fix
+        # capacity() reports that the state directory can't be used.
+        with suppress(StoreUnavailable):
+            yield from sweeping.leftovers(self.store, self._now(), keep)
 
     def close(self) -> None:
         """Do nothing: nothing is open between two calls, and the runs continue."""
@@ -289,17 +270,13 @@ class Local:
 
 def report_of(end: Ending) -> JobReport:
     """Return the report for an ending."""
-    verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
-    error = sanitize(end.error)
-    if end.word == "usage limit":
-        return JobReport(
-            verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
-        )
     return JobReport(
-        verdict,
+        Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED,
         end.word,
-        error,
+        sanitize(end.error),
         dead=end.dead,
         started=end.word != "not started",
         failed_at_start=end.failed_quickly,
+        limited=end.word == "usage limit",
+        resets_at=end.resets_at,
     )

@@ -94,16 +94,11 @@ class UsageLimits:
             code: The exit code. None if a signal ended the agent.
             lasted: How long the run took.
         """
-        if code is None:
+        limited = code in self.codes
+        if code is None or (code == 0 and lasted > AT_ONCE and not limited):
             return ""
-        lines = _lines(tail)
-        if code in self.codes:
-            return next(
-                (line for line in reversed(lines) if self._matches(line)), f"exit code {code}"
-            )
-        if code == 0 and lasted > AT_ONCE:
-            return ""
-        return next((line for line in reversed(lines) if self._matches(line)), "")
+        otherwise = f"exit code {code}" if limited else ""
+        return next((line for line in reversed(_lines(tail)) if self._matches(line)), otherwise)
 
     def match_last(self, tail: str) -> str:
         """Return the last line of the output if it names a limit. Returns '' if it doesn't.

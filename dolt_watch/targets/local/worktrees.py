@@ -36,10 +36,9 @@ def top_level(repo: Path) -> Path:
 
 def resolve(repo: Path, base: str) -> str:
     """Return the commit that a base names now. Raises GitFailed."""
+    commit = ("--end-of-options", f"{base}^{{commit}}")
     try:
-        return git(
-            repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}"
-        )
+        return git(repo, "rev-parse", "--verify", "--quiet", *commit)
     except GitFailed as error:
         raise GitFailed(f"base {base!r} names no commit of {repo}") from error
 
@@ -63,17 +62,8 @@ def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:
 def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> None:
     """Make a worktree on a new branch. Raises GitFailed if nothing could be made."""
     try:
-        git(
-            repo,
-            "worktree",
-            "add",
-            "--no-track",
-            "-b",
-            branch,
-            str(folder),
-            commit,
-            timeout=timeout,
-        )
+        made = ("--no-track", "-b", branch, str(folder), commit)
+        git(repo, "worktree", "add", *made, timeout=timeout)
     except GitFailed:
         discard(repo, folder, branch, commit)
         raise
@@ -100,9 +90,8 @@ def kept_because(repo: Path, folder: Path, branch: str) -> str:
     if working := processes.working_in(folder):
         return f"processes work in it: {', '.join(map(str, sorted(working)[:5]))}"
     try:
-        if git(
-            folder, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"
-        ):
+        shown = ("--untracked-files=normal", "--ignore-submodules=none")
+        if git(folder, "status", "--porcelain", *shown):
             return "it has uncommitted changes"
         private = Path(git(folder, "rev-parse", "--absolute-git-dir"))
         if any((private / name).exists() for name in _UNDER_WAY):
@@ -137,19 +126,8 @@ def _tip(repo: Path, branch: str) -> list[str]:
 
 def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
     """Return how many commits are reachable only from the attempt's own branch."""
-    found = git(
-        repo,
-        "rev-list",
-        "--count",
-        *commits,
-        "--not",
-        f"--exclude={branch}",
-        "--branches",
-        "--remotes",
-        "--tags",
-        "HEAD",
-    )
-    return int(found)
+    others = (f"--exclude={branch}", "--branches", "--remotes", "--tags", "HEAD")
+    return int(git(repo, "rev-list", "--count", *commits, "--not", *others))
 
 
 def remove(repo: Path, folder: Path, branch: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -150,12 +151,12 @@ def test_work_that_would_be_lost_is_never_removed(repo: Path, script: str) -> No
     assert worktree(target).exists()
     assert list(target.leftovers()) == [], "its time is not over yet"
     assert "dolt-watch/bd-1/1" in branches(repo)
-    (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
-    assert (left.bead, left.branch, left.folder) == (
-        "bd-1",
-        "dolt-watch/bd-1/1",
-        worktree(target),
-    ) and left.why
+    ((problem, fix),) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
+    folder, branch = worktree(target), "dolt-watch/bd-1/1"
+    assert re.fullmatch(
+        rf"worktree {re.escape(str(folder))} of bd-1 \(branch {branch}\) is kept: .+", problem
+    )
+    assert f"worktree remove --force {folder} && git -C {repo} branch -D {branch}`" in fix
 
 
 def test_merged_work_goes_after_its_time(repo: Path) -> None:
@@ -186,8 +187,8 @@ def test_not_while_a_process_works_in_it(repo: Path) -> None:
     try:
         sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
         assert worktree(target).exists()
-        (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
-        assert left.why == f"processes work in it: {process.pid}"
+        ((problem, _),) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
+        assert problem.endswith(f" is kept: processes work in it: {process.pid}")
     finally:
         process.kill()
         process.wait()
@@ -282,8 +283,8 @@ def test_work_in_a_submodule_is_never_removed(outer: Path, script: str, why: str
     sh(outer, "git", "merge", "-q", *made)
     sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
     assert worktree(target).exists()
-    (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
-    assert left.why == why
+    ((problem, _),) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
+    assert problem.endswith(f" is kept: {why}")
 
 
 def test_a_submodule_is_a_repository(outer: Path) -> None:
