@@ -1,7 +1,5 @@
 """The query of the change feed: rules, columns and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -47,7 +45,7 @@ class FeedQuery(NamedTuple):
     it up.
     """
 
-    def under(self, columns: Iterable[str]) -> FeedQuery:
+    def under(self, columns: Iterable[str]) -> "FeedQuery":
         """Return the query for a table ``issues`` with these columns."""
         names = list(columns)
         every = set(self.columns) <= set(self.cells)

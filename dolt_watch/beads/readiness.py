@@ -48,9 +48,6 @@ _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemer
 _FEW = 20
 """Beads at the head of a queue that are checked first."""
 
-READ_FOR_READINESS = ("issues", "dependencies")
-"""Versioned tables whose rows decide whether a bead is ready."""
-
 
 class Readiness(NamedTuple):
     """The beads that are not ready, as the working set or one commit has them."""

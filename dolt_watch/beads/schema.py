@@ -6,8 +6,6 @@ history holds others between them. All SQL over beads' tables asks this module f
 differ.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +18,9 @@ WATCHED_TABLES = ("issues", "comments", "events", "labels", "dependencies")
 
 KNOWN_TABLES = (*WATCHED_TABLES, "leases", "wisps", "wisp_dependencies")
 """Tables of beads that dolt_watch reads or writes. All others are ignored."""
+
+READ_FOR_READINESS = ("issues", "dependencies")
+"""Versioned tables whose rows decide whether a bead is ready."""
 
 SUPPORTED = "bd 1.0.2 to 1.3"
 """Releases whose shapes are supported, for error messages and `doctor`."""

@@ -3,14 +3,13 @@
 The module is light: an idle command imports it, and nothing of the loop.
 """
 
-from __future__ import annotations
-
-import json  # not orjson, which imports uuid and platform: 8 ms of an idle tick
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import orjson
 
 from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
@@ -200,7 +199,7 @@ def _not_migrated() -> NotMigrated:
 
 
 def _json(text: str | None) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text) if text else {}
+    value: dict[str, Any] = orjson.loads(text) if text else {}
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,19 +18,19 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
 from dolt_watch.controller.observer import Observer
 from dolt_watch.controller.parts import LoopConfig, LoopParts
-from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.controller.state_tracker import StateTracker
-from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
-from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity
 
 if TYPE_CHECKING:
+    from dolt_watch.controller.state_reader import StateReader
+    from dolt_watch.controller.stopping import RunStopper
+    from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity
     from dolt_watch.targets.protocol import Target
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TargetPool:
     """Targets by name, each opened at its first use."""
 
@@ -57,6 +57,9 @@ class TargetPool:
 
 def identity(settings: Settings) -> WriterIdentity:
     """Return the identity of this process in the entries that it writes."""
+    # Late: most ticks write no entry, so they don't import the code that does.
+    from dolt_watch.ledger.writer import WriterIdentity
+
     return WriterIdentity(
         socket.gethostname(),
         settings.actor_dispatch,
@@ -66,9 +69,14 @@ def identity(settings: Settings) -> WriterIdentity:
     )
 
 
-def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> LedgerWriter:
-    """Return the writer of the ledger."""
-    return LedgerWriter(engine, identity(settings), clock or DatabaseClock())
+def ledger(
+    engine: Engine, settings: Settings, clock: Clock | None = None, turns: Turns | None = None
+) -> LedgerWriter:
+    """Return the writer of the ledger. ``turns``: of its worker. None: it has turns of its own."""
+    # Late: most ticks write no entry, so they don't import the code that does.
+    from dolt_watch.ledger.writer import LedgerWriter
+
+    return LedgerWriter(engine, identity(settings), clock or DatabaseClock(), turns)
 
 
 def policy(settings: Settings, *, settles: bool = False) -> Policy:
@@ -114,13 +122,15 @@ def build(
     """
     plans_by = policy(settings, settles=True)._replace(poll=None if patient else settings.poll)
     config = _config(settings, wait_for_settle=patient, worker=worker)
-    writer = ledger(engine, settings, clock)
+    turns = Turns(engine)
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
-    stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    executor = LiveExecutor(writer, settings.rules, targets, notifier, stopper)
+    stopper = _stopper(engine, targets, stopping) if stopping else None
+    executor = LiveExecutor(
+        lambda: ledger(engine, settings, clock, turns), settings.rules, targets, notifier, stopper
+    )
     return ControlLoop(
         _assemble(
             engine,
@@ -130,10 +140,17 @@ def build(
             clock,
             config,
             poller=poller,
-            turns=writer.turns,
+            turns=turns,
             on_progress=on_progress,
         )
     )
+
+
+def _stopper(engine: Engine, targets: Callable[[str], Target], names: Sequence[str]) -> RunStopper:
+    # Late: few kinds of target stop runs.
+    from dolt_watch.controller.stopping import RunStopper
+
+    return RunStopper(engine, targets, dict.fromkeys(names))
 
 
 def build_dry_run(
@@ -152,6 +169,9 @@ def build_reader(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock
 ) -> StateReader:
     """Return the reader of a read-only command, which logs, writes and sends nothing."""
+    # Late: a tick has no reader.
+    from dolt_watch.controller.state_reader import StateReader
+
     return StateReader(_passive(engine, settings, targets, clock, Reading(), None))
 
 

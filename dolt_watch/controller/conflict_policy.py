@@ -36,7 +36,7 @@ class Reaction(Enum):
     GIVE_UP = "give up"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ConflictPolicy:
     """Counts the conflicts of one tick, and keeps the beads about which nothing can be written."""
 

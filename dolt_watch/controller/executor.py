@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dolt_watch.checkpoint.poll import PollResult
-from dolt_watch.checkpoint.state_store import StateStore
-from dolt_watch.controller.tick_result import Next
-from dolt_watch.core.decisions.policy import Plan
-from dolt_watch.core.model import (
-    Decision,
-    State,
-)
-from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.engines import Commit
-from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.writer import Written
+if TYPE_CHECKING:
+    from dolt_watch.checkpoint.poll import PollResult
+    from dolt_watch.checkpoint.state_store import StateStore
+    from dolt_watch.controller.tick_result import Next
+    from dolt_watch.core.decisions.policy import Plan
+    from dolt_watch.core.model import (
+        Decision,
+        State,
+    )
+    from dolt_watch.core.model.reason_codes import ReasonCode
+    from dolt_watch.engines import Commit
+    from dolt_watch.ledger.decision_context import DecisionContext
+    from dolt_watch.ledger.writer import Written
 
 
 class Executor(Protocol):

@@ -12,7 +12,6 @@ from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.messages import tell_holds
 from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
-from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.controller.tick_result import Next
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
@@ -20,12 +19,13 @@ from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
 from dolt_watch.core.projection.projection import HELD_REASON
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
-from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
+    from dolt_watch.controller.stopping import RunStopper
+    from dolt_watch.ledger.decision_context import DecisionContext
+    from dolt_watch.ledger.writer import LedgerWriter, Written
     from dolt_watch.targets.protocol import Target
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class LiveExecutor:
 
     def __init__(
         self,
-        ledger: LedgerWriter,
+        open_ledger: Callable[[], LedgerWriter],
         rules: Sequence[Rule],
         targets: Callable[[str], Target],
         notifier: Notifier | None = None,
@@ -45,16 +45,30 @@ class LiveExecutor:
         """Create the executor.
 
         Args:
-            ledger: Writes the entries.
+            open_ledger: Returns the writer of entries. Called for the first entry.
             rules: The rules.
             targets: Opens a target by name.
             notifier: Reports failures. None: they are not reported.
             stopper: Stops runs of ended attempts. None: they are not stopped.
         """
         self.stopper = stopper
-        self.ledger, self.targets = ledger, targets
+        self.targets = targets
+        self._open_ledger = open_ledger
+        self._ledger: LedgerWriter | None = None
         self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
+
+    @property
+    def ledger(self) -> LedgerWriter:
+        """The writer of entries. Most ticks write none, so they don't import it."""
+        if self._ledger is None:
+            self._ledger = self._open_ledger()
+        return self._ledger
+
+    @property
+    def under_way(self) -> Decision | None:
+        """The attempt that has begun and is not recorded: its claim, later its outcome entry."""
+        return self._ledger.under_way if self._ledger is not None else None
 
     def execute(self, plan: Plan, context: DecisionContext) -> Written | Next:
         decision = plan.decisions[0]
@@ -189,7 +203,7 @@ def under_way(executor: object) -> Decision | None:
     """Return the attempt that ``executor`` has begun and not recorded yet: its claim, later its
     outcome entry.
     """
-    return executor.ledger.under_way if isinstance(executor, LiveExecutor) else None
+    return executor.under_way if isinstance(executor, LiveExecutor) else None
 
 
 class Reading:

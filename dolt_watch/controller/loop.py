@@ -38,7 +38,6 @@ from dolt_watch.errors import (
     SchemaChanged,
 )
 from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.schema import check_database
 from dolt_watch.log_events import LogEvent, log_condition
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class Proposal(NamedTuple):
     target_down: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ControlLoop:
     """Runs ticks on one connection."""
 
@@ -222,6 +221,9 @@ class ControlLoop:
         # one.
         if not self._database_checked:
             if not tracker.is_checked_database(poll):
+                # Late: an earlier tick has checked nearly every database.
+                from dolt_watch.ledger.schema import check_database
+
                 check_database(parts.engine, parts.config.project_id)
             self._database_checked = True
         # Read changes, derive events, apply them: the state at HEAD. A rebuild that wrote an entry

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dolt_watch.checkpoint.poll import NO_BEADS
 from dolt_watch.core.decisions.candidates import orphaned_pauses
@@ -24,9 +25,11 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.projection.event_deriver import MAX_CLOCK_SKEW
-from dolt_watch.ledger.writer import Written
 from dolt_watch.log_events import LogEvent, event_fields, log_condition
 from dolt_watch.timestamps import exact, format_span, whole_minutes
+
+if TYPE_CHECKING:
+    from dolt_watch.ledger.writer import Written
 
 logger = logging.getLogger(__name__)
 

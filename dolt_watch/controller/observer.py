@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from dolt_watch.beads.child_activity import spared_by_children
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.readiness import READ_FOR_READINESS, unready_until_enough
-from dolt_watch.beads.schema import uncommitted_migration
+from dolt_watch.beads.schema import READ_FOR_READINESS, uncommitted_migration
 from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.core.decisions.policy import (
     RECHECK_INTERVAL,
@@ -24,7 +22,6 @@ from dolt_watch.core.decisions.policy import (
 )
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.model import Bead, Capacity, HoldReason, JobReport, RowChange, Verdict
-from dolt_watch.core.model.entry_payloads import Claimed
 from dolt_watch.engines import Engine
 from dolt_watch.history import change_feed
 from dolt_watch.ledger.decision_context import DecisionContext
@@ -43,7 +40,7 @@ class Observed(NamedTuple):
     """Ready beads whose readiness also depends on rows outside of history."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Observer:
     """Reads rows, and asks targets by name."""
 
@@ -118,6 +115,9 @@ class Observer:
         holds: dict[str, HoldReason] = {}
         # Children are read for stale beads only. A command that reaps nothing has none.
         if candidates.stale:
+            # Late: few ticks have a stale bead.
+            from dolt_watch.beads.child_activity import spared_by_children
+
             stale = silence_cutoffs(candidates.stale, self.policy, now)
             holds |= spared_by_children(self.engine, stale, head, now)
         if uncommitted.rows:
@@ -129,6 +129,9 @@ class Observer:
         for rule in self.policy.rules:
             queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
             if rule.ready and queue:
+                # Late: a tick without a bead to dispatch reads no dependencies.
+                from dolt_watch.beads.readiness import unready_until_enough
+
                 free = candidates.slots[rule.name]
                 holds |= unready_until_enough(
                     self.engine,
@@ -199,6 +202,9 @@ class Observer:
         return report
 
     def _site_of(self, bead: Bead) -> str:
+        # Late: few targets deduplicate.
+        from dolt_watch.core.model.entry_payloads import Claimed
+
         rows = self.engine.query(
             "SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,)
         )

@@ -1,9 +1,6 @@
 """The parts of a loop, a reader and a reprocess."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -38,8 +35,7 @@ class LoopConfig(NamedTuple):
     """Kinds of decisions that are reported to the notification target."""
 
 
-@dataclass(frozen=True)
-class LoopParts:
+class LoopParts(NamedTuple):
     """All parts of a tick over one connection."""
 
     engine: Engine

@@ -59,7 +59,7 @@ class ReadAhead(NamedTuple):
         return self.working.data.union(*(one.data for one in self.differences.values()))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class StateTracker:
     """Keeps the state for the loop. The executor records each rebuild."""
 

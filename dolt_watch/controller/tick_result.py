@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dolt_watch.controller.reap_table import ReapCandidate
-from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import EntryKind, HoldReason
 from dolt_watch.errors import Conflict
+
+if TYPE_CHECKING:
+    from dolt_watch.controller.reap_table import ReapCandidate
+    from dolt_watch.core.decisions.policy import Plan
 
 
 class Next(Enum):

@@ -4,8 +4,6 @@ History holds commits with other columns than now, or without a table. In a read
 a missing column is NULL and a missing table has no rows, so that one query serves all commits.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple

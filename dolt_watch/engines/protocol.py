@@ -14,8 +14,6 @@ user's command fail. Never keep a transaction open during an HTTP request, and n
 data within one: its snapshot does not change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -41,7 +39,7 @@ class Commit(NamedTuple):
     parents: tuple[str, ...]
     date: datetime
     author: str
-    side: tuple[Commit, ...] | None = None
+    side: tuple["Commit", ...] | None = None
     """Of a merge on the feed's path: the commits that it brought in from the side lines, newest
     first. None for every other commit.
     """
@@ -325,7 +323,7 @@ class Engine(Protocol):
         """
         ...
 
-    def open_sibling(self) -> Engine | None:
+    def open_sibling(self) -> "Engine | None":
         """Return another connection to the same database, with which a thread can read history.
 
         None if parallel reading gains nothing.

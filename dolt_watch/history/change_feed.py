@@ -7,8 +7,6 @@ elsewhere, the line of dolt_watch is the *second* parent, and the first-parent c
 old changes. ``Commit.side`` contains the commits that a merge brings in from its other parents.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple

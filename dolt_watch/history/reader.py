@@ -4,8 +4,6 @@ The loop, ``replay``, ``events``, ``why`` and the report read through it. So all
 same line through a merge (``commit_path``) and see the same events.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,7 +51,7 @@ class _Page(NamedTuple):
     touched: change_feed.Touched | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class HistoryReader:
     """Reads history through one engine."""
 

@@ -1,7 +1,5 @@
 """The fixed input of one decision. The plan is made on it, and the transaction checks it again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple

@@ -22,8 +22,8 @@ from dolt_watch import __version__
 from dolt_watch.beads.dependency_graph import Query
 from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.readiness import READ_FOR_READINESS, readiness
-from dolt_watch.beads.schema import NOT_COMMITTED, TrackerSchema, versioned
+from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.schema import NOT_COMMITTED, READ_FOR_READINESS, TrackerSchema, versioned
 from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import Clock
@@ -152,9 +152,11 @@ class _Begun(NamedTuple):
 class LedgerWriter:
     """Writes entries with one engine."""
 
-    def __init__(self, engine: Engine, identity: WriterIdentity, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, identity: WriterIdentity, clock: Clock, turns: Turns | None = None
+    ) -> None:
         self.engine = engine
-        self.turns = Turns(engine)
+        self.turns = turns or Turns(engine)
         """Of this worker, when others on the server compete with it."""
         self.identity = identity
         self.clock = clock

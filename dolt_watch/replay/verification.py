@@ -20,13 +20,12 @@ import orjson
 from dolt_watch.beads.child_activity import spared_by_children
 from dolt_watch.beads.feed_query import CELLS
 from dolt_watch.beads.readiness import (
-    READ_FOR_READINESS,
     changes_readiness,
     growing_chunks,
     readiness_at,
 )
 from dolt_watch.beads.readiness_v1 import readiness_v1
-from dolt_watch.beads.schema import schema_at
+from dolt_watch.beads.schema import READ_FOR_READINESS, schema_at
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries

@@ -15,11 +15,12 @@ from urllib.parse import quote
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.agent_service_settings import AgentServiceSettings
 from dolt_watch.targets.http_client import HttpClient, HttpResult
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import STATUS_TIMEOUT, default_answer, valid_job_id
 from dolt_watch.targets.service_health import interpret_health
-from dolt_watch.targets.settings import AgentServiceSettings, missing
+from dolt_watch.targets.settings import missing
 from dolt_watch.targets.templates import TemplateRenderError, read_prompt
 from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 

@@ -24,9 +24,10 @@ from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.bead_payload import bead_payload
+from dolt_watch.targets.command_settings import CommandSettings
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import names_no_bead, valid_job_id
-from dolt_watch.targets.settings import CommandSettings, invalid, missing
+from dolt_watch.targets.settings import invalid, missing
 from dolt_watch.targets.validation import checked_timeout
 
 MAX_OUTPUT = 64 * 1024

@@ -28,15 +28,15 @@ BUILT_IN: dict[str, tuple[str, str]] = {
         "dolt_watch.targets.beadboard:create",
     ),
     "agent-service": (
-        "dolt_watch.targets.settings:AgentServiceSettings",
+        "dolt_watch.targets.agent_service_settings:AgentServiceSettings",
         "dolt_watch.targets.agent_service:AgentService",
     ),
     "webhook": (
-        "dolt_watch.targets.settings:WebhookSettings",
+        "dolt_watch.targets.webhook_settings:WebhookSettings",
         "dolt_watch.targets.webhook:Webhook",
     ),
     "command": (
-        "dolt_watch.targets.settings:CommandSettings",
+        "dolt_watch.targets.command_settings:CommandSettings",
         "dolt_watch.targets.command:Command",
     ),
     "local": (

@@ -1,4 +1,8 @@
-"""The settings of each kind of target: one class for each kind, whose fields are its keys."""
+"""The settings of all kinds of target, and of the default kind, BeadBoard.
+
+Each kind has one class, whose fields are its keys. The other kinds have their own modules, because
+an idle tick imports only the classes of the targets in use.
+"""
 
 from __future__ import annotations
 
@@ -109,86 +113,4 @@ class BeadBoardSettings(TargetSettings):
     """URL of the claude-agent-service behind BeadBoard, asked for its capacity and its health.
     Default: CLAUDE_AGENT_SERVICE_URL, which BeadBoard uses itself. '': never asked, so an outage
     can cost a bead.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookSettings(TargetSettings):
-    """A receiver of webhooks: a CloudEvent, signed as Standard Webhooks."""
-
-    kind: str = "webhook"
-    url: str = field(default="", repr=False)
-    """URL of the receiver. dolt_watch sends requests to this exact URL, including its query string.
-    Required.
-    """
-    secret: str = secret_field()
-    """Secret for the signature: 'whsec_' and 24 to 64 random bytes in base64. Required."""
-    secret_file: Path | None = None
-    """File that contains the secret and nothing else. Relative to the settings file."""
-    previous_secret: str = secret_field()
-    """Second secret for the signature while you replace a secret. A receiver can verify with
-    either.
-    """
-    previous_secret_file: Path | None = None
-    """File that contains the previous secret and nothing else."""
-    token: str = secret_field()
-    """Sent as ``Authorization: Bearer``, for a receiver behind a gateway. '', the default: not
-    sent.
-    """
-    token_file: Path | None = None
-    """File that contains the token and nothing else."""
-    source: str = "dolt-watch"
-    """``source`` of the event, a URI reference. Use different ones for different trackers. Default:
-    'dolt-watch'.
-    """
-    job_key: str = "job_id"
-    """Key in a JSON answer that contains the receiver's ID of the run. Without it, the webhook's
-    own id is the job's id.
-    """
-    body_template: Path | None = None
-    """Jinja2 template of the body, instead of the CloudEvent. Relative to the settings file."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Further headers: name → Jinja2 template of the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentServiceSettings(TargetSettings):
-    """claude-agent-service, asked directly."""
-
-    reports_jobs: ClassVar[bool] = True
-    announces: ClassVar[bool] = True
-
-    kind: str = "agent-service"
-    url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
-    """URL of the service: http://HOST:PORT. Required. Default: CLAUDE_AGENT_SERVICE_URL."""
-    token: str = secret_field("API_BEARER_TOKEN")
-    """Bearer token of the service. Required. Default: API_BEARER_TOKEN."""
-    token_file: Path | None = None
-    """File that contains the token and nothing else. Relative to the settings file."""
-    agent: str = "beads-task-runner"
-    """Name of the service's agent that runs the bead. Default: the agent that BeadBoard uses."""
-    max_budget_usd: float = 5.0
-    """Budget of one run in USD. Default: 5, as BeadBoard's."""
-    run_timeout: timedelta = timedelta(minutes=15)
-    """Time limit of one run. The service doesn't end an agent that takes longer: it stops counting
-    it. Default: 15m, as BeadBoard's.
-    """
-    prompt_template: Path | None = None
-    """Jinja2 template of the prompt, instead of the built-in prompt. Relative to the settings
-    file.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class CommandSettings(TargetSettings):
-    """A local program that hands the bead over."""
-
-    kind: str = "command"
-    argv: tuple[str, ...] = ()
-    """The program and its arguments. No shell reads them. A name without '/' is searched for on
-    PATH. Required.
-    """
-    env: tuple[str, ...] = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-    """Names of the environment variables that the program gets, in addition to BEAD_ID and
-    IDEMPOTENCY_KEY. The default contains no secrets.
     """

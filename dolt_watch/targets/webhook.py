@@ -24,9 +24,10 @@ from dolt_watch.targets.bead_payload import bead_payload
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import default_answer, valid_job_id
-from dolt_watch.targets.settings import WebhookSettings, invalid, missing
+from dolt_watch.targets.settings import invalid, missing
 from dolt_watch.targets.templates import Template, TemplateRenderError, read_template
 from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
+from dolt_watch.targets.webhook_settings import WebhookSettings
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook as Signer

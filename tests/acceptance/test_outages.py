@@ -21,7 +21,8 @@ from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import EntryKind
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
-from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings, WebhookSettings
+from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.stubs.webhook import SECRET, WebhookStub

@@ -11,12 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.targets.settings import (
-    AgentServiceSettings,
-    CommandSettings,
-    TargetSettings,
-    WebhookSettings,
-)
+from dolt_watch.targets.agent_service_settings import AgentServiceSettings
+from dolt_watch.targets.command_settings import CommandSettings
+from dolt_watch.targets.settings import TargetSettings
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_verify import verified
 from tests.stubs.agent_service import AgentServiceStub

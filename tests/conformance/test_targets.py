@@ -13,18 +13,15 @@ import httpx  # noqa: F401 - imported late by the targets, which would use up a 
 import pytest
 
 from dolt_watch.targets import registry
+from dolt_watch.targets.agent_service_settings import AgentServiceSettings
+from dolt_watch.targets.command_settings import CommandSettings
 from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.registry import open_target
-from dolt_watch.targets.settings import (
-    AgentServiceSettings,
-    BeadBoardSettings,
-    CommandSettings,
-    TargetSettings,
-    WebhookSettings,
-)
+from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from dolt_watch.testing import ServiceHarness, TargetConformance
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub

@@ -114,6 +114,6 @@ def test_both_spellings_of_the_command(wheel: zipfile.Path) -> None:
     parsed = ConfigParser()
     parsed.read_string((info / "entry_points.txt").read_text(encoding="utf-8"))
     assert dict(parsed["console_scripts"]) == {
-        "dolt_watch": "dolt_watch.cli:main",
-        "dolt-watch": "dolt_watch.cli:main",
+        "dolt_watch": "dolt_watch.__main__:main",
+        "dolt-watch": "dolt_watch.__main__:main",
     }

@@ -3,8 +3,6 @@
 Only candidates are observed. The loop, read-only commands and a replay use the same function.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -385,7 +383,7 @@ class _Descending:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Descending) and self.key == other.key
 
-    def __lt__(self, other: _Descending) -> bool:
+    def __lt__(self, other: "_Descending") -> bool:
         return other.key < self.key
 
     __hash__ = None  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.core.decisions import attempt_recovery, known_runs
 from dolt_watch.core.decisions.circuit_breaker import (
@@ -42,8 +42,10 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
-from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.timestamps import iso
+
+if TYPE_CHECKING:
+    from dolt_watch.core.model.recorded_inputs import RecordedInputs
 
 
 def make_plan(
@@ -109,16 +111,18 @@ def make_plan(
             holds |= claims.holds
             if claims.shared:
                 rules[rule.name] = (*rules.get(rule.name, ()), *claims.shared)
-    given = record_inputs(state, now, scope, holds, outside, policy.poll)
-    if any(one.kind is EntryKind.OUTAGE for one in decisions):
-        given = given._replace(jitter=outside.jitter)
+    inputs: Mapping[str, Any] = EMPTY
+    if decisions:
+        given = record_inputs(state, now, scope, holds, outside, policy.poll)
+        if any(one.kind is EntryKind.OUTAGE for one in decisions):
+            given = given._replace(jitter=outside.jitter)
+        inputs = given.encode()
     # Read-only commands also observe the gates of beads that their rule holds. The result is such a
     # bead's own reason.
     shared = candidates.stops.values()
     holds |= {
         bead: hold for bead, hold in outside.holds.items() if candidates.held.get(bead) in shared
     }
-    inputs = given.encode()
     decided = tuple(one._replace(detail={**one.detail, **inputs}) for one in decisions)
     return Plan(decided, holds, rules)
 
@@ -231,6 +235,9 @@ def record_inputs(
     poll: timedelta | None = None,
 ) -> RecordedInputs:
     """Return the inputs of these decisions that history doesn't contain."""
+    # Late: most ticks decide nothing.
+    from dolt_watch.core.model.recorded_inputs import RecordedInputs
+
     return RecordedInputs(
         now=now,
         scope=scope.kinds,

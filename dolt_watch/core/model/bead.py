@@ -1,13 +1,12 @@
 """Records that describe one bead: its phase, its match, and its last sign of life.
 
 All records of this package are ``NamedTuple``: creating such a class takes a sixth of the time of a
-frozen dataclass, and every tick imports them.
+frozen dataclass, and every tick imports them. Modules of records omit ``from __future__ import
+annotations``, because ``NamedTuple`` compiles each annotation that is text, which doubles the time.
 
 Reading order: ``RowChange`` (change feed) → ``Event`` (derive) → ``Bead`` (apply) → ``Decision``
 (plan) → ``LedgerEntry`` (ledger).
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime

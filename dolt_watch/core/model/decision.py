@@ -1,7 +1,5 @@
 """Decisions, hold reasons, and the results of gates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -36,7 +34,7 @@ class Decision(NamedTuple):
     """The code of ``reason``, for programs."""
 
     @classmethod
-    def of_attempt(cls, kind: EntryKind, bead: Bead) -> Decision:
+    def of_attempt(cls, kind: EntryKind, bead: Bead) -> "Decision":
         """Return a decision about the bead's current attempt: its rule, number, cause and token."""
         return cls(
             kind=kind,

@@ -10,8 +10,6 @@ detail as a payload of its own (``{**detail, **Claimed(site=site).encode()}``). 
 text in UTC.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self

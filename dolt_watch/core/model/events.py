@@ -1,7 +1,5 @@
 """Events, derived from row changes."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple

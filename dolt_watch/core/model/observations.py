@@ -1,7 +1,5 @@
 """Observations outside of history: capacity, job reports, leases."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Any database user can write to the ledger, so a value of another shape reads as not recorded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta

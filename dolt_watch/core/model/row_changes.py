@@ -1,7 +1,5 @@
 """Row changes of one commit, with the answers of each rule before and after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,7 +42,7 @@ class RowChange(NamedTuple):
     who: str = ""
     answers: tuple[RuleAnswers, ...] = ()
     """For ``issues``: one for each rule, in the order of the rules."""
-    acts: tuple[Act, ...] = ()
+    acts: tuple["Act", ...] = ()
     """For ``issues``, if a merge changed the row of a bead in the ledger: the changes on the side
     lines, oldest first.
     """

@@ -1,7 +1,5 @@
 """The state at one commit: beads, pauses, outages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple

@@ -13,7 +13,7 @@ from dolt_watch.core.model import (
 )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TargetOutages:
     """The targets' part of the projection."""
 

@@ -5,12 +5,11 @@ Compiled text is cached in a row of the database, so this module must not import
 ``compile_rule`` imports it when it is called.
 """
 
-from __future__ import annotations
-
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import orjson
 
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
 from dolt_watch.errors import RuleError
@@ -68,7 +67,7 @@ class CompiledRule(NamedTuple):
         }  # orjson can't encode subclasses of tuple.
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
+    def from_json(cls, stored: Mapping[str, Any]) -> "CompiledRule":
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.items()
@@ -179,5 +178,5 @@ def fingerprint(
     It changes with everything that can change the text.
     """
     texts = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
-    key = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), texts])
-    return hashlib.sha256(key.encode()).hexdigest()
+    key = orjson.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), texts])
+    return hashlib.sha256(key).hexdigest()

@@ -2,9 +2,9 @@
 
 An idle tick is a connect and one query, so connecting sends no statement. pymysql's SET NAMES is
 omitted: the handshake already selects utf8mb4, and Dolt respects the handshake. The session
-variables are set only before a connection's second statement or first transaction. The first
-statement always reads current data, whatever the server's autocommit is. It uses UTC_TIMESTAMP,
-which no time zone affects.
+variables are set only before a process's second statement, its first transaction, and the first
+statement of a further connection. The first statement always reads current data, whatever the
+server's autocommit is. It uses UTC_TIMESTAMP, which no time zone affects.
 
 Each statement is sent after the answer to the one before. Neither statements in one text (`a; b`)
 nor pipelining is safe: Dolt 1.86.4 and 2.2.0 execute `b` although `a` failed, and Dolt 2.2.0
@@ -35,7 +35,11 @@ from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
-SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
+SESSION = (
+    "SET @@session.autocommit = 1, @@session.time_zone = '+00:00',"
+    f" @@session.group_concat_max_len = {2**32 - 1}"
+)
+"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise."""
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]
@@ -172,7 +176,7 @@ class DoltConnection:
         try:
             with connection.cursor(SSCursor if each else None) as cursor:
                 # An idle tick sends one statement and needs no session variables.
-                if not self._session and (self._sent or session):
+                if not self._session and (self._sent or session or self.connections > 1):
                     cursor.execute(SESSION)
                     self._session = True
                 self._sent = True

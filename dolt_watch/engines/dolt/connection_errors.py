@@ -4,8 +4,6 @@ pymysql reports most of them as 2003 or 2013 with the system's text. The causes 
 the fixes. ``tests/conformance/test_reach.py`` provokes each with pymysql 1.2 and Dolt 1.86.4.
 """
 
-from __future__ import annotations
-
 import errno
 import socket
 import ssl

@@ -19,8 +19,8 @@ from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.inspection.doctor.workload_checks import target
-from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.server import dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
 from tests.support.embedded_tracker import Light

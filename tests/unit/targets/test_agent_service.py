@@ -19,11 +19,11 @@ from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.agent_service import AgentService, read_answer, read_job
+from dolt_watch.targets.agent_service_settings import AgentServiceSettings
 from dolt_watch.targets.http_client import NOTHING_SENT
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.service_health import SERVICE
-from dolt_watch.targets.settings import AgentServiceSettings
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT
 from tests.stubs.beads import task

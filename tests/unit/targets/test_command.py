@@ -19,9 +19,9 @@ from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.command import MAX_OUTPUT, Command
+from dolt_watch.targets.command_settings import CommandSettings
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.registry import open_target
-from dolt_watch.targets.settings import CommandSettings
 from tests.stubs.beads import task
 
 Script = Callable[[str], Path]

@@ -19,8 +19,8 @@ import pytest
 
 from dolt_watch.config import load
 from dolt_watch.core.model.target_answers import Accepted, Refused
-from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook, read_answer
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.beads import task
 from tests.stubs.server import Recorded
 from tests.stubs.webhook import OLD_SECRET, SECRET, WebhookStub

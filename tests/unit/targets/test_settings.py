@@ -17,8 +17,9 @@ import pytest
 from dolt_watch.config import Settings, describe, load, to_canonical_json
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import registry
+from dolt_watch.targets.agent_service_settings import AgentServiceSettings
 from dolt_watch.targets.registry import open_target
-from dolt_watch.targets.settings import AgentServiceSettings, WebhookSettings
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.webhook import SECRET
 from tests.unit.cli.test_options import run
 
@@ -241,7 +242,7 @@ def test_reading_settings_imports_no_target_and_no_kind_that_nobody_uses(tmp_pat
     read(tmp_path, "[rules.agent]\ntarget = 'agent-service'\n")
     heavy = (
         "jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.http_client"
-        " dolt_watch.targets.local.settings"
+        " dolt_watch.targets.local.settings dolt_watch.targets.webhook_settings"
     )
     code = (
         "import sys, dolt_watch.config as s\ns.load({'database': 'dolt://h/d'},"

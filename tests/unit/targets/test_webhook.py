@@ -24,8 +24,8 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.targets.http_client import NOTHING_SENT, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.registry import open_target
-from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook, read_answer
+from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs import server
 from tests.stubs.asking import SHORT
 from tests.stubs.beads import ROW, task
