@@ -77,11 +77,8 @@ def command(keep: bool, report: str | None) -> int:
 @contextmanager
 def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """Return the same live loop as all commands."""
-    targets = TargetPool(settings)
-    try:
+    with closing(TargetPool(settings)) as targets:
         yield build(engine, settings, targets, DatabaseClock())
-    finally:
-        targets.close()
 
 
 def _echo(line: str, actor: str) -> None:

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import (
-    format_option,
-    load_settings,
-    settings_options,
-)
+from dolt_watch.cli.composition import TargetPool, build_reader
+from dolt_watch.cli.options import format_option, load_settings, settings_options
 from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
-from dolt_watch.config import rule_hash
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.doctor.context import DoctorContext
-from dolt_watch.inspection.doctor.findings import failed, ok
+from dolt_watch.inspection.doctor.findings import failed, named, ok
 from dolt_watch.inspection.doctor.run import run_all
 from dolt_watch.inspection.doctor.view import finding_lines
 from dolt_watch.inspection.doctor.workload_checks import target
 from dolt_watch.inspection.screen import Screen
 
 if TYPE_CHECKING:
-    from dolt_watch.config import Settings
     from dolt_watch.inspection.doctor.findings import Finding
 
 
@@ -55,58 +50,41 @@ def command(quiet: bool, form: str, **kwargs: Any) -> int:
         show(screen, finding_lines(found, screen, quiet=quiet))
     if form == "json":
         checks = [
-            {
-                "check": each.check,
-                "level": each.level.value,
-                "says": each.says,
-                "fix": each.fix or None,
-            }
-            for each in found
+            {"check": one.check, "level": one.level, "says": one.says, "fix": one.fix or None}
+            for one in found
         ]
         click.echo(orjson.dumps({"schema": 1, "exit_code": code, "checks": checks}).decode())
     return code
 
 
 def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
-
     try:
         settings = load_settings(kwargs)
     except DoltWatchError as error:
-        yield failed("settings", error)
+        yield failed(error)._replace(check="settings")
         return
     rules = ", ".join(rule.name for rule in settings.rules)
-    yield ok("settings", f"readable; rules: {rules}")
-    targets = TargetPool(settings)
-    try:
-        yield from target(settings, targets)
-        yield from _of_database(settings, targets)
-    finally:
-        targets.close()
-
-
-def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
-
-    try:
-        engine = open_engine(settings.address)
-    except DoltWatchError as error:
-        yield failed("connection", error)
-        return
-    try:
-        reader = build_reader(engine, settings, targets, DatabaseClock())
-        hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-        yield from run_all(
-            DoctorContext(
-                settings,
-                engine,
-                policy(settings),
-                hashes,
-                lambda: reader.survey(BOTH),
-                _machine,
-                lambda name: targets(name).capacity(),
+    yield ok(f"readable; rules: {rules}")._replace(check="settings")
+    with closing(TargetPool(settings)) as targets:
+        yield from named("target", target(settings, targets))
+        try:
+            engine = open_engine(settings.address)
+        except DoltWatchError as error:
+            yield failed(error)._replace(check="connection")
+            return
+        with closing(engine):
+            reader = build_reader(engine, settings, targets, DatabaseClock())
+            yield from run_all(
+                DoctorContext(
+                    settings=settings,
+                    engine=engine,
+                    policy=reader.policy,
+                    rule_hashes=reader.parts.config.rule_hashes,
+                    read_survey=lambda: reader.survey(BOTH),
+                    machine=_machine,
+                    capacity=lambda name: targets(name).capacity(),
+                )
             )
-        )
-    finally:
-        engine.close()
 
 
 def _machine() -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -80,8 +81,7 @@ def command(
             fix="Omit one of the two options.",
         )
     settings = load_settings(kwargs)
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
         check_project(engine, settings.project_id)
         if bead is not None:  # With --follow, the bead may be created later.
             find = resolve_bead_id if follow else require_bead
@@ -90,8 +90,6 @@ def command(
         since = absolute(since, now, "--from") if since is not None else None
         until = absolute(until, now, "--to") if until is not None else None
         _stream(engine, settings, since, until, follow, _Writer(settings, bead, form))
-    finally:
-        engine.close()
     return 0
 
 

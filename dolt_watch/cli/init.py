@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,7 @@ def command(
             click.echo(line)
         return 0
     file = _new_file() if write_config else None
-    if if_needed and _is_up_to_date(settings):
-        click.echo(UP_TO_DATE)
-    else:
-        _init(settings)
+    _init(settings, if_needed)
     if file is not None:
         _write(file, settings)
         click.echo(f"wrote {file}")
@@ -91,18 +89,12 @@ def command(
     return 0
 
 
-def _is_up_to_date(settings: Settings) -> bool:
-    engine = open_engine(settings.address)
-    try:
-        return is_up_to_date(engine, settings.project_id)
-    finally:
-        engine.close()
-
-
-def _init(settings: Settings) -> None:
+def _init(settings: Settings, if_needed: bool) -> None:
     """Create or migrate the tables, and print what the first tick would do."""
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
+        if if_needed and is_up_to_date(engine, settings.project_id):
+            click.echo(UP_TO_DATE)
+            return
         done = [migration.name for migration in migrate(engine, identity(settings).author)]
         check_database(engine, settings.project_id)
         _adopt_rules(engine)
@@ -110,8 +102,6 @@ def _init(settings: Settings) -> None:
             loop = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock())
             state, now = StateReader(loop.parts).current_state()
         out.check()
-    finally:
-        engine.close()
     rules = {rule.name: rule for rule in settings.rules}
     waiting = sum(1 for bead in state.beads.values() if bead.phase is Phase.WAITING)
     running = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from dolt_watch.core.model import LedgerEntry
     from dolt_watch.engines import Engine
+    from dolt_watch.inspection.attempts import Attempt
 
 ON_A_TERMINAL = 40
 """Attempts or entries that are printed on a terminal by default."""
@@ -121,8 +122,7 @@ def command(
         raise click.UsageError("--follow excludes --until and --limit: it has no end.")
     settings = load_settings(kwargs)
     screen = Screen.of_stdout()
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
         check_project(engine, settings.project_id)
         now = server_time(engine)
         chosen = _Selection(
@@ -133,13 +133,12 @@ def command(
             resolve_time(engine, until, now, "--until") if until is not None else None,
         )
         if follow:
-            return _follow(engine, chosen, screen, form)
-        if form == "json":
-            return _print_json(engine, chosen, limit, raw, now)
-        most = limit or (ON_A_TERMINAL if screen.terminal else None)
-        _print_text(engine, chosen, most, raw, screen, now)
-    finally:
-        engine.close()
+            _follow(engine, chosen, screen, form)
+        elif form == "json":
+            _print_json(engine, chosen, limit, raw, now)
+        else:
+            most = limit or (ON_A_TERMINAL if screen.terminal else None)
+            _print_text(engine, chosen, most, raw, screen, now)
     return 0
 
 
@@ -159,9 +158,7 @@ def _print_text(
         number, unit = len(found), "entries"
         show(screen, entry_lines(found[:limit], now, screen))
     else:
-        entries = _whole(engine, found)
-        rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
-        attempts = attempts_of(entries, rows, now)
+        attempts = _attempts(engine, found, now)
         number, unit = len(attempts), "attempts"
         show(screen, attempt_lines(attempts[:limit], now, screen))
     if screen.terminal and limit is not None and number > limit:
@@ -171,31 +168,26 @@ def _print_text(
 
 def _print_json(
     engine: Engine, chosen: _Selection, limit: int | None, raw: bool, now: datetime
-) -> int:
+) -> None:
     found = chosen.read(engine)
-    facts: dict[str, Any] = {
-        "schema": 1,
-        "entries": [entry_to_dict(entry) for entry in found[:limit]],
-    }
+    facts: dict[str, Any] = {"schema": 1, "entries": [entry_to_dict(one) for one in found[:limit]]}
     if not raw:
-        entries = _whole(engine, found)
-        rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
-        attempts = attempts_of(entries, rows, now)
+        attempts = _attempts(engine, found, now)
         facts["attempts"] = [one.to_dict() for one in attempts[:limit]]
     click.echo(orjson.dumps(facts).decode())
-    return 0
 
 
-def _whole(engine: Engine, found: list[LedgerEntry]) -> list[LedgerEntry]:
-    """Return the entries and all others of their attempts: an attempt is shown as a whole."""
+def _attempts(engine: Engine, found: list[LedgerEntry], now: datetime) -> list[Attempt]:
+    """Return the attempts of the entries. An attempt has all its entries."""
     known = {(entry.bead, entry.version): entry for entry in found}
     for part in chunks(sorted({entry.token for entry in found if entry.token}), 500):
         for entry in read_entries(engine, tokens=part):
             known.setdefault((entry.bead, entry.version), entry)
-    return list(known.values())
+    rows = read_rows(engine, {entry.bead for entry in known.values() if entry.bead})
+    return attempts_of(known.values(), rows, now)
 
 
-def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> int:
+def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> None:
     """Print new entries, oldest first, until Ctrl-C."""
     heads = True
     with suppress(KeyboardInterrupt):
@@ -206,7 +198,6 @@ def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> in
                 continue
             show(screen, entry_lines(new, server_time(engine), screen, heads=heads))
             heads = False
-    return 0
 
 
 def _new_entries(engine: Engine, chosen: _Selection) -> Iterator[list[LedgerEntry]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,8 +50,7 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
     Example: dolt_watch logs bd-12
     """
     settings = load_settings(kwargs)
-    engine, targets = open_engine(settings.address), TargetPool(settings)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         check_project(engine, settings.project_id)
         bead = require_bead(engine, bead)
         run = _find_run(engine, bead, attempt)
@@ -81,9 +81,6 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
                 f"This machine has no output of the run {job}.",
                 f"Run `dolt_watch logs {bead}` on {host}.",
             ) from None
-    finally:
-        targets.close()
-        engine.close()
     return 0
 
 

@@ -6,6 +6,7 @@ A pause is the kill switch. It is an entry of the ledger, so history shows its a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,7 @@ def write(
     """
     settings = load_settings(kwargs)
     check_rule(settings, rule)
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
         check_database(engine, settings.project_id)
         now = server_time(engine)
         detail = decide(_state(engine, settings), now)
@@ -161,8 +161,6 @@ def write(
                 detail=detail,
             )
             ledger(engine, settings).record(one)
-    finally:
-        engine.close()
 
 
 def _state(engine: Engine, settings: Settings) -> State | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.replay_view import what_if_lines
-from dolt_watch.inspection.report.collector import titles_of
+from dolt_watch.inspection.report.collector import shown_rows
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 from dolt_watch.inspection.screen import Screen
@@ -150,7 +150,6 @@ def command(
 
     Example: dolt_watch replay --from 2026-04-01 --set rules.agent.stale_after=15m
     """
-
     _check_options(click.get_current_context())
     unchanged: Settings | None = None
     with suppress(SettingsError):  # Settings can be incomplete without --set.
@@ -166,12 +165,12 @@ def command(
         duration(every, "--every") if every is not None else None,
         duration(run_time, "--run-time") if run_time is not None else None,
     )
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
         found = _study(engine, settings, unchanged, begins, ends, spans, rule or "")
-        page = _page(engine, found) if output is not None else ""
-    finally:
-        engine.close()
+        if output is not None:
+            rows = shown_rows(engine, mentioned_beads(found))
+            titles = {bead: row.title for bead, row in rows.items()}
+            page = render("whatif", Compared(found, titles))
     if output != "-":
         _print(found, form, whole)
     if output is not None:
@@ -200,21 +199,14 @@ def _check_options(ctx: click.Context) -> None:
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
-
     return ctx.get_parameter_source(name) not in (
         ParameterSource.DEFAULT,
         ParameterSource.DEFAULT_MAP,
     )
 
 
-def _page(engine: Engine, found: WhatIfResult) -> str:
-
-    return render("whatif", Compared(found, dict(titles_of(engine, mentioned_beads(found)))))
-
-
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """Return the changed settings. ``--when`` replaces its rule's ``when``, like ``--set``."""
-
     flags = dict(kwargs)
     settings = load_settings(kwargs)
     names = [one.name for one in settings.rules]
@@ -240,7 +232,6 @@ def _study(
     spans: tuple[timedelta | None, timedelta | None],
     rule: str,
 ) -> WhatIfResult:
-
     with suppress(NotMigrated):  # A what-if also simulates a database without dolt_watch.
         check_database(engine, settings.project_id)
     head, now = head_commit(engine), server_time(engine)
@@ -272,7 +263,6 @@ def _study(
 def _check_order(
     engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit
 ) -> None:
-
     first, last = (timestamp_in(text or "") for text in texts)
     backwards = first is not None and last is not None and first > last
     if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
@@ -288,7 +278,6 @@ def _check_order(
 
 
 def _print(found: WhatIfResult, form: str, whole: bool) -> None:
-
     if form == "json":
         click.echo(orjson.dumps(to_dict(found)).decode())
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Any
 
 import click
@@ -33,9 +34,7 @@ SCHEMA = 1
 
 def verify(settings: Settings, ends: str | None, form: str) -> int:
     """Verify the ledger and print the result. Return exit code 1 if a recorded decision differs."""
-
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine:
         head = head_commit(engine)
         check_database(engine, settings.project_id)
         # A duration counts from the database's clock, as the dates of commits do.
@@ -45,8 +44,6 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
         replayer = HistoryReplayer(engine, policy(settings), end.hash)
         with progress() as report_progress:
             found = verification.verify(replayer, report_progress)
-    finally:
-        engine.close()
     # Text and JSON print the same record, so that they agree.
     facts = {
         "schema": SCHEMA,
@@ -118,15 +115,13 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     Raises:
         SettingsError: There is no ``begins``, or no terminal for a confirmation.
     """
-
     if begins is None:
         raise SettingsError(
             "--apply requires --from.",
             where="--from",
             fix="Run `dolt_watch replay --apply --from COMMIT --dry-run`.",
         )
-    engine, targets = open_engine(settings.address), TargetPool(settings)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         head = head_commit(engine)
         begins = absolute(begins, server_time(engine), "--from")
         commit = resolve_revision(engine, begins, head, "--from")
@@ -151,6 +146,3 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
             outcome = loop.tick(BOTH)
         out.check()
         return 0 if dry else outcome.exit_code
-    finally:
-        targets.close()
-        engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -49,11 +50,9 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
 
     Example: dolt_watch report -o report.html --since 2d
     """
-
     check_page(output)
     settings = load_settings(kwargs)
-    engine, targets = open_engine(settings.address), TargetPool(settings)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         # A mistyped ID would give an empty page, which looks like inactivity.
         beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
         tolerant = FaultTolerantTargets(targets)
@@ -66,9 +65,6 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
             tolerant.capacity,
         )
         views = read_conditions(reader, engine, found)
-    finally:
-        targets.close()
-        engine.close()
     # Checked this late, because the database's clock decides.
     if found.since >= found.now.now:
         raise SettingsError(

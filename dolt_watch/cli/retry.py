@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,14 +125,10 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
     Raises:
         DatabaseError: The database can't be used, or dolt_watch's tables are missing.
     """
-    engine, targets = open_engine(settings.address), TargetPool(settings)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         check_database(engine, settings.project_id)
         reader = build_reader(engine, settings, targets, DatabaseClock())
         yield ManualActions(reader, ledger(engine, settings))
-    finally:
-        targets.close()
-        engine.close()
 
 
 def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:

@@ -7,8 +7,8 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -87,7 +87,6 @@ def command(
 
     Example: dolt_watch run --port 9464
     """
-
     if host is not None and (port is None or not host.strip()):
         raise SettingsError(
             "--host requires an address and --port.",
@@ -107,8 +106,11 @@ def command(
     repeats = RepeatFilter(verbose=level == "debug")
     log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
-    health = _health(
-        os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE)
+    ping_url = os.environ.get("DOLT_WATCH_PING_URL", "").strip()
+    health = Health(
+        Metrics(),
+        HeartbeatPing(ping_url) if ping_url else None,
+        stuck=stall_threshold(timeouts, max(seconds, LONGEST_PAUSE)),
     )
     targets = TargetPool(settings, health.heartbeat)
     loops: list[ControlLoop] = []
@@ -130,9 +132,8 @@ def command(
         repeats.next_tick()
         log.check()
 
-    service = Service(
-        lambda: open_engine(settings.address), make, health, poll=seconds, between=between
-    )
+    connect = partial(open_engine, settings.address)
+    service = Service(connect, make, health, poll=seconds, between=between)
 
     _validate_before_start(settings, targets)
     shutdown = Shutdown(
@@ -167,20 +168,11 @@ def _validate_before_start(settings: Settings, targets: TargetPool) -> None:
     """
     for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
         targets(name)
-    with contextlib.suppress(DatabaseError):
-        engine = open_engine(settings.address)
-        try:
-            check_project(engine, settings.project_id)
-        finally:
-            engine.close()
-
-
-def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Health:
-    return Health(
-        Metrics(),
-        HeartbeatPing(ping_url) if ping_url else None,
-        stuck=stall_threshold(timeouts, pause),
-    )
+    with (
+        contextlib.suppress(DatabaseError),
+        contextlib.closing(open_engine(settings.address)) as engine,
+    ):
+        check_project(engine, settings.project_id)
 
 
 @contextlib.contextmanager
@@ -191,29 +183,25 @@ def _served(host: str, port: int | None, pages: Any, settings: Settings) -> Iter
     try:
         server = Server(host, port, pages, routes=_page_routes(settings))
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
-        nowhere = (
-            isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
-        )
+        where, fix = "--port", "Specify a free port."
+        if isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL:
+            where, fix = "--host", "Specify an address of this machine."
         why = error.strerror if isinstance(error, OSError) else "not a host name"
-        fix = "Specify an address of this machine." if nowhere else "Specify a free port."
-        where = "--host" if nowhere else "--port"
         raise SettingsError(f"Can't serve on {host}:{port}: {why}.", where=where, fix=fix) from None
-    logger.info(
-        f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
-    )
-    try:
+    with contextlib.closing(server):
+        logger.info(
+            f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
+        )
         yield
-    finally:
-        server.close()
 
 
 def _page_routes(settings: Settings) -> Mapping[str, Any]:
     """Return the routes of the live page."""
     # Late: without --port, the modules of the page would only occupy 10 MB of memory.
-    from dolt_watch.inspection.report import live_page
+    from dolt_watch.inspection.report.live_page import LivePage, unasked_target
     from dolt_watch.inspection.report.place import place_of
 
     def read(engine: Engine) -> StateReader:
-        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
+        return build_reader(engine, settings, unasked_target, DatabaseClock())
 
-    return live_page.routes(lambda: open_engine(settings.address), read, place_of(settings))
+    return LivePage(partial(open_engine, settings.address), read, place_of(settings)).routes()

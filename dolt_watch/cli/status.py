@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence, Set
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import orjson
@@ -29,7 +29,7 @@ from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.recent import read_recent
 from dolt_watch.inspection.report.place import place_of
 from dolt_watch.inspection.screen import Screen, is_dumb
-from dolt_watch.inspection.status import BeadStatus, collect_status
+from dolt_watch.inspection.status import collect_status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def command(
         raise click.UsageError("JSON contains all beads: omit --all and --limit.")
     settings = load_settings(kwargs)
     check_rule(settings, rule)
-    chosen = _Filter(beads, rule or "", states)
+    chosen = _Filter(beads, rule, states)
     if watch:
         return _watch(settings, chosen, 0 if every else limit)
     now = _read(settings, chosen)
@@ -106,11 +106,12 @@ def command(
     return 0
 
 
-class _Filter:
+class _Filter(NamedTuple):
     """The beads that the user asks for."""
 
-    def __init__(self, beads: Sequence[str], rule: str, states: Sequence[str]) -> None:
-        self.beads, self.rule, self.states = beads, rule, states
+    beads: Sequence[str]
+    rule: str | None
+    states: Sequence[str]
 
     def apply(self, engine: Engine, now: Status) -> Status:
         """Return the status with the chosen beads only.
@@ -119,26 +120,22 @@ class _Filter:
             SettingsError: A bead doesn't exist.
         """
         beads = {require_bead(engine, bead) for bead in self.beads}
-        return now._replace(beads=tuple(one for one in now.beads if self._includes(one, beads)))
-
-    def _includes(self, one: BeadStatus, beads: Set[str]) -> bool:
-        return (
-            (not beads or one.bead in beads)
-            and (not self.rule or one.rule == self.rule)
+        chosen = (
+            one
+            for one in now.beads
+            if (not beads or one.bead in beads)
+            and self.rule in (None, one.rule)
             and (not self.states or one.phase in self.states)
         )
+        return now._replace(beads=tuple(chosen))
 
 
 def _read(settings: Settings, chosen: _Filter) -> Status:
-    engine, targets = open_engine(settings.address), TargetPool(settings)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         reader = build_reader(engine, settings, targets, DatabaseClock())
         now = collect_status(reader, engine, lambda name: targets(name).capacity())
         now = now._replace(recent=read_recent(engine, now.now))
         return chosen.apply(engine, now)
-    finally:
-        targets.close()
-        engine.close()
 
 
 def _watch(settings: Settings, chosen: _Filter, limit: int | None) -> int:

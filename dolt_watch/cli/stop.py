@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,13 +50,9 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     check_reason(reason)
     settings = load_settings(kwargs)
     who, code = current_user(), 0
-    targets = TargetPool(settings)
-    try:
-        with by_hand(settings) as hand:
-            for bead in check_beads(hand, beads):
-                code |= _stop(hand, settings, targets, bead, who, reason)
-    finally:
-        targets.close()
+    with closing(TargetPool(settings)) as targets, by_hand(settings) as hand:
+        for bead in check_beads(hand, beads):
+            code |= _stop(hand, settings, targets, bead, who, reason)
     return code
 
 

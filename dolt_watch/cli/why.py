@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +12,7 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import (
-    complete_bead,
-    format_option,
-    load_settings,
-    settings_options,
-)
+from dolt_watch.cli.options import complete_bead, format_option, load_settings, settings_options
 from dolt_watch.cli.output import show
 from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
@@ -38,6 +36,8 @@ from dolt_watch.ledger.schema import check_project
 from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
     from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
@@ -65,16 +65,18 @@ def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any)
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-
     if every and form == "json":
         raise click.UsageError("JSON contains all conditions: omit --all.")
     settings = load_settings(kwargs)
-    engine = open_engine(settings.address)
-    try:
+    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as pool:
         bead = resolve_bead_id(engine, bead)
-        found = _explain(engine, settings, bead, as_of)
-    finally:
-        engine.close()
+        check_project(engine, settings.project_id)
+        until = head_commit(engine)
+        take = partial(_now, engine, settings, until, bead, FaultTolerantTargets(pool))
+        if as_of is not None:
+            until, now = _moment(engine, as_of, until)
+            take = partial(_then, engine, settings, until, now, bead)
+        found = explain(engine, bead, until, take)
     if form == "json":
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
@@ -83,24 +85,8 @@ def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any)
     return 0
 
 
-def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -> Explanation:
-
-    check_project(engine, settings.project_id)
-    targets = TargetPool(settings)
-    try:
-        until = head_commit(engine)
-        tolerant = FaultTolerantTargets(targets)
-        if as_of is not None:
-            commit, now = _moment(engine, as_of, until)
-            return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
-        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, tolerant))
-    finally:
-        targets.close()
-
-
-def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
+def _moment(engine: Engine, text: str, head: str) -> tuple[str, datetime]:
     """Return the commit, and the time at which conditions are checked: a commit's is its date."""
-
     text = absolute(text, server_time(engine), "--as-of")
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
@@ -113,31 +99,28 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
 
 
 def _then(
-    engine: Engine, settings: Settings, commit: str, now: Any, bead: str, tolerant: Any = None
+    engine: Engine, settings: Settings, commit: str, now: datetime, bead: str
 ) -> DecisionSnapshot:
-
-    snapshot = snapshot_at(engine, policy(settings), commit, now, bead, tolerant)
-    return snapshot if tolerant is not None else snapshot._replace(notes=(*snapshot.notes, UNSEEN))
+    snapshot = snapshot_at(engine, policy(settings), commit, now, bead, None)
+    return replace(snapshot, notes=(*snapshot.notes, UNSEEN))
 
 
 def _now(
-    engine: Engine, settings: Settings, head: str, bead: str, tolerant: Any
+    engine: Engine, settings: Settings, head: str, bead: str, targets: FaultTolerantTargets
 ) -> DecisionSnapshot:
     """Return the snapshot of the loop.
 
     A database without the loop's state (never initialized, a replica, another branch) is read
     from history.
     """
-
     try:
-        reader = build_reader(engine, settings, tolerant, DatabaseClock())
-        return snapshot_now(reader, bead)
+        return snapshot_now(build_reader(engine, settings, targets, DatabaseClock()), bead)
     except NotMigrated:
-        return _then(engine, settings, head, server_time(engine), bead, tolerant.capacity)
+        now = server_time(engine)
+        return snapshot_at(engine, policy(settings), head, now, bead, targets.capacity)
 
 
 def _facts(found: Explanation) -> dict[str, Any]:
-
     snapshot = found.snapshot
     # These keys are documented (docs/reference/json.md): names of classes may change, keys may not.
     return {

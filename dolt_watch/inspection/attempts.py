@@ -40,11 +40,13 @@ ENDED = "ended"
 
 
 class BeadRow(NamedTuple):
-    """The row of a bead, as it is now."""
+    """The row of a bead, as it is now. A deleted bead has the defaults."""
 
-    title: str
-    status: str
-    closed_at: datetime | None
+    title: str = ""
+    """Written by users: sanitize it before you print it."""
+    priority: int | None = None
+    status: str = ""
+    closed_at: datetime | None = None
 
 
 class Attempt(NamedTuple):
@@ -99,25 +101,22 @@ def attempts_of(
         groups.setdefault(key, []).append(entry)
     last = {bead: token for bead, token, _ in groups if token}  # groups begin in time order
     found = [
-        _attempt(group, rows.get(bead), now, last.get(bead) == token)
+        _attempt(group, rows.get(bead, BeadRow()), now, last.get(bead) == token)
         for (bead, token, _), group in groups.items()
     ]
     return sorted(found, key=lambda one: (one.claimed_at, one.bead, one.attempt), reverse=True)
 
 
-def _attempt(
-    group: Sequence[LedgerEntry], row: BeadRow | None, now: datetime, latest: bool
-) -> Attempt:
+def _attempt(group: Sequence[LedgerEntry], row: BeadRow, now: datetime, latest: bool) -> Attempt:
     """``latest``: the bead has no later attempt, so its row tells how this one ended."""
     first = group[0]
     outcomes = [entry for entry in group if entry.kind in OUTCOMES] if first.token else []
     last = outcomes[-1] if outcomes else group[-1]
     outcome = OUTCOMES[last.kind] if outcomes else last.kind.value
     end: datetime | None = last.at if outcomes else None
-    status = row.status if row is not None and latest else ""
+    status = row.status if latest else ""
     if outcome == "running" and status != IN_PROGRESS:
-        closed = row.closed_at if row is not None and status == CLOSED else None
-        outcome, end = (DONE if status == CLOSED else ENDED), closed
+        outcome, end = (DONE, row.closed_at) if status == CLOSED else (ENDED, None)
     elif outcome in ("running", "claimed", "unknown"):
         end = now
     job = next((entry.job for entry in reversed(group) if entry.job), "")
@@ -130,7 +129,7 @@ def _attempt(
         took=max(timedelta(), end - first.at) if end is not None else None,
         job=job,
         reason=last.reason,
-        title=row.title if row is not None else "",
+        title=row.title,
         entries=tuple(group),
     )
 
@@ -147,7 +146,8 @@ def read_rows(engine: Engine, beads: Iterable[str], commit: str = "") -> dict[st
     found: dict[str, BeadRow] = {}
     for part in chunks(sorted(beads), 500):
         marks = ", ".join("?" * len(part))
-        sql = f"SELECT id, title, status, {closed} FROM issues {at_commit}WHERE id IN ({marks})"
-        for bead, title, status, at in engine.query(sql, part):
-            found[bead] = BeadRow(title or "", status or "", to_utc(at))
+        cells = f"id, title, priority, status, {closed}"
+        sql = f"SELECT {cells} FROM issues {at_commit}WHERE id IN ({marks})"
+        for bead, title, priority, status, at in engine.query(sql, part):
+            found[bead] = BeadRow(title or "", priority, status or "", to_utc(at))
     return found

@@ -18,7 +18,7 @@ from dolt_watch.replay.simulation.formatter import (
     waiting_groups,
 )
 from dolt_watch.replay.simulation.what_if import WhatIfResult
-from dolt_watch.timestamps import format_span, iso
+from dolt_watch.timestamps import format_span
 
 ON_A_TERMINAL = 20
 """Differences that are printed on a terminal by default."""
@@ -49,10 +49,8 @@ def what_if_lines(study: WhatIfResult, screen: Screen, *, every: bool = False) -
         *screen.rows(
             _FIGURES,
             [
-                tuple(
-                    map(Cell, (line.name, line.recorded, line.unchanged, line.what_if, line.change))
-                )
-                for line in figure_lines(study)
+                [Cell(one.name), *map(Cell, (one.recorded, one.unchanged, one.what_if, one.change))]
+                for one in figure_lines(study)
             ],
         ),
         Text(),
@@ -73,10 +71,8 @@ def _question(study: WhatIfResult, screen: Screen) -> Iterator[Text]:
     )
     yield from screen.prose(history, LABEL, first="history:")
     rule = f", rule {question.rule}" if question.rule else ""
-    cadence = study.cadence
-    if cadence is not None:
-        recorded = f"a tick every {duration_text(cadence.every)} ({cadence.source})"
-        yield from screen.prose(f"{recorded}, the recorded settings", LABEL, first="unchanged:")
+    recorded = f"a tick every {duration_text(study.cadence.every)} ({study.cadence.source})"
+    yield from screen.prose(f"{recorded}, the recorded settings", LABEL, first="unchanged:")
     yield from screen.prose(
         f"a tick every {duration_text(question.every)}{rule}", LABEL, first="what if:"
     )
@@ -94,7 +90,7 @@ def _differences(study: WhatIfResult, screen: Screen, every: bool) -> list[Text]
             Cell(pair.bead),
             Cell(decision(pair)),
             *(Cell(_at(at, screen, now)) for at in (pair.recorded, pair.unchanged, pair.simulated)),
-            Cell(describe(pair.difference) if pair.difference is not None else "-"),
+            Cell(describe(pair)),
         )
         for pair in shown
     ]
@@ -106,6 +102,4 @@ def _differences(study: WhatIfResult, screen: Screen, every: bool) -> list[Text]
 
 
 def _at(at: datetime | None, screen: Screen, now: datetime) -> str:
-    if at is None:
-        return "-"
-    return screen.moment(at, now) if screen.terminal else iso(at)
+    return screen.moment(at, now) if at is not None else "-"

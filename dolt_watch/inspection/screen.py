@@ -29,33 +29,20 @@ LONGEST_CELL = 4000
 GAP = "  "
 NARROWEST = 8
 """Cells that a column is cut down to when no column is left to leave out."""
+_BAD = (
+    *("quarantined", "reaped", "blocked", "stopped", "unmet", "failure"),
+    *("worker", "target", "outage", "merge", "migration"),
+)
 STATES = {
-    "quarantined": ("✗", "x", "red"),
-    "reaped": ("✗", "x", "red"),
-    "blocked": ("✗", "x", "red"),
-    "failure": ("✗", "x", "red"),
-    "unmet": ("✗", "x", "red"),
-    "worker": ("✗", "x", "red"),
-    "target": ("✗", "x", "red"),
-    "stopped": ("✗", "x", "red"),
-    "merge": ("✗", "x", "red"),
-    "outage": ("✗", "x", "red"),
-    "recovered": ("✓", "+", "green"),
-    "migration": ("✗", "x", "red"),
-    "overdue": ("!", "!", "yellow"),
+    **dict.fromkeys(_BAD, ("✗", "x", "red")),
+    **dict.fromkeys(("overdue", "silent", "warning"), ("!", "!", "yellow")),
+    **dict.fromkeys(("failed", "busy", "backoff"), ("↻", "~", "yellow")),
+    **dict.fromkeys(("done", "met", "ok", "recovered"), ("✓", "+", "green")),
     "unknown": ("?", "?", "magenta"),
-    "silent": ("!", "!", "yellow"),
-    "warning": ("!", "!", "yellow"),
-    "failed": ("↻", "~", "yellow"),
-    "busy": ("↻", "~", "yellow"),
-    "backoff": ("↻", "~", "yellow"),
     "running": ("▶", ">", "blue"),
     "claimed": ("…", ".", "blue"),
     "waiting": ("·", "-", "cyan"),
     "held": ("‖", "=", "yellow"),
-    "done": ("✓", "+", "green"),
-    "met": ("✓", "+", "green"),
-    "ok": ("✓", "+", "green"),
 }
 """State → its symbol, the symbol for a terminal without UTF-8, and its color."""
 

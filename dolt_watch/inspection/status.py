@@ -27,8 +27,8 @@ from dolt_watch.core.model import (
     State,
 )
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import DoltWatchError
+from dolt_watch.inspection.attempts import BeadRow, read_rows
 from dolt_watch.inspection.causes import without_ids
 from dolt_watch.inspection.recent import Recent
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
@@ -217,13 +217,13 @@ def collect_status(
     found = reasons(seen.state, seen.policy, plan)
     worker = liveness(engine, seen, plan, reader.poll_interval)
     rules = {rule.name: rule for rule in seen.policy.rules}
-    titles = read_titles(engine, seen.state.beads)
+    rows = read_rows(engine, seen.state.beads)
     beads = []
     # One row a bead, in the order of the queue.
     for bead in _in_display_order(seen.state.beads.values(), found.beads):
         reason = found.beads.get(bead.id)
         rule = rules.get(bead.rule)
-        title, priority = titles.get(bead.id, ("", None))
+        row = rows.get(bead.id, BeadRow())
         beads.append(
             BeadStatus(
                 bead=bead.id,
@@ -235,8 +235,8 @@ def collect_status(
                 why=bead.reason if reason is None else reason.why,
                 gate=reason.own.gate if reason is not None and reason.own is not None else "",
                 place=(reason.place or None) if reason is not None else None,
-                title=title,
-                priority=priority,
+                title=row.title,
+                priority=row.priority,
                 next=reason is not None and reason.goes,
                 silent_at=stale_at(bead, rule) if rule and bead.phase is Phase.RUNNING else None,
             )
@@ -257,20 +257,6 @@ def collect_status(
         worker=worker,
         migrating=bool(uncommitted_migration(engine)),
     )
-
-
-def read_titles(engine: Engine, beads: Iterable[str]) -> dict[str, tuple[str, int | None]]:
-    """Return bead → title and priority, as the rows of issues have them now.
-
-    The titles are written by users: sanitize them before you print them.
-    """
-    found: dict[str, tuple[str, int | None]] = {}
-    for part in chunks(sorted(beads), 500):
-        marks = ", ".join("?" * len(part))
-        sql = f"SELECT id, title, priority FROM issues WHERE id IN ({marks})"
-        for bead, title, priority in engine.query(sql, part):
-            found[bead] = (title or "", priority)
-    return found
 
 
 def describe_pause(pause: Pause) -> str:

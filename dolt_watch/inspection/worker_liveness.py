@@ -67,17 +67,10 @@ class Liveness(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON form; ``quiet`` is in seconds."""
+        facts = self._asdict()
+        del facts["now"]
         quiet = self.quiet.total_seconds() if self.quiet is not None else None
-        return {
-            "leads": self.leads,
-            "host": self.host or None,
-            "quiet": quiet,
-            "saved_at": self.saved_at,
-            "due": self.due,
-            "due_since": self.due_since,
-            "late": self.late,
-            "overdue": list(self.overdue),
-        }
+        return facts | {"host": self.host or None, "quiet": quiet}
 
 
 def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> Liveness:
@@ -97,8 +90,7 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
     if leader is not None:
         late = leader.quiet is not None and leader.quiet > max(STUCK, 10 * poll)
     else:
-        periods = (poll, poll) if runs else (DISPATCH_PERIOD, REAP_PERIOD)
-        both = zip((dispatch, reap), periods, strict=True)
+        both = (dispatch, poll if runs else DISPATCH_PERIOD), (reap, poll if runs else REAP_PERIOD)
         late = any(since is not None and now - since > 2 * period for since, period in both)
     # The oldest due work defines the begin.
     moments = [since for since in (dispatch, reap) if since is not None]

@@ -9,6 +9,8 @@ replayed only on request.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 from dolt_watch.beads import feed_query
@@ -70,49 +72,30 @@ class HistoryReplayer:
         self.engine, self.until = engine, until
         self.columns = engine.columns("issues")
         """The current columns of issues. An older commit can have other columns."""
-        self.current = self._under(policy, self.columns)
-        self._schema: TrackerSchema | None = None
+        self.current = self.compiled_under(policy)
         self._settings: dict[str, SettingsVersion | None] = {}
         self._lines: dict[str, list[Commit] | None] = {}
-        self.texts = self._texts()
-        self.entries = self._entries()
+        self.texts: dict[str, str] = {}
+        self.entries: list[LedgerEntry] = []
         """The whole ledger as of ``until``, in the order of its clock."""
-        self.rebuild_points = self._made()
+        with suppress(NoSuchTable):
+            sql = f"SELECT hash, text FROM watch_settings AS OF '{until}'"
+            self.texts = dict(engine.query(sql))
+        with suppress(NoSuchTable):
+            entries = reader.read_ledger_at(engine, until)
+            self.entries = sorted(entries, key=lambda one: (one.at, one.bead, one.version))
+        self.rebuild_points: dict[str, str] = {}
         """Commit of a rebuild of the state → hash of its settings, in order of time."""
+        for entry in self.entries:
+            if made := RecordedInputs.decode(entry.detail).made:
+                self.rebuild_points.setdefault(made, entry.settings_hash)
 
-    @property
+    @cached_property
     def schema(self) -> TrackerSchema:
         """Return the current schema of the beads tables."""
-        if self._schema is None:
-            self._schema = tracker_schema(self.engine)
-        return self._schema
+        return tracker_schema(self.engine)
 
     # -- ledger and settings --------------------
-
-    def _entries(self) -> list[LedgerEntry]:
-        try:
-            return sorted(
-                reader.read_ledger_at(self.engine, self.until),
-                key=lambda entry: (entry.at, entry.bead, entry.version),
-            )
-        except NoSuchTable:
-            return []
-
-    def _made(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for entry in self.entries:
-            commit = RecordedInputs.decode(entry.detail).made
-            if commit:
-                found.setdefault(commit, entry.settings_hash)
-        return found
-
-    def _texts(self) -> dict[str, str]:
-        try:
-            return dict(
-                self.engine.query(f"SELECT hash, text FROM watch_settings AS OF '{self.until}'")
-            )
-        except NoSuchTable:
-            return {}
 
     def find_settings(self, settings_hash: str) -> SettingsVersion | None:
         """Return the settings of a hash; None if history lacks them or they can't be parsed."""
@@ -126,10 +109,8 @@ class HistoryReplayer:
             return None
         try:
             rules, settle = from_canonical_json(text)
-            return self._under(
-                Policy(rules, settle, settings_hash=settings_hash),
-                self._columns_under(settings_hash),
-            )
+            policy = Policy(rules, settle, settings_hash=settings_hash)
+            return self.compiled_under(policy, self._columns_under(settings_hash))
         except (DoltWatchError, ValueError, TypeError, KeyError):
             return None
 
@@ -145,15 +126,14 @@ class HistoryReplayer:
         known = self.engine.commit_of(first) is not None
         return self.columns | (self.engine.columns("issues", first) if known else {})
 
-    def compiled_under(self, policy: Policy) -> SettingsVersion:
-        """Return settings with their rules compiled for the current columns."""
-        return self._under(policy, self.columns)
-
-    def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
-        compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
-        return SettingsVersion(
-            policy._replace(descending={one.rule: one.descending for one in compiled}), compiled
-        )
+    def compiled_under(
+        self, policy: Policy, columns: Mapping[str, str] | None = None
+    ) -> SettingsVersion:
+        """Return settings with their rules compiled for these columns. None: the current ones."""
+        columns, dialect = columns or self.columns, self.engine.dialect
+        compiled = tuple(compile_for(rule, columns, dialect) for rule in policy.rules)
+        descending = {one.rule: one.descending for one in compiled}
+        return SettingsVersion(policy._replace(descending=descending), compiled)
 
     # -- commits --------------------
 
@@ -169,14 +149,8 @@ class HistoryReplayer:
 
     def first_replayable_commit(self) -> str | None:
         """Return the first commit from which decisions can be replayed, or None."""
-        return next(
-            (
-                commit
-                for commit in self.rebuild_points
-                if self.engine.is_ancestor(commit, self.until)
-            ),
-            None,
-        )
+        made = self.rebuild_points
+        return next((one for one in made if self.engine.is_ancestor(one, self.until)), None)
 
     # -- replaying --------------------
 
@@ -185,10 +159,8 @@ class HistoryReplayer:
         known = self.engine.commit_of(commit)
         if known is None:
             raise UnknownCommit(f"History does not contain {commit}.")
-        columns = list(self.engine.columns("issues", commit))
-        found = rebuild_state(
-            self.engine, commit, known.date, under.policy.rules, under.compiled, columns
-        )
+        columns, rules = list(self.engine.columns("issues", commit)), under.policy.rules
+        found = rebuild_state(self.engine, commit, known.date, rules, under.compiled, columns)
         return Projection(found.state)
 
     def steps(

@@ -70,9 +70,10 @@ DECIDED = frozenset(
         EntryKind.REAP,
         EntryKind.REQUEUE,
         EntryKind.NOTE,
+        EntryKind.OUTAGE,
+        EntryKind.RECOVERED,
     }
 )
-DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
 INPUTS = tuple(RecordedInputs().encode())
 """Keys of the recorded inputs in a detail. They are inputs of the computation, so they are not
@@ -179,12 +180,8 @@ def _streams(replayer: HistoryReplayer) -> Iterator[Difference]:
     for entry in sorted(replayer.entries, key=lambda entry: (entry.bead, entry.version)):
         expected[entry.bead] = expected.get(entry.bead, 0) + 1
         if entry.version != expected[entry.bead]:
-            yield _difference(
-                entry,
-                "version",
-                entry.version,
-                f"{expected[entry.bead]}: the entry before is missing",
-            )
+            missing = f"{expected[entry.bead]}: the entry before is missing"
+            yield _difference(entry, "version", entry.version, missing)
             expected[entry.bead] = entry.version
 
 
@@ -196,14 +193,8 @@ def _settings(replayer: HistoryReplayer) -> Iterator[Difference]:
 
 def _altered(changes: CommitChanges) -> Iterator[Difference]:
     for bead, version, kind in changes.altered:
-        yield Difference(
-            bead,
-            version,
-            "entry",
-            "row",
-            f"{kind} in {changes.commit} by {changes.author}",
-            "append-only",
-        )
+        recorded = f"{kind} in {changes.commit} by {changes.author}"
+        yield Difference(bead, version, "entry", "row", recorded, "append-only")
 
 
 def _difference(entry: LedgerEntry, field: str, recorded: object, computed: object) -> Difference:
@@ -234,6 +225,16 @@ def _decides(entry: LedgerEntry) -> bool:
 
 
 # -- one entry --------------------
+
+
+class _Case(NamedTuple):
+    """An entry, and all that its decision depended on."""
+
+    entry: LedgerEntry
+    given: RecordedInputs
+    now: datetime
+    state: State
+    under: SettingsVersion
 
 
 class _EntryVerifier:
@@ -325,7 +326,7 @@ class _EntryVerifier:
             if given.now is None:
                 self.out.unverifiable["its inputs were not recorded"] += 1
             else:
-                differences = self._differences(entry, given, given.now, state, under)
+                differences = self._differences(_Case(entry, given, given.now, state, under))
                 if differences and not given.acts and any(map(_outlived, state.beads.values())):
                     self.out.unverifiable[EARLIER] += 1
                     continue
@@ -333,88 +334,63 @@ class _EntryVerifier:
                 if not differences:
                     self.agreed.add((entry.bead, entry.version))
 
-    def _differences(
-        self,
-        entry: LedgerEntry,
-        given: RecordedInputs,
-        now: datetime,
-        state: State,
-        under: SettingsVersion,
-    ) -> list[Difference]:
+    def _differences(self, case: _Case) -> list[Difference]:
         """Recompute an entry, and return the differences.
 
         In nearly all cases, the beads at the head of the queue suffice. If their result differs,
         the entry is recomputed with all beads.
         """
+        entry, state = case.entry, case.state
         if not _decides(entry):
-            return list(_compare(entry, self._reported(entry, given, now, state, under)))
-        front = self._front.of(state, under.policy)
-        plan = self._planned(entry, given, now, front, under)
-        found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+            return list(_compare(entry, self._reported(case)))
+        front = self._front.of(state, case.under.policy)
+        plan = self._planned(case._replace(state=front))
+        found = list(_compare(entry, next(iter(plan.decisions), None)))
         if found and len(front.beads) < len(state.beads):
-            plan = self._planned(entry, given, now, state, under)
-            found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+            plan = self._planned(case)
+            found = list(_compare(entry, next(iter(plan.decisions), None)))
         for beside in plan.decisions[1:]:
-            if (
-                beside.kind is EntryKind.CLAIM
-                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
-            ):
+            last = self.last.get(beside.bead, 0)
+            if beside.kind is EntryKind.CLAIM and last <= state.beads[beside.bead].version:
                 self.out.planned_not_made.append((beside.bead, entry.observed))
         return found
 
-    def _planned(
-        self,
-        entry: LedgerEntry,
-        given: RecordedInputs,
-        now: datetime,
-        state: State,
-        under: SettingsVersion,
-    ) -> Plan:
+    def _planned(self, case: _Case) -> Plan:
         """Return the plan of the tick that made the entry, from its recorded inputs."""
+        entry, given, now, state, (policy, _) = case
         scope, passed = Scope.of(given.scope or ()), given.passed
         state = with_recorded_tries(state, given.outages)
-        candidates = select_candidates(
-            state,
-            under.policy,
-            now,
-            scope,
-            [bead for bead, gate in passed.items() if gate == ATTEMPTED],
-        )
-        stale = silence_cutoffs(candidates.stale, under.policy, now)
+        attempted = [bead for bead, gate in passed.items() if gate == ATTEMPTED]
+        candidates = select_candidates(state, policy, now, scope, attempted)
+        stale = silence_cutoffs(candidates.stale, policy, now)
         holds = spared_by_children(self.replayer.engine, stale, entry.observed, now)
         holds |= {
             bead: HoldReason(gate, "as recorded")
             for bead, gate in passed.items()
             if gate in (UNCOMMITTED, UNVERSIONED)
         }
-        for rule in under.policy.rules:
+        for rule in policy.rules:
             queue = candidates.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 enough = candidates.slots.get(rule.name, 0)
-                holds |= self._readiness(ids, enough, holds, given, now, entry.observed)
+                holds |= self._readiness(case, ids, enough, holds)
         jitter = given.jitter or 0.0
         observations = Observations(given.capacity, holds, given.verdicts, given.leases, jitter)
-        return make_plan(state, under.policy, now, scope, candidates, observations)
+        return make_plan(state, policy, now, scope, candidates, observations)
 
     def _readiness(
-        self,
-        ids: list[str],
-        enough: int,
-        held: Collection[str],
-        given: RecordedInputs,
-        now: datetime,
-        commit: str,
+        self, case: _Case, ids: list[str], enough: int, held: Collection[str]
     ) -> Mapping[str, HoldReason]:
         """Return the holds of beads that are not ready, by the decision's version of readiness.
 
         Beads are checked in queue order, as in the loop, until ``enough`` beads are ready and not
         ``held``. Beads further back can't be claimed.
         """
-        engine = self.replayer.engine
+        engine, now, commit = self.replayer.engine, case.now, case.entry.observed
         holds: dict[str, HoldReason] = {}
         for chunk in growing_chunks(ids, enough):
-            if given.readiness in (None, 1):  # Entries without a version use version 1.
+            if case.given.readiness in (None, 1):  # Entries without a version use version 1.
                 schema = schema_at(engine, commit)
                 holds |= readiness_v1(engine.query, chunk, schema, now, commit)
             else:
@@ -441,20 +417,14 @@ class _EntryVerifier:
         known = self._ready.get(bead)
         return known is not None and (known[1] is None or known[1] > now)
 
-    def _reported(
-        self,
-        entry: LedgerEntry,
-        given: RecordedInputs,
-        now: datetime,
-        state: State,
-        under: SettingsVersion,
-    ) -> Decision | None:
+    def _reported(self, case: _Case) -> Decision | None:
         """Return the report that follows from the recorded answer."""
-        answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
+        entry, given = case.entry, case.given
+        answer, rule = decode_answer(entry), case.under.policy.rule(entry.rule)
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or claim is None:
             return None
-        bead = state.beads.get(entry.bead)
+        bead = case.state.beads.get(entry.bead)
         if bead is None or bead.token != entry.token:  # The bead left during the request.
             bead = Bead(
                 id=entry.bead,
@@ -466,7 +436,7 @@ class _EntryVerifier:
                 token=claim.token,
                 sent_at=claim.at,
             )
-        return settle(answer, bead, rule, now, given.jitter or 0.0, given.health)
+        return settle(answer, bead, rule, case.now, given.jitter or 0.0, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Yield the differences between a commit and the cells that its entries list.
@@ -476,10 +446,8 @@ class _EntryVerifier:
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
         for entry in changes.entries:
-            rules = {
-                one.rule: one
-                for one in (self.replayer.find_settings(entry.settings_hash) or under).compiled
-            }
+            settings = (self.replayer.find_settings(entry.settings_hash) or under).compiled
+            compiled = next((one for one in settings if one.rule == entry.rule), None)
             row = rows.get(entry.bead)
             if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
                 continue
@@ -487,14 +455,12 @@ class _EntryVerifier:
                 current = before if row is None else row.after.get(name)
                 if current != after:
                     yield _difference(entry, f"wrote {name}", after, current)
-            if entry.wrote.note and entry.wrote.note not in str(
-                (row and row.after.get("notes")) or ""
-            ):
+            notes = str((row and row.after.get("notes")) or "")
+            if entry.wrote.note and entry.wrote.note not in notes:
                 yield _difference(entry, "wrote notes", entry.wrote.note, "not in this commit")
             for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
-            compiled = rules.get(entry.rule)
             # In most cases, the hash is that of the row in the commit. No query is necessary.
             here = bead_hash(row.after, compiled) if row is not None else ""
             if entry.bead_hash not in ("", here) and entry.bead_hash not in self._hashes(
@@ -511,24 +477,23 @@ class _EntryVerifier:
 
         The entry's commit can contain changes that were uncommitted before.
         """
+        current = list(self.replayer.columns)
         for at in (commit, entry.observed):
             if self.replayer.engine.commit_of(at) is None:
                 # Other users can write the ledger. Its text is used in SQL only if it names a
                 # commit.
                 continue
-            yield from self._hashes_at(at, entry.bead, list(self.replayer.columns), compiled)
+            yield from self._hashes_at(at, entry.bead, current, compiled)
             # The columns of the commit are read only if the current columns don't match the hash.
             then = list(self.replayer.engine.columns("issues", at))
-            if then != list(self.replayer.columns):
+            if then != current:
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
     def _hashes_at(
         self, commit: str, bead: str, columns: Sequence[str], compiled: CompiledRule | None
     ) -> Iterator[str]:
-        sql = (
-            f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM issues AS OF '{commit}'"
-            " WHERE id = ?"
-        )
+        names = ", ".join(f"`{name}`" for name in columns)
+        sql = f"SELECT {names} FROM issues AS OF '{commit}' WHERE id = ?"
         for row in self.replayer.engine.query(sql, (bead,)) if columns else ():
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
@@ -562,16 +527,13 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
-    detail = orjson.loads(orjson.dumps({**made.detail}))
+    detail, was = orjson.loads(orjson.dumps({**made.detail})), entry.detail
     pairs |= {
-        f"detail.{name}": (_in_current_words(entry.detail.get(name)), _in_current_words(value))
+        f"detail.{name}": (_in_current_words(was.get(name)), _in_current_words(value))
         for name, value in detail.items()
         if name not in (*INPUTS, *WORDED)
     }
-    pairs |= {
-        f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name)))
-        for name in WORDED
-    }
+    pairs |= {f"detail.{name}": (bool(was.get(name)), bool(detail.get(name))) for name in WORDED}
     for name, (recorded, computed) in pairs.items():
         if recorded != computed:
             yield _difference(entry, name, recorded, computed)

@@ -105,8 +105,10 @@ def claimed(study: WhatIfResult) -> dict[str, str]:
 
 
 def differences(study: WhatIfResult) -> set[tuple[str, str, str]]:
-    found = [pair.difference for pair in study.pairs if pair.difference is not None]
-    return {(one.bead, one.what.value, str(one.by) if one.by is not None else "") for one in found}
+    found = [pair for pair in study.pairs if pair.difference is not None]
+    return {
+        (one.bead, str(one.difference), str(one.by) if one.by is not None else "") for one in found
+    }
 
 
 def later(**more: float) -> str:

@@ -25,8 +25,9 @@ from dolt_watch.core.model import (
     Rule,
     State,
 )
+from dolt_watch.inspection.attempts import BeadRow
 from dolt_watch.inspection.report.lanes import LaneBuilder, PhaseInterval
-from dolt_watch.inspection.report.view_model import BeadFacts, Place, Report, build_report
+from dolt_watch.inspection.report.view_model import Place, Report, build_report
 from dolt_watch.inspection.status import DISPLAY_ORDER, BeadStatus, Status
 from dolt_watch.inspection.worker_liveness import Liveness
 from dolt_watch.stats import QueueDepth
@@ -124,7 +125,7 @@ def report(
     """
     rng = random.Random(beads)
     lanes: dict[str, list[PhaseInterval]] = {}
-    facts: dict[str, BeadFacts] = {}
+    facts: dict[str, BeadRow] = {}
     for number in range(beads):
         open_ = number % max(2, beads // 30) == 0
         end = rng.choice(_OPEN if open_ else _ENDS)
@@ -132,7 +133,7 @@ def report(
             end = "done"
         bead = f"shop-{_word(number)}"
         lanes[bead] = list(_lane(rng, bead, end, number, beads, span, now))
-        facts[bead] = BeadFacts(title or f"{WORDS[number % len(WORDS)]}", rng.choice((0, 1, 2, 3)))
+        facts[bead] = BeadRow(title or f"{WORDS[number % len(WORDS)]}", rng.choice((0, 1, 2, 3)))
     entries = sorted(
         (entry for bead, lane in lanes.items() for entry, _ in _entries(bead, lane)),
         key=lambda entry: entry.at,

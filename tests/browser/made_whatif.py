@@ -15,9 +15,10 @@ from dolt_watch.core.model import Bead, EntryKind, Phase
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Commit
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
-from dolt_watch.replay.simulation.attempt_log import Attempt, AttemptLog, ReapRecord
+from dolt_watch.replay.simulation.attempt_log import Attempt, AttemptLog, EntryRecord
 from dolt_watch.replay.simulation.comparison import compare, figures
 from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
+from dolt_watch.replay.simulation.schedule import Cadence
 from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
 from tests.browser.made import NOW, WEEK, WORDS
 
@@ -53,10 +54,16 @@ def whatif(beads: int = 40, title: str = "", bead: str = "bd-{}") -> Compared:
         question,
         beads * 6,
         recorded,
+        recorded,
         simulated,
         compare(
-            recorded, simulated, 2 * MINUTE, lambda bead: waiting.get(bead, "it does not match")
+            recorded,
+            recorded,
+            simulated,
+            2 * MINUTE,
+            lambda bead: waiting.get(bead, "it does not match"),
         ),
+        figures(recorded, span),
         figures(recorded, span),
         figures(simulated, span),
         waiting,
@@ -65,6 +72,7 @@ def whatif(beads: int = 40, title: str = "", bead: str = "bd-{}") -> Compared:
         1,
         Policy((before,), timedelta(seconds=5)) if beads else None,
         (_depths(recorded), _depths(simulated)),
+        Cadence(2 * MINUTE, "recorded"),
     )
     return Compared(
         study, {one: title or rng.choice(WORDS) for one in sorted(mentioned_beads(study))}
@@ -89,7 +97,9 @@ def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: Attemp
         if is_in:
             journal.attempts.append(one)
             if one.outcome == "reap" and one.ended is not None:
-                journal.taken.append(ReapRecord(bead, "agent", one.ended, EntryKind.REAP, WHY))
+                journal.records.append(
+                    EntryRecord(bead, EntryKind.REAP, one.ended, 1, rule="agent", reason=WHY)
+                )
     if rng.random() < 0.1:
         recorded.attempts.append(
             Attempt(bead, "agent", 1, f"{bead}-failed", claimed, matched, outcome="failed")

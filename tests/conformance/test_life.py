@@ -14,7 +14,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.history import reader
 from dolt_watch.inspection import event_stream
 from dolt_watch.inspection.event_export import event_records
-from dolt_watch.inspection.why.bead_timeline import build_timeline
+from dolt_watch.inspection.why.explanation import build_timeline
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
 from tests.support.matrix import chosen

@@ -11,7 +11,7 @@ import pytest
 
 from dolt_watch.beads.schema import NEEDED, tracker_schema
 from dolt_watch.core.model.columns import KEPT_BY_BD
-from dolt_watch.engines import Engine
+from dolt_watch.engines import Edge, Engine
 from dolt_watch.errors import Conflict, DoltWatchError, UnsupportedSchema
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Level
@@ -151,3 +151,15 @@ def test_doctor_says_where_bds_events_are(doltlite: Engine, shape: str) -> None:
     create_beads(doltlite, shape)
     (found,) = events_check(cast(DoctorContext, SimpleNamespace(engine=doltlite)))
     assert (found.level, "out of history" in found.says) == (Level.OK, shape == "1.3")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_table_that_no_commit_has_is_never_altered(engine: Engine, shape: str) -> None:
+    """bd 1.3 keeps `events` out of history. A replay read both ends of each commit for it."""
+    here = Light(engine, shape=shape)
+    here.assign("bd-a")
+    here.tick(MINUTE)
+    line = list(engine.commits(None, here.head()))[1::-1]
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    for exact in (False, True):
+        assert engine.altered(("issues", "events"), edges, exact=exact) == {}

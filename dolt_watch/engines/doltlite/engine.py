@@ -311,25 +311,33 @@ class DoltLiteEngine:
         if not edges:
             return {}
         if not exact:
-            net = self._schemas(edges[0].parent, edges[-1].commit) | self._schemas(
-                edges[-1].commit, WORKING
-            )
+            net = self._altered(Edge(edges[0].parent, edges[-1].commit))
             if net.isdisjoint(tables):
                 return {}
         found: dict[str, set[Edge]] = {table: set() for table in tables}
         for edge in [*edges, *gaps(edges)]:
-            other = self._schemas(edge.parent, edge.commit) | self._schemas(edge.commit, WORKING)
-            for table in other.intersection(tables):
+            for table in self._altered(edge).intersection(tables):
                 found[table].add(edge)
         return {table: frozenset(those) for table, those in found.items() if those}
 
+    def _altered(self, edge: Edge) -> frozenset[str]:
+        """Return the tables whose schema differs between the ends, or between its end and now.
+
+        A table that neither end has can't differ over the edge. bd 1.3 keeps the table events out
+        of history, so no commit has it.
+        """
+        names = self._schemas(edge.parent, edge.commit)
+        return names | {was for was, _ in self._schema_diff(edge.commit, WORKING) if was}
+
     def _schemas(self, since: str, until: str) -> frozenset[str]:
         """Return the names of the tables whose schema differs, before and after."""
-        rows, _ = self.execute_sqlite(
-            "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)",
-            (self._hash(since), self._hash_or_working(until)),
-        )
-        return frozenset(table for row in rows for table in row if table)
+        return frozenset(name for row in self._schema_diff(since, until) for name in row if name)
+
+    def _schema_diff(self, since: str, until: str) -> list[Row]:
+        """Return the names of each table whose schema differs, before and after; '' for none."""
+        span = (self._hash(since), self._hash_or_working(until))
+        sql = "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)"
+        return self.execute_sqlite(sql, span)[0]
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         """Return all edges.

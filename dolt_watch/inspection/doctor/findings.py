@@ -7,7 +7,7 @@ dispatches: probes are rolled back, and targets report their capacity only.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,32 +28,42 @@ class Level(StrEnum):
 class Finding(NamedTuple):
     """The result of one check."""
 
-    check: str
     level: Level
     says: str
     fix: str = ""
     """A command, or a line to change."""
     exit_code: int = 0
+    check: str = ""
+    """The name of the check."""
 
 
-def ok(check: str, says: str) -> Finding:
-    return Finding(check, Level.OK, sanitize(says))
+def ok(says: str) -> Finding:
+    return Finding(Level.OK, sanitize(says))
 
 
-def warning(check: str, says: str, fix: str) -> Finding:
-    return Finding(check, Level.WARNING, sanitize(says), sanitize(fix, 1000))
+def warning(says: str, fix: str) -> Finding:
+    return Finding(Level.WARNING, sanitize(says), sanitize(fix, 1000))
 
 
-def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
-    return Finding(check, Level.FAILURE, sanitize(says), sanitize(fix, 1000), exit_code)
+def failure(says: str, fix: str, exit_code: int = 1) -> Finding:
+    return Finding(Level.FAILURE, sanitize(says), sanitize(fix, 1000), exit_code)
 
 
-def failed(check: str, error: DoltWatchError) -> Finding:
+def failed(error: DoltWatchError) -> Finding:
     """Return an error as a finding, with its exit code."""
     where = f" ({error.where})" if error.where else ""
     return failure(
-        check, error.message + where, error.fix or "run the command with --debug", error.exit_code
+        error.message + where, error.fix or "run the command with --debug", error.exit_code
     )
+
+
+def named(check: str, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings with the name of their check. An error is a finding too, and the last one."""
+    try:
+        for one in found:
+            yield one._replace(check=check)
+    except DoltWatchError as error:
+        yield failed(error)._replace(check=check)
 
 
 def join_names(beads: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads
 from dolt_watch.history.reader import first_commit, is_cut
+from dolt_watch.history.revisions import head_commit
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import (
     Finding,
@@ -32,32 +33,26 @@ FORGOTTEN = timedelta(minutes=10)
 def cursor(case: DoctorContext) -> Iterator[Finding]:
     poll = case.poll
     if not poll.commit:
-        yield ok("cursor", "nothing applied yet: the first tick reads the beads as they are")
+        yield ok("nothing applied yet: the first tick reads the beads as they are")
     elif not case.engine.is_ancestor(poll.commit, poll.head):
         says = f"history was rewritten: it lacks {poll.commit[:8]}, the last applied commit"
         yield warning(
-            "cursor",
-            says,
-            "dolt_watch tick   (rebuilds the state; no attempt is dispatched again)",
+            says, "dolt_watch tick   (rebuilds the state; no attempt is dispatched again)"
         )
     else:
         behind = poll.head != poll.commit
-        yield ok(
-            "cursor",
-            f"at {poll.commit[:8]}" + (f"; HEAD is newer: {poll.head[:8]}" if behind else ""),
-        )
+        yield ok(f"at {poll.commit[:8]}" + (f"; HEAD is newer: {poll.head[:8]}" if behind else ""))
 
 
 def merge(case: DoctorContext) -> Iterator[Finding]:
     if case.engine.has_unfinished_merge():
         yield failure(
-            "merge",
             "a merge, conflicts or constraint violations are unresolved: nothing is decided",
             "finish the merge (CALL DOLT_CONFLICTS_RESOLVE, CALL DOLT_COMMIT), or abort it: CALL"
             " DOLT_MERGE('--abort')",
         )
     else:
-        yield ok("merge", "no merge in progress")
+        yield ok("no merge in progress")
 
 
 def uncommitted(case: DoctorContext) -> Iterator[Finding]:
@@ -81,32 +76,25 @@ def uncommitted(case: DoctorContext) -> Iterator[Finding]:
     # Manual changes of the ledger are never adopted: an administrator must decide about them.
     own_tables = sorted(dirty & {"watch_decision", "watch_settings", "watch_migration"})
     if own_tables:
+        names = "', '".join(own_tables)
         fix = (
-            "see what changed: dolt diff "
-            + " ".join(own_tables)
-            + "; then commit it, or CALL DOLT_CHECKOUT('"
-            + "', '".join(own_tables)
-            + "')"
+            f"see what changed: dolt diff {' '.join(own_tables)}; then commit it, or CALL"
+            f" DOLT_CHECKOUT('{names}')"
         )
-        yield warning("uncommitted", f"uncommitted manual changes of {', '.join(own_tables)}", fix)
+        yield warning(f"uncommitted manual changes of {', '.join(own_tables)}", fix)
     # The most severe problem is reported, the others may be its effects.
     if uncommitted_migration(case.engine):
-        yield failure("uncommitted", NOT_COMMITTED, "bd dolt commit")
+        yield failure(NOT_COMMITTED, "bd dolt commit")
     elif since and not settings.adopt:
         yield warning(
-            "uncommitted",
-            f"{spans}: decisions ignore uncommitted rows",
-            "bd dolt commit, or adopt = true",
+            f"{spans}: decisions ignore uncommitted rows", "bd dolt commit, or adopt = true"
         )
     elif old:
-        yield warning("uncommitted", f"{spans}: no tick has adopted it", "dolt_watch tick")
+        yield warning(f"{spans}: no tick has adopted it", "dolt_watch tick")
+    elif since:
+        yield ok(f"{spans}: the next tick commits it")
     else:
-        yield ok(
-            "uncommitted",
-            f"{spans}: the next tick commits it"
-            if since
-            else "no uncommitted rows in the beads tables",
-        )
+        yield ok("no uncommitted rows in the beads tables")
 
 
 def _since(seen: TableState | None, hash: str) -> datetime | None:
@@ -114,20 +102,19 @@ def _since(seen: TableState | None, hash: str) -> datetime | None:
     return seen.since if seen is not None and seen.dirty and seen.hash == hash else None
 
 
-def depth(case: DoctorContext) -> Iterator[Finding]:
+def history(case: DoctorContext) -> Iterator[Finding]:
     """Check that history is complete: a shallow clone (DOLT_CLONE --depth) lacks old commits."""
-
-    head = str(case.engine.query("SELECT HASHOF('HEAD')")[0][0])
-    first = first_commit(case.engine, head)
+    first = first_commit(case.engine, head_commit(case.engine))
     if is_cut(case.engine, first):
         says = (
             f"a shallow clone that begins at {first.hash[:8]}, {iso(first.date)}: why, events and"
             " replay begin there"
         )
-        fix = "clone again without --depth, or read history in the origin of the clone"
-        yield warning("history", says, fix)
+        yield warning(
+            says, "clone again without --depth, or read history in the origin of the clone"
+        )
     else:
-        yield ok("history", f"complete since {iso(first.date)}")
+        yield ok(f"complete since {iso(first.date)}")
 
 
 def recorded(case: DoctorContext) -> Iterator[Finding]:
@@ -137,44 +124,29 @@ def recorded(case: DoctorContext) -> Iterator[Finding]:
     used = case.engine.query("SELECT DISTINCT settings_hash FROM watch_decision")
     missing = sorted({hash for (hash,) in used} - {"", *texts})
     if wrong or missing:
-        says = (
-            f"changed since: {', '.join(wrong)}"
-            if wrong
-            else f"not in history: {', '.join(missing)}"
-        )
+        what = "changed since" if wrong else "not in history"
         yield failure(
-            "recorded",
-            f"settings of recorded decisions are {says}",
+            f"settings of recorded decisions are {what}: {', '.join(wrong or missing)}",
             "find the commit (SELECT * FROM dolt_diff_watch_settings), and restore the rows from"
             " its parent",
         )
-    elif case.policy.settings_hash in texts:
-        yield ok("recorded", f"{case.policy.settings_hash} is in history")
     else:
-        yield ok(
-            "recorded",
-            f"{case.policy.settings_hash} is new: the next decision records it",
+        here = (
+            "in history"
+            if case.policy.settings_hash in texts
+            else "new: the next decision records it"
         )
+        yield ok(f"{case.policy.settings_hash} is {here}")
 
 
 def program(case: DoctorContext) -> Iterator[Finding]:
-    wrote = next(
-        (
-            entry_payloads.Envelope.decode(entry.detail).program
-            for entry in read_entries(case.engine, limit=1)
-        ),
-        "",
-    )
+    last = read_entries(case.engine, limit=1)
+    wrote = entry_payloads.Envelope.decode(last[0].detail).program if last else ""
     if version_tuple(wrote) > version_tuple(__version__):
         fix = f"upgrade to {wrote} or later: python -m pip install --upgrade dolt-watch"
-        yield warning("program", f"this is {__version__}, but {wrote} wrote the last decision", fix)
+        yield warning(f"this is {__version__}, but {wrote} wrote the last decision", fix)
     else:
-        yield ok(
-            "program",
-            f"{__version__}; last decision by {wrote}"
-            if wrote
-            else f"{__version__}; no decisions yet",
-        )
+        yield ok(f"{__version__}; {f'last decision by {wrote}' if wrote else 'no decisions yet'}")
 
 
 def hosts(case: DoctorContext) -> Iterator[Finding]:
@@ -183,21 +155,13 @@ def hosts(case: DoctorContext) -> Iterator[Finding]:
     Only the user knows which. Each run of a CronJob has a new host name, so none of those repeats.
     """
     lately = read_entries(case.engine, since=case.poll.now - LATELY)
-    turns = [
-        host
-        for host, _ in groupby(
-            entry_payloads.Envelope.decode(entry.detail).host for entry in reversed(lately)
-        )
-    ]
-    back = sorted({host for host in turns if turns.count(host) > 1})
-    if back:
+    names = [entry_payloads.Envelope.decode(entry.detail).host for entry in reversed(lately)]
+    turns = [host for host, _ in groupby(names)]
+    if len(turns) > len({*turns}):
         fix = (
             "no action is needed if these hosts are workers on this server; if they watch clones of"
-            " this database, pause all but one: "
+            ' this database, pause all but one: dolt_watch pause --all --reason "watched elsewhere"'
         )
-        fix += 'dolt_watch pause --all --reason "watched elsewhere"'
-        yield warning(
-            "hosts", f"several hosts decide in turn: {join_names(sorted(set(turns)))}", fix
-        )
+        yield warning(f"several hosts decide in turn: {join_names(sorted({*turns}))}", fix)
     else:
-        yield ok("hosts", "no alternating hosts in the last week")
+        yield ok("no alternating hosts in the last week")

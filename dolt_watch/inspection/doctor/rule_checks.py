@@ -14,7 +14,6 @@ from dolt_watch.inspection.doctor.findings import Finding, failed, ok, warning
 
 
 def rules(case: DoctorContext) -> Iterator[Finding]:
-
     columns = case.engine.columns("issues")
     if not columns:
         return
@@ -23,22 +22,17 @@ def rules(case: DoctorContext) -> Iterator[Finding]:
         try:
             compile_for(rule, columns, case.engine.dialect)
         except RuleError as error:
-            yield failed("rules", error)
+            yield failed(error)
             continue
         searched = searchable(rule, columns)
         if leading is None or searched & leading:
-            yield ok("rules", f"{rule.name}: compiles")
+            yield ok(f"{rule.name}: compiles")
         else:
-            column = min(searched, default="")
-            fix = (
-                f"As an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
-                if column
-                else ""
-            )
+            fix = "add a part such as `assignee = 'agent'` to `when` with AND"
+            if column := min(searched, default=""):
+                fix = f"As an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
             yield warning(
-                "rules",
-                f"{rule.name}: no index serves `when`, so a rebuild reads all of issues",
-                fix or "add a part such as `assignee = 'agent'` to `when` with AND",
+                f"{rule.name}: no index serves `when`, so a rebuild reads all of issues", fix
             )
 
 
@@ -46,9 +40,8 @@ def _leading(case: DoctorContext) -> set[str] | None:
     """Return the columns that an index of ``issues`` begins with; None if the engine can't tell."""
     if case.engine.name != "dolt":
         return None
-    rows = case.engine.query(
-        "SHOW INDEX FROM issues"
-    )  # Table, Non_unique, Key_name, Seq_in_index, Column_name …
+    # Table, Non_unique, Key_name, Seq_in_index, Column_name …
+    rows = case.engine.query("SHOW INDEX FROM issues")
     return {str(row[4]).lower() for row in rows if int(row[3]) == 1}
 
 

@@ -12,51 +12,45 @@ from dolt_watch.inspection.doctor import (
     server_checks,
     workload_checks,
 )
-from dolt_watch.inspection.doctor.context import Check, DoctorContext, run_checks
-from dolt_watch.inspection.doctor.findings import Finding
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import Finding, named
 
-SERVER: dict[str, Check] = {
-    "connection": server_checks.connection,
-    "version": server_checks.version,
-    "tls": server_checks.tls,
-    "privileges": server_checks.privileges,
-}
-DATABASE: dict[str, Check] = {
-    "schema": schema_checks.schema,
-    "tracker": schema_checks.tracker,
-    "events": schema_checks.events,
-    "project": schema_checks.project,
-    "local": schema_checks.local,
-}
-BEADS: dict[str, Check] = {
-    "rules": rule_checks.rules,
-    "clock": server_checks.clock,
-    "history": history_checks.depth,
-}
-OURS: dict[str, Check] = {
-    "cursor": history_checks.cursor,
-    "merge": history_checks.merge,
-    "uncommitted": history_checks.uncommitted,
-    "recorded": history_checks.recorded,
-    "program": history_checks.program,
-    "hosts": history_checks.hosts,
-    "worker": workload_checks.worker,
-    "beads": workload_checks.beads,
-    "switches": workload_checks.switches,
-    "saved": saved_state_checks.saved,
-}
+SERVER = (
+    server_checks.connection,
+    server_checks.version,
+    server_checks.tls,
+    server_checks.privileges,
+)
+DATABASE = (
+    schema_checks.schema,
+    schema_checks.tracker,
+    schema_checks.events,
+    schema_checks.project,
+    schema_checks.local,
+)
+BEADS = (rule_checks.rules, server_checks.clock, history_checks.history)
+OURS = (
+    history_checks.cursor,
+    history_checks.merge,
+    history_checks.uncommitted,
+    history_checks.recorded,
+    history_checks.program,
+    history_checks.hosts,
+    workload_checks.worker,
+    workload_checks.beads,
+    workload_checks.switches,
+    saved_state_checks.saved,
+)
 
 
 def run_all(case: DoctorContext) -> Iterator[Finding]:
     """Run all checks. If the database is not usable, only those that don't need it."""
-    yield from run_checks(SERVER, case)
+    for check in SERVER:
+        yield from named(check.__name__, check(case))
     usable = True
-    for name, check in DATABASE.items():
-        if usable:
-            for finding in run_checks({name: check}, case):
-                usable = usable and finding.exit_code < 2
-                yield finding
-    if case.engine.columns("issues"):
-        yield from run_checks(BEADS, case)
-    if usable:
-        yield from run_checks(OURS, case)
+    for check in DATABASE:
+        for finding in named(check.__name__, check(case)) if usable else ():
+            usable = usable and finding.exit_code < 2
+            yield finding
+    for check in (*(BEADS if case.engine.columns("issues") else ()), *(OURS if usable else ())):
+        yield from named(check.__name__, check(case))

@@ -25,7 +25,7 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
     poll, state = _consistent_read(case)
     engine = case.engine
     if not poll.commit:
-        yield ok("saved", "nothing saved yet")
+        yield ok("nothing saved yet")
         return
     # States under different rules differ without an error.
     if poll.rules.get("now") != case.rule_hashes:
@@ -33,26 +33,21 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
             "no action is needed if only this process runs: the next tick rebuilds the state; if"
             " another process has other rules, give both the same dolt_watch.toml"
         )
-        yield warning("saved", "not compared: it was built under other rules", fix)
+        yield warning("not compared: it was built under other rules", fix)
         return
     # After a rewrite of history, the next tick rebuilds the state.
     if not (
         engine.is_ancestor(poll.commit, poll.head) and engine.is_ancestor(state.made, poll.commit)
     ):
-        yield ok(
-            "saved", "not compared: history does not contain the commit that it was built from"
-        )
+        yield ok("not compared: history does not contain the commit that it was built from")
         return
     folded, _, commits = HistoryReplayer(engine, case.policy, poll.commit).replay_from(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        yield failure("saved", f"differs from history: {'; '.join(differences[:3])}{more}", ANEW)
+        yield failure(f"differs from history: {'; '.join(differences[:3])}{more}", ANEW)
     else:
-        yield ok(
-            "saved",
-            f"same as a replay of history ({len(state.beads)} beads, {commits} commits)",
-        )
+        yield ok(f"same as a replay of history ({len(state.beads)} beads, {commits} commits)")
 
 
 def _consistent_read(case: DoctorContext) -> tuple[PollResult, State]:

@@ -16,7 +16,7 @@ INIT = "dolt_watch init   (as a user who may create tables)"
 def schema(case: DoctorContext) -> Iterator[Finding]:
     check_project(case.engine, None)
     check_database(case.engine, None)
-    yield ok("schema", f"version {LATEST_VERSION}, as this program needs")
+    yield ok(f"version {LATEST_VERSION}, as this program needs")
 
 
 def tracker(case: DoctorContext) -> Iterator[Finding]:
@@ -31,10 +31,9 @@ def tracker(case: DoctorContext) -> Iterator[Finding]:
     except DatabaseError:  # the table is internal to bd, and other releases may change it
         number = ""
     if shape.generation:
-        yield ok("tracker", f"tables of {shape.generation}{number}: supported")
+        yield ok(f"tables of {shape.generation}{number}: supported")
     else:
         yield warning(
-            "tracker",
             f"no tested release of bd makes tables of this shape{number}; supported: {SUPPORTED}",
             "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see"
             " docs/reference/compatibility.md",
@@ -44,21 +43,19 @@ def tracker(case: DoctorContext) -> Iterator[Finding]:
 def events(case: DoctorContext) -> Iterator[Finding]:
     """Check whether commits contain bd's events. Since bd 1.3 none does."""
     if tracker_schema(case.engine).events_in_history:
-        yield ok("events", "in history: each is a sign of life, and names its actor")
+        yield ok("in history: each is a sign of life, and names its actor")
     else:
         yield ok(
-            "events",
             "bd keeps them out of history: decisions don't use them, and `replay --verify` expects"
-            " none",
+            " none"
         )
 
 
 def project(case: DoctorContext) -> Iterator[Finding]:
     check_database(case.engine, case.settings.project_id)
-    known = case.settings.project_id
     yield ok(
-        "project",
-        known or "not checked: a setting names the database, not .beads/metadata.json",
+        case.settings.project_id
+        or "not checked: a setting names the database, not .beads/metadata.json"
     )
 
 
@@ -77,28 +74,21 @@ def local(case: DoctorContext) -> Iterator[Finding]:
         raise NotMigrated("watch_cursor has no row.", fix=INIT)
     # In history: the next merge conflicts. Not ignored: the next commit of all tables puts them
     # there.
-    tracked = [table for table in LOCAL if _tracked(case, table)]
+    tracked = [table for table in LOCAL if engine.columns(table, case.poll.head)]
     loose = sorted({*LOCAL} & engine.dirty() - {*tracked})
     if not tracked and not loose:
-        yield ok("local", "cursor and saved state exist and are not in history")
+        yield ok("cursor and saved state exist and are not in history")
         return
     rows = ", ".join(f"('{table}', 1)" for table in LOCAL)
-    names = ", ".join(f"'{table}'" for table in tracked)
+    says = f"not ignored: {', '.join(loose)}, so the next commit of all tables includes them"
+    remove = ""
+    if tracked:
+        says = f"in history: {', '.join(tracked)}"
+        names = ", ".join(f"'{table}'" for table in tracked)
+        remove = f"CALL DOLT_RM('--cached', {names}); "
     yield failure(
-        "local",
-        (
-            f"in history: {', '.join(tracked)}"
-            if tracked
-            else (
-                f"not ignored: {', '.join(loose)}, so the next commit of all tables includes them"
-            )
-        ),
+        says,
         f"As an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL"
-        " DOLT_ADD('dolt_ignore'); "
-        + (f"CALL DOLT_RM('--cached', {names}); " if tracked else "")
-        + "CALL DOLT_COMMIT('-m', 'dolt-watch: keep local tables out of history');",
+        f" DOLT_ADD('dolt_ignore'); {remove}CALL DOLT_COMMIT('-m', 'dolt-watch: keep local tables"
+        " out of history');",
     )
-
-
-def _tracked(case: DoctorContext, table: str) -> bool:
-    return bool(case.engine.columns(table, case.poll.head))

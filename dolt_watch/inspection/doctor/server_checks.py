@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -48,46 +49,39 @@ def connection(case: DoctorContext) -> Iterator[Finding]:
         spans.append(time.perf_counter() - begin)
     says = f"{case.settings.address.display_name} answers in {min(spans) * 1000:.1f} ms"
     if min(spans) > SLOW:
-        yield warning("connection", says, "run dolt_watch closer to the database")
+        yield warning(says, "run dolt_watch closer to the database")
     else:
-        yield ok("connection", says)
+        yield ok(says)
 
 
 def version(case: DoctorContext) -> Iterator[Finding]:
     found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
     oldest, newest = TRIED[case.engine.name]
     if version_tuple(oldest) <= version_tuple(found) <= version_tuple(newest):
-        yield ok("version", f"{case.engine.name} {found}: supported")
+        yield ok(f"{case.engine.name} {found}: supported")
     else:
         fix = (
             f"use a release from {oldest} to {newest}, or run the tests with your release:"
             " DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         )
-        yield warning("version", f"{case.engine.name} {found} is not tested", fix)
+        yield warning(f"{case.engine.name} {found} is not tested", fix)
 
 
 def tls(case: DoctorContext) -> Iterator[Finding]:
     address = case.settings.address
     if not isinstance(address, ServerAddress):
         return
-    away = not ServerAddress(host=address.host, socket=address.socket).uses_tls
     if address.uses_tls:  # A connection without encryption fails.
         yield ok(
-            "tls",
-            f"encrypted; verified by {address.ca or 'the certificate authorities of this system'}",
+            f"encrypted; verified by {address.ca or 'the certificate authorities of this system'}"
         )
-    elif away:
-        yield ok("tls", "plain text on this machine only")
+    elif not ServerAddress(host=address.host, socket=address.socket).uses_tls:
+        yield ok("plain text on this machine only")
     else:
-        fix = (
-            "give the server a certificate (tls_cert and tls_key under listener in its"
-            " config.yaml), and remove "
-        )
-        fix += case.settings.origins.get("database.tls", "?tls=false")
         yield warning(
-            "tls",
             f"plain text to {address.host}: hosts on the network can read and change every row",
-            fix,
+            "give the server a certificate (tls_cert and tls_key under listener in its"
+            f" config.yaml), and remove {case.settings.origins.get('database.tls', '?tls=false')}",
         )
 
 
@@ -103,35 +97,27 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
     # A read-only server denies all of them, so the first denial is the answer.
     for need in REQUIRED:
         denied = _denied(case, need)
-        if isinstance(denied, ReadOnly):
-            yield failure(
-                "privileges", f"the database is read-only: {denied.message}", str(denied.fix)
-            )
-            return
-        if isinstance(denied, BranchDenied):
-            yield failure("privileges", denied.message, str(denied.fix))
+        if isinstance(denied, ReadOnly | BranchDenied):
+            why = "the database is read-only: " if isinstance(denied, ReadOnly) else ""
+            yield failure(why + denied.message, str(denied.fix))
             return
         if denied is not None:
             missing.append(need)
     if missing:
-        user = (
-            str(case.engine.query("SELECT CURRENT_USER()")[0][0]).replace("'", "").replace("`", "")
-        )
+        user = re.sub("['`]", "", str(case.engine.query("SELECT CURRENT_USER()")[0][0]))
+        grants = " ".join(grant_statements(address.database_name, user, missing))
         yield failure(
-            "privileges",
             f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
-            "As an administrator: "
-            + " ".join(grant_statements(address.database_name, user, missing)),
+            f"As an administrator: {grants}",
         )
     # More privileges than required are a risk, but no problem.
     elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
         yield ok(
-            "privileges",
             "the user has all required privileges and some that aren't required;"
-            " `dolt_watch init --print-grants USER` lists the required ones",
+            " `dolt_watch init --print-grants USER` lists the required ones"
         )
     else:
-        yield ok("privileges", "all required privileges")
+        yield ok("all required privileges")
 
 
 def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
@@ -142,9 +128,8 @@ def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
         return error
     except (Unreachable, Conflict):
         raise
-    except (NoSuchTable, DoltWatchError):
-        # Another check reports missing tables. A procedure fails at its option, as intended.
-        return None
+    except DoltWatchError:
+        pass  # Another check reports missing tables. A procedure fails at its option, as intended.
     return None
 
 
@@ -161,9 +146,9 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
             f"the database's clock is {format_span(skew)} {way} this machine's; decisions use the"
             " database's"
         )
-        yield warning("clock", says, "synchronize both with NTP: `timedatectl set-ntp true`")
+        yield warning(says, "synchronize both with NTP: `timedatectl set-ntp true`")
     else:
-        yield ok("clock", "the clocks of the database and of this machine agree")
+        yield ok("the clocks of the database and of this machine agree")
     # A date in the future hides a dead agent: the bead counts as alive until then.
     for table, bead, column in (
         ("issues", "id", "updated_at"),
@@ -183,7 +168,6 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
             assert until is not None
             beads = join_names(sorted({str(row[0]) for row in rows}))
             yield warning(
-                "clock",
                 f"rows of {table} have future dates, up to {iso(until)}: {beads} count as alive"
                 " until then",
                 "correct that machine's clock; any change updates a bead's date: bd update ID",

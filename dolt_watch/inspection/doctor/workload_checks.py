@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from dolt_watch.config import Settings
 from dolt_watch.core.decisions.candidates import orphaned_pauses
@@ -40,19 +41,17 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
         try:
             capacity = targets(name).capacity()
         except DoltWatchError as error:
-            yield failed("target", error)
+            yield failed(error)
             continue
         problems = list(_problems(name, targets(name)))
         # The target's own checks say more about an outage, and have a fix for each cause.
         if capacity.down and not problems:
+            fix = (
+                f"Correct what the message names in [targets.{name}]; `dolt_watch config` shows it."
+            )
             if hasattr(settings.targets[name], "url"):
                 fix = f"start it, or correct [targets.{name}] url (see dolt_watch config)"
-            else:
-                fix = (
-                    f"Correct what the message names in [targets.{name}]; `dolt_watch config`"
-                    " shows it."
-                )
-            yield failure("target", f"{name}: {capacity.why}", fix)
+            yield failure(f"{name}: {capacity.why}", fix)
         elif not capacity.down:
             takes = "accepts any number" if capacity.slots is None else f"{capacity.slots} free"
             says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
@@ -66,38 +65,33 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
                     f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to"
                     " claude-agent-service's address"
                 )
-                yield warning("target", says, fix)
+                yield warning(says, fix)
             else:
-                yield ok("target", says)
+                yield ok(says)
             yield from _leftovers(name, targets(name))
         yield from problems
     if settings.notify.target:
-        yield _hears(settings.notify.target, targets)
+        try:
+            targets(settings.notify.target)  # Nothing is sent.
+            yield ok(f"{settings.notify.target} receives notifications")
+        except DoltWatchError as error:
+            yield failed(error)
 
 
 def _problems(name: str, target: Target) -> Iterator[Finding]:
     """Yield what prevents the target from running agents, if it can check that."""
     for says, fix in getattr(target, "check", tuple)():
-        yield failure("target", f"{name}: {says}", fix)
+        yield failure(f"{name}: {says}", fix)
 
 
 def _leftovers(name: str, target: Target) -> Iterator[Finding]:
     """Yield leftovers of ended runs that the target does not remove."""
     found = list(getattr(target, "leftovers", tuple)())
     for says, fix in found[:LONGEST]:
-        yield warning("target", f"{name}: {says}", fix)
+        yield warning(f"{name}: {says}", fix)
     if len(found) > LONGEST:
         more = f"{name}: {len(found) - LONGEST} more worktrees of ended runs"
-        yield warning("target", more, "git worktree list")
-
-
-def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
-    """Open the target of notifications. Nothing is sent."""
-    try:
-        targets(name)
-    except DoltWatchError as error:
-        return failed("target", error)
-    return ok("target", f"{name} receives notifications")
+        yield warning(more, "git worktree list")
 
 
 def worker(case: DoctorContext) -> Iterator[Finding]:
@@ -105,73 +99,47 @@ def worker(case: DoctorContext) -> Iterator[Finding]:
     found = case.survey
     names = {rule.target for rule in case.settings.rules}
     # With the capacity of the targets: a bead that waits for a slot isn't late.
-    capacity = {
-        name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None
-    }
+    capacity: dict[str, Capacity] = {}
+    for name in sorted(names):
+        with suppress(DoltWatchError):  # Another check reports a target that fails.
+            capacity[name] = case.capacity(name)
     here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
     start = "start `dolt_watch run`, or check its CronJob: kubectl get cronjobs,jobs"
     # A leader that does nothing blocks all standbys.
     if here.late and here.leads:
         yield failure(
-            "worker",
-            here.words,
-            "stop it: another worker takes over, or its supervisor restarts it",
+            here.words, "stop it: another worker takes over, or its supervisor restarts it"
         )
     elif here.late:
-        yield failure("worker", here.words, start)
+        yield failure(here.words, start)
     elif here.due and not here.leads and here.due_since is None:
         says = f"{here.words}; since when is not known"
-        yield warning("worker", says, f"if this persists for some minutes: {start}")
+        yield warning(says, f"if this persists for some minutes: {start}")
     else:
-        yield ok("worker", here.words)
+        yield ok(here.words)
     if here.overdue:
         says = (
             "silent for longer than stale_after and one interval of the reaper:"
             f" {join_names(here.overdue)}"
         )
-        yield warning(
-            "worker", says, "dolt_watch reap --dry-run   (shows what spares each of them)"
-        )
-
-
-def _asked(case: DoctorContext, name: str) -> Capacity | None:
-    """Return the capacity; None if the target fails, which another check reports."""
-    try:
-        return case.capacity(name)
-    except DoltWatchError:
-        return None
+        yield warning(says, "dolt_watch reap --dry-run   (shows what spares each of them)")
 
 
 def beads(case: DoctorContext) -> Iterator[Finding]:
-    found = case.survey
-    troubled = False
+    phases: dict[Phase, list[Bead]] = {phase: [] for phase in Phase}
+    for bead in sorted(case.survey.state.beads.values(), key=lambda bead: (bead.since, bead.id)):
+        phases[bead.phase].append(bead)
     for phase, fix in _WAITS_FOR_A_PERSON.items():
-        here = sorted(
-            (bead for bead in found.state.beads.values() if bead.phase is phase), key=_since
-        )
-        if here:
-            troubled = True
-            oldest = format_span(found.now - here[0].since)
+        if here := phases[phase]:
+            oldest, ids = here[0], [bead.id for bead in here]
             yield warning(
-                "beads",
-                f"{phase.value}: {join_names([bead.id for bead in here])}, for {oldest}:"
-                f" {here[0].reason}",
-                fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
+                f"{phase.value}: {join_names(ids)}, for"
+                f" {format_span(case.survey.now - oldest.since)}: {oldest.reason}",
+                fix.replace("{ids}", " ".join(ids[:LONGEST])),
             )
-    if not troubled:
-        counts = {
-            phase: sum(bead.phase is phase for bead in found.state.beads.values())
-            for phase in Phase
-        }
-        yield ok(
-            "beads",
-            ", ".join(f"{count} {phase.value}" for phase, count in counts.items() if count)
-            or "none",
-        )
-
-
-def _since(bead: Bead) -> tuple[object, str]:
-    return bead.since, bead.id
+    if not any(phases[phase] for phase in _WAITS_FOR_A_PERSON):
+        counts = [f"{len(here)} {phase.value}" for phase, here in phases.items() if here]
+        yield ok(", ".join(counts) or "none")
 
 
 def switches(case: DoctorContext) -> Iterator[Finding]:
@@ -184,7 +152,6 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
     # Switches that stop beads until a user acts come first.
     for rule in stopped:
         yield failure(
-            "switches",
             f"rule {rule} is stopped: its target refused the credential",
             f"correct the credential, then dolt_watch resume --rule {rule}",
         )
@@ -192,9 +159,7 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
         says = outage_hold(name, found.state.outages[name]).why
         yield warning(
-            "switches",
-            says,
-            f"start it (see [targets.{name}] in `dolt_watch config`); retries are automatic",
+            says, f"start it (see [targets.{name}] in `dolt_watch config`); retries are automatic"
         )
     # A pause of a rule that was renamed protects nothing.
     idle = orphaned_pauses(found.state, case.policy, found.now)
@@ -209,16 +174,13 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
                 "if the rule was renamed: dolt_watch pause --rule NAME; the next dolt_watch resume"
                 " ends both"
             )
-            yield warning("switches", says, fix)
-            continue
-        what = pause.rule or "all rules"
-        more = "" if pause.until is None else f", until {pause.until.isoformat()}"
-        says = (
-            f"{what} paused for {format_span(found.now - pause.at)} by {pause.by}{more}:"
-            f" {pause.reason}"
-        )
-        yield warning(
-            "switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else "")
-        )
+        else:
+            more = "" if pause.until is None else f", until {pause.until.isoformat()}"
+            says = (
+                f"{pause.rule or 'all rules'} paused for {format_span(found.now - pause.at)} by"
+                f" {pause.by}{more}: {pause.reason}"
+            )
+            fix = "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else "")
+        yield warning(says, fix)
     if not stopped and not pauses:
-        yield ok("switches", "no rule is paused or stopped")
+        yield ok("no rule is paused or stopped")

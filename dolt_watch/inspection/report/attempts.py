@@ -8,14 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch.core.model import EMPTY, LedgerEntry, Phase
 from dolt_watch.inspection.attempts import ENDED, OUTCOMES
-from dolt_watch.inspection.report.lanes import (
-    DONE,
-    LEFT,
-    REAPED,
-    SILENT,
-    STOPPED,
-    PhaseInterval,
-)
+from dolt_watch.inspection.report.lanes import DONE, LEFT, REAPED, SILENT, STOPPED, PhaseInterval
 
 ACTIVE = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING, SILENT})
 """Phases in which an agent may be working on the bead."""
@@ -37,14 +30,11 @@ class Attempt(NamedTuple):
 
     bead: str
     number: int
-    rule: str
     begin: datetime
     end: datetime | None
     """None while an agent may be working."""
     outcome: str
     """A word of ``OUTCOMES`` or ``ENDINGS``, or the phase if the attempt has not ended."""
-    first: int
-    """Index of its first interval in the lane."""
     last: int
     """Index of the interval that names the outcome."""
     ran: datetime | None
@@ -64,37 +54,28 @@ def attempts_of(
     """
     open_: Attempt | None = None
     for index, one in enumerate(intervals):
-        if one.phase not in ACTIVE:
-            if open_ is not None:
-                entry = entries.get(one.commit)
-                word = OUTCOMES.get(entry.kind) if entry is not None else None
-                outcome = word or ENDINGS[one.phase]
-                yield open_._replace(end=one.begin, outcome=outcome, last=index)
+        active = one.phase in ACTIVE
+        if open_ is not None and not active:
+            entry = entries.get(one.commit)
+            word = OUTCOMES.get(entry.kind) if entry is not None else None
+            outcome = word or ENDINGS[one.phase]
+            yield open_._replace(end=one.begin, outcome=outcome, last=index)
             open_ = None
-            continue
-        if open_ is not None and one.attempt != open_.number:
+        elif open_ is not None and one.attempt != open_.number:
             # Another attempt follows at once: the outcome of this one stayed unknown.
-            yield open_._replace(end=one.begin, last=index - 1)
+            yield open_._replace(end=one.begin)
             open_ = None
-        if open_ is None:
+        if active:
+            ran = one.begin if one.phase in (Phase.RUNNING, SILENT) else None
             open_ = Attempt(
                 bead=bead,
                 number=one.attempt,
-                rule=one.rule,
-                begin=one.begin,
+                begin=open_.begin if open_ is not None else one.begin,
                 end=None,
                 outcome=one.phase,
-                first=index,
                 last=index,
-                ran=None,
-                job="",
+                ran=(open_ and open_.ran) or ran,
+                job=one.job or (open_.job if open_ is not None else ""),
             )
-        runs = one.phase in (Phase.RUNNING, SILENT)
-        open_ = open_._replace(
-            outcome=one.phase,
-            last=index,
-            ran=(open_.ran or one.begin) if runs else open_.ran,
-            job=one.job or open_.job,
-        )
     if open_ is not None:
         yield open_

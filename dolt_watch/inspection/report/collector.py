@@ -6,7 +6,7 @@ only for titles and entries that it does not have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -16,16 +16,16 @@ from dolt_watch.core.model import Capacity, EntryKind, LedgerEntry
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history.reader import HistoryReader, find_line
+from dolt_watch.inspection.attempts import BeadRow, read_rows
 from dolt_watch.inspection.report.bead_view import conditions_of
 from dolt_watch.inspection.report.lanes import LaneBuilder
 from dolt_watch.inspection.report.view_model import (
     FINISHED,
-    BeadFacts,
     Place,
     Report,
     build_report,
 )
-from dolt_watch.inspection.status import Status, collect_status, read_titles
+from dolt_watch.inspection.status import Status, collect_status
 from dolt_watch.inspection.why.conditions import evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.ledger.reader import read_entries
@@ -49,7 +49,7 @@ class ReportCollector:
         self._under: SettingsVersion | None = None
         self._entries: dict[tuple[str, int], LedgerEntry] = {}
         self._entries_since: datetime | None = None
-        self._facts: dict[str, BeadFacts] = {}
+        self._facts: dict[str, BeadRow] = {}
 
     def report(
         self,
@@ -159,20 +159,14 @@ class ReportCollector:
 
     def _read_facts(self, engine: Engine, beads: Collection[str]) -> None:
         missing = sorted(beads - self._facts.keys() - {""})
-        self._facts |= dict.fromkeys(missing, BeadFacts())  # a deleted bead has no row
-        self._facts |= dict(facts_of(engine, missing))
+        self._facts |= dict.fromkeys(missing, BeadRow())  # a deleted bead has no row
+        self._facts |= shown_rows(engine, missing)
 
 
-def facts_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, BeadFacts]]:
-    """Yield beads and their titles and priorities, as they are now."""
-    for bead, (title, priority) in read_titles(engine, beads).items():
-        yield bead, BeadFacts(sanitize(title, TITLE), priority)
-
-
-def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield beads and their titles, as they are now."""
-    for bead, facts in facts_of(engine, beads):
-        yield bead, facts.title
+def shown_rows(engine: Engine, beads: Iterable[str]) -> dict[str, BeadRow]:
+    """Return bead → its row now, with its title as the page shows it."""
+    rows = read_rows(engine, beads)
+    return {bead: row._replace(title=sanitize(row.title, TITLE)) for bead, row in rows.items()}
 
 
 def read_conditions(

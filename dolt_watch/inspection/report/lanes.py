@@ -52,6 +52,33 @@ class PhaseInterval(NamedTuple):
     job: str = ""
 
 
+class _Change(NamedTuple):
+    """The part of one commit that is about one bead."""
+
+    at: datetime
+    commit: str
+    entries: Sequence[LedgerEntry]
+    event: Event | None
+    status: str | None
+
+    def ending(self) -> tuple[str, str]:
+        """Return the phase of a bead that leaves the queue, and its cause."""
+        for entry in self.entries:
+            if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP):
+                return REAPED if entry.kind is EntryKind.REAP else STOPPED, entry.reason
+        event = self.event
+        sign = event.sign if event is not None else None
+        by = f" by {sign.who}" if sign is not None and sign.who else ""
+        if self.status == CLOSED:
+            return DONE, f"closed{by}"
+        if self.status == BLOCKED:
+            return STOPPED, f"blocked{by}"
+        if event is not None and event.changed == ("renamed",):
+            return LEFT, f"renamed to {event.other}"
+        changed = ", ".join(event.changed) if event is not None and event.changed else "row"
+        return LEFT, f"no longer matches its rule: {changed} changed{by}"
+
+
 class LaneBuilder:
     """Builds lanes, queue depths, and the commit of each entry, from the applied commits."""
 
@@ -64,7 +91,8 @@ class LaneBuilder:
         """(bead, version) of an entry → the commit that contains it."""
         self._last: dict[str, Bead] = {}
         for bead in projection.beads.values():
-            self._enter(bead, min(bead.since, at), "state at the start of this history")
+            why = "state at the start of this history"
+            self._enter(bead, min(bead.since, at), why, bead.cause)
         self._sample(at)
 
     def apply(
@@ -85,7 +113,7 @@ class LaneBuilder:
         for bead in sorted(beads - {GLOBAL}):
             own = entries.get(bead, [])
             at = max((entry.at for entry in own), default=changes.date)
-            self._bead(bead, at, commit, own, told_by.get(bead), statuses.get(bead))
+            self._bead(bead, _Change(at, commit, own, told_by.get(bead), statuses.get(bead)))
         self._sample(max((entry.at for entry in changes.entries), default=changes.date))
 
     def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
@@ -104,90 +132,51 @@ class LaneBuilder:
 
     # -- one bead --------------------
 
-    def _bead(
-        self,
-        id: str,
-        at: datetime,
-        commit: str,
-        entries: Sequence[LedgerEntry],
-        event: Event | None,
-        status: str | None,
-    ) -> None:
+    def _bead(self, id: str, change: _Change) -> None:
         before, after = self._last.get(id), self.projection.beads.get(id)
-        if before is None and after is None:
-            self._outside(id, at, commit, status, event)
-            return
         lane = self.lanes.get(id)
-        at = max(at, lane[-1].begin) if lane else at  # Clocks differ.
-        for entry in entries:
+        if before is None and after is None:
+            # A blocked bead that is closed or gets another status.
+            if lane and lane[-1].end is None and change.status not in (None, BLOCKED):
+                self._close(id, change.at)
+                phase, why = change._replace(entries=()).ending()
+                last = lane[-1]._replace(phase=phase, begin=change.at, end=change.at)
+                lane.append(last._replace(why=why, commit=change.commit))
+            return
+        at = max(change.at, lane[-1].begin) if lane else change.at  # Clocks differ.
+        for entry in change.entries:
             if entry.kind in (EntryKind.REAP, EntryKind.REQUEUE):
                 self._fell_silent(id, entry)
         if after is not None:
             if before is None or _place(before) != _place(after):
                 self._close(id, at)
-                self._enter(after._replace(since=at), at, _why(after, event), commit)
+                self._enter(after, at, _why(after, change.event), change.commit)
             self._last[id] = after
         elif before is not None:
             del self._last[id]
             self._close(id, at)
-            self._leave(before, at, commit, entries, event, status)
+            phase, why = change.ending()
+            end = None if phase in (REAPED, STOPPED) else at
+            self._append(before, phase, at, end, why, change.commit)
 
-    def _enter(self, bead: Bead, at: datetime, why: str, commit: str = "") -> None:
+    def _enter(self, bead: Bead, at: datetime, why: str, commit: str) -> None:
         self._last[bead.id] = bead
+        self._append(bead, bead.phase.value, at, None, why, commit)
+
+    def _append(
+        self, bead: Bead, phase: str, begin: datetime, end: datetime | None, why: str, commit: str
+    ) -> None:
         stretch = PhaseInterval(
-            phase=bead.phase.value,
-            begin=at,
-            end=None,
+            phase=phase,
+            begin=begin,
+            end=end,
             why=why,
-            commit=commit or bead.cause,
+            commit=commit,
             rule=bead.rule,
             attempt=bead.attempt,
             job=bead.job,
         )
         self.lanes.setdefault(bead.id, []).append(stretch)
-
-    def _leave(
-        self,
-        bead: Bead,
-        at: datetime,
-        commit: str,
-        entries: Sequence[LedgerEntry],
-        event: Event | None,
-        status: str | None,
-    ) -> None:
-        reaped = next(
-            (entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None
-        )
-        if reaped is not None:
-            phase, why = (REAPED if reaped.kind is EntryKind.REAP else STOPPED), reaped.reason
-        else:
-            phase, why = _ending(status, event)
-        end = None if phase in (REAPED, STOPPED) else at
-        self.lanes[bead.id].append(
-            PhaseInterval(
-                phase=phase,
-                begin=at,
-                end=end,
-                why=why,
-                commit=commit,
-                rule=bead.rule,
-                attempt=bead.attempt,
-                job=bead.job,
-            )
-        )
-
-    def _outside(
-        self, id: str, at: datetime, commit: str, status: str | None, event: Event | None
-    ) -> None:
-        """End the lane of a blocked bead that is closed or gets another status."""
-        lane = self.lanes.get(id)
-        if not lane or lane[-1].end is not None or status in (None, BLOCKED):
-            return
-        self._close(id, at)
-        phase, why = _ending(status, event)
-        self.lanes[id].append(
-            lane[-1]._replace(phase=phase, begin=at, end=at, why=why, commit=commit)
-        )
 
     def _close(self, id: str, at: datetime) -> None:
         lane = self.lanes.get(id)
@@ -242,16 +231,3 @@ def _why(bead: Bead, event: Event | None) -> str:
             return f"{bead.reason}; next attempt at {iso(bead.retry_at)}"
         case _:
             return bead.reason
-
-
-def _ending(status: str | None, event: Event | None) -> tuple[str, str]:
-    sign = event.sign if event is not None else None
-    by = f" by {sign.who}" if sign is not None and sign.who else ""
-    if status == CLOSED:
-        return DONE, f"closed{by}"
-    if status == BLOCKED:
-        return STOPPED, f"blocked{by}"
-    if event is not None and event.changed == ("renamed",):
-        return LEFT, f"renamed to {event.other}"
-    changed = ", ".join(event.changed) if event is not None and event.changed else "row"
-    return LEFT, f"no longer matches its rule: {changed} changed{by}"

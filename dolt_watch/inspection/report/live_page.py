@@ -13,15 +13,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from dolt_watch.controller.state_reader import StateReader
-from dolt_watch.core.model import Capacity, JobReport, Verdict
-from dolt_watch.core.model.target_answers import Answer, Refused
+from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.history.revisions import head_commit
@@ -31,9 +31,9 @@ from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.payload import payload
 from dolt_watch.inspection.report.view_model import Place, Report
 from dolt_watch.inspection.report.web import Request, Response, Route, plain
-from dolt_watch.inspection.why.decision_snapshot import snapshot_now
+from dolt_watch.inspection.why.decision_snapshot import SilentTarget, snapshot_now
 from dolt_watch.inspection.why.explanation import explain
-from dolt_watch.targets.protocol import BeadTask, Target
+from dolt_watch.targets.protocol import Target
 
 SPAN = timedelta(days=7)
 AT_MOST_EVERY = 5.0
@@ -51,29 +51,9 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 
 
-class UnaskedTargets:
-    """Targets by name that are never asked: a viewer of the page causes no request to a target."""
-
-    def __call__(self, name: str) -> Target:
-        return _UnaskedTarget(name)
-
-
-class _UnaskedTarget:
-    timeout = 0.0
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def capacity(self) -> Capacity:
-        return Capacity(None, "not asked by the page")
-
-    def dispatch(self, task: BeadTask, token: str) -> Answer:
-        return Refused("the page only reads")
-
-    def verdict(self, job: str, started: datetime | None) -> JobReport:
-        return JobReport(Verdict.UNKNOWN)
-
-    def close(self) -> None: ...
+def unasked_target(name: str) -> Target:
+    """Return a target that is never asked: a viewer of the page causes no request to a target."""
+    return SilentTarget(name, Capacity(None, "not asked by the page"))
 
 
 class _Part(NamedTuple):
@@ -135,26 +115,27 @@ class Versions:
         epoch, _, number = tag.partition(".")
         known = epoch == self.epoch and number.isdecimal() and int(number) <= self.generation
         since = int(number) if known else -1
-        found = [b'"tag":' + orjson.dumps(self.tag), b'"whole":' + orjson.dumps(not known)]
-        found += [
-            b'"%s":%s' % (name.encode(), orjson.dumps(at)) for name, at in self._clocks.items()
-        ]
-        found += [
-            b'"%s":%s' % (name.encode(), part.text)
+        answer: dict[str, Any] = {"tag": self.tag, "whole": not known, **self._clocks}
+        answer |= {
+            name: orjson.Fragment(part.text)
             for name, part in self._parts.items()
             if part.changed > since
-        ]
+        }
         rows = [part.text for part in self._rows.values() if part.changed > since]
-        found.append(b'"rows":[' + b",".join(rows) + b"]")
+        answer["rows"] = [orjson.Fragment(text) for text in rows]
         if known:
-            gone = [bead for bead, at in self._gone.items() if at > since]
-            found.append(b'"gone":' + orjson.dumps(gone))
-        return b"{" + b",".join(found) + b"}"
+            answer["gone"] = [bead for bead, at in self._gone.items() if at > since]
+        return orjson.dumps(answer)
 
 
 class LivePage:
     """Computed by the thread of a request, on a connection of its own: without viewers, nothing
     is read.
+
+    Args:
+        connect: Opens a connection.
+        make: Returns a loop that only reads, with ``unasked_target``.
+        place: The tracker.
     """
 
     def __init__(
@@ -179,17 +160,12 @@ class LivePage:
         self._views: dict[str, tuple[float, Response]] = {}
 
     def routes(self) -> Mapping[str, Route]:
-        return {
-            "/": self.page,
-            "/bead/": self.page,
-            "/data.json": self.data,
-            "/why.json": self.why,
-        }
+        """Return the routes of the live page, as ``telemetry.health.Server`` serves them."""
+        return {"/": self.page, "/bead/": self.page, "/data.json": self.data, "/why.json": self.why}
 
     def page(self, request: Request) -> Response:
         with self._lock:
-            error = self._refresh()
-            if error is not None:
+            if error := self._refresh():
                 return error
             tag = self.versions.tag
             if self._html[0] != tag and self.report is not None:
@@ -203,8 +179,7 @@ class LivePage:
         is new.
         """
         with self._lock:
-            error = self._refresh()
-            if error is not None:
+            if error := self._refresh():
                 return error
             after = request.query.get("after", "")
             tag = "" if after else self.versions.tag
@@ -234,8 +209,7 @@ class LivePage:
 
     def _computed(self) -> Response | None:
         try:
-            engine = self.connect()
-            try:
+            with closing(self.connect()) as engine:
                 reader = self.make(engine)
                 # One query tells whether a row changed. Without a change, only the time of day can
                 # change the report: once a minute is often enough.
@@ -247,8 +221,6 @@ class LivePage:
                     return None
                 report = self.collector.report(reader, engine, lambda now: now - SPAN)
                 self._mark = mark
-            finally:
-                engine.close()
         except DoltWatchError as error:
             return plain(503, error.message)
         self.collector.prune(report)
@@ -258,31 +230,11 @@ class LivePage:
 
     def _explained(self, bead: str) -> Response:
         try:
-            engine = self.connect()
-            try:
-                loop = self.make(engine)
-                found = explain(
-                    engine, bead, head_commit(engine), partial(snapshot_now, loop, bead)
-                )
-                return Response(200, JSON, orjson.dumps(view_of(found)))
-            finally:
-                engine.close()
+            with closing(self.connect()) as engine:
+                take = partial(snapshot_now, self.make(engine), bead)
+                found = explain(engine, bead, head_commit(engine), take)
+            return Response(200, JSON, orjson.dumps(view_of(found)))
         except SettingsError as error:
             return plain(404, error.message)
         except DoltWatchError as error:
             return plain(503, error.message)
-
-
-def routes(
-    connect: Callable[[], Engine],
-    make: Callable[[Engine], StateReader],
-    place: Place | None = None,
-) -> Mapping[str, Route]:
-    """Return the routes of the live page, as ``telemetry.health.Server`` serves them.
-
-    Args:
-        connect: Opens a connection.
-        make: Returns a loop that only reads, with ``UnaskedTargets``.
-        place: The tracker.
-    """
-    return LivePage(connect, make, place).routes()

@@ -40,10 +40,7 @@ def payload(report: Report) -> dict[str, Any]:
     # Texts are sanitized here, once: the page inserts them as text.
     now = report.now
     return {
-        "place": {
-            "tracker": sanitize(report.place.tracker),
-            "database": sanitize(report.place.database),
-        },
+        "place": {name: sanitize(getattr(report.place, name)) for name in ("tracker", "database")},
         "links": report.place.links._asdict(),
         "now": seconds(now.now),
         "since": seconds(report.since),
@@ -80,7 +77,7 @@ def _problem(one: Need) -> dict[str, Any]:
         "kind": one.kind,
         "reason": sanitize(one.why),
         "command": sanitize(_command(one.fix)),
-        "since": seconds(one.since) if one.since is not None else None,
+        "since": seconds(one.since),
         "subject": sanitize(one.target),
         "beads": list(one.beads),
     }
@@ -101,8 +98,7 @@ def _targets(report: Report) -> list[list[Any]]:
         down = outage is not None or (capacity is not None and capacity.down)
         why = outage.why if outage is not None else capacity.why if capacity is not None else ""
         free = capacity.slots if capacity is not None else None
-        since = seconds(outage.since) if outage is not None else None
-        found.append([name, free, sanitize(why), down, since])
+        found.append([name, free, sanitize(why), down, seconds(outage and outage.since)])
     return found
 
 
@@ -133,12 +129,7 @@ def _figures(one: Figures, span: timedelta, causes: Iterable[Cause]) -> dict[str
         "run": _times(one.running),
         "curves": {name: [_short(value) for value in curve] for name, curve in one.curves.items()},
         "causes": [
-            [
-                cause.text,
-                dict(cause.kinds),
-                len(cause.beads),
-                seconds(cause.last) if cause.last is not None else None,
-            ]
+            [cause.text, dict(cause.kinds), len(cause.beads), seconds(cause.last)]
             for cause in causes
         ],
     }
@@ -209,9 +200,9 @@ def _attempt(one: Attempt) -> list[Any]:
     return [
         one.number,
         seconds(one.begin),
-        seconds(one.end) if one.end is not None else None,
+        seconds(one.end),
         one.outcome,
-        seconds(one.ran) if one.ran is not None else None,
+        seconds(one.ran),
         one.last,
         one.job,
     ]

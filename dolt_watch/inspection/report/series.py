@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import overload
 
 POINTS = 300
 """Columns into which each stretch of time is thinned; a column keeps its peak and its last
@@ -14,9 +15,17 @@ STRETCHES = (timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelt
 Point = tuple[datetime, tuple[int | None, ...]]
 
 
-def seconds(moment: datetime) -> int:
+@overload
+def seconds(moment: datetime) -> int: ...
+
+
+@overload
+def seconds(moment: datetime | None) -> int | None: ...
+
+
+def seconds(moment: datetime | None) -> int | None:
     """Return the moment as the page's script reads it: whole seconds since 1970."""
-    return round(moment.timestamp())
+    return round(moment.timestamp()) if moment is not None else None
 
 
 def thin(points: Sequence[Point], until: datetime) -> list[Point]:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from dolt_watch.config.model import Links
 from dolt_watch.core.decisions.candidates import in_flight
 from dolt_watch.core.decisions.reap_policy import stale_at
-from dolt_watch.core.model import Bead, LedgerEntry, Phase, Rule
+from dolt_watch.core.model import LedgerEntry, Phase, Rule
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
+from dolt_watch.inspection.attempts import BeadRow
 from dolt_watch.inspection.causes import Cause, group_causes
 from dolt_watch.inspection.report.attempts import Attempt, attempts_of
 from dolt_watch.inspection.report.figures import (
@@ -49,25 +50,11 @@ class Place(NamedTuple):
     links: Links = Links()
 
 
-class BeadFacts(NamedTuple):
-    """A bead's row as it is now."""
-
-    title: str = ""
-    priority: int | None = None
-
-
-class Lane(NamedTuple):
-    """A bead's phases in the span, oldest first. The last interval can be open."""
-
-    bead: str
-    intervals: tuple[PhaseInterval, ...]
-
-
 class Row(NamedTuple):
     """A row of the table of beads."""
 
     bead: str
-    facts: BeadFacts
+    facts: BeadRow
     group: str
     state: str
     """A phase as in ``status``, 'silent', or the way in which the bead left the queue."""
@@ -130,7 +117,7 @@ def build_report(
     history: LaneBuilder,
     now: Status,
     entries: Sequence[LedgerEntry],
-    facts: Mapping[str, BeadFacts],
+    facts: Mapping[str, BeadRow],
     rules: Sequence[Rule],
     since: datetime,
     only: Collection[str] = (),
@@ -151,7 +138,7 @@ def build_report(
     # Everything below sees only the selected beads.
     shown = now._replace(beads=tuple(bead for bead in now.beads if not only or bead.bead in only))
     kept = tuple(entry for entry in entries if not only or entry.bead in only)
-    lanes = {one.bead: one.intervals for one in _lanes(history, now, rules, since, only)}
+    lanes = _lanes(history, now, rules, since, only)
     rows = tuple(_rows(lanes, shown, facts, kept, history.commits))
     # The page begins at the first event, so that a new tracker isn't a dot at the right edge.
     moments = [max(since, lane[0].begin) for lane in lanes.values()]
@@ -159,7 +146,7 @@ def build_report(
     first = min([*moments, now.now])
     depths = _depths(history, now, since)
     # Ranges end at a whole minute: two refreshes without a change are equal.
-    minute = _whole_minute(now.now)
+    minute = now.now.replace(second=0, microsecond=0) + MINUTE
     ranges = all_ranges(_measured(rows, depths, kept), first, minute)
     known = {*facts, *lanes}
     return Report(
@@ -169,7 +156,16 @@ def build_report(
         now=shown,
         only=tuple(only),
         begins=history.begins,
-        rules=tuple(_rule_use(rule, now) for rule in rules),
+        rules=tuple(
+            RuleUse(
+                name=rule.name,
+                target=rule.target,
+                slots=rule.max_in_flight,
+                used=len(in_flight(now.state, rule)),
+                held=(hold.why or hold.gate) if (hold := now.rules.get(rule.name)) else "",
+            )
+            for rule in rules
+        ),
         rows=rows,
         ranges=ranges,
         causes=tuple(tuple(group_causes(kept, known, one.begin)) for one in ranges),
@@ -178,11 +174,6 @@ def build_report(
         entries=kept,
         commits=history.commits,
     )
-
-
-def _whole_minute(now: datetime) -> datetime:
-    """Return the end of the current minute, so that idle figures change at most once a minute."""
-    return now.replace(second=0, microsecond=0) + MINUTE
 
 
 # -- lanes --------------------
@@ -194,23 +185,24 @@ def _lanes(
     rules: Sequence[Rule],
     since: datetime,
     only: Collection[str],
-) -> Iterator[Lane]:
+) -> dict[str, tuple[PhaseInterval, ...]]:
+    """Return bead → its phases in the span, oldest first. The last interval can be open."""
     silent = {
         bead.id: stale_at(bead, rule)
         for bead in now.state.beads.values()
         for rule in rules
         if rule.name == bead.rule and bead.phase is Phase.RUNNING and stale_at(bead, rule) < now.now
     }
+    found = {}
     for bead, intervals in history.lanes.items():
         if only and bead not in only:
             continue
         if bead in silent and intervals[-1].end is None and intervals[-1].phase == Phase.RUNNING:
             intervals = [*intervals[:-1], *split(intervals[-1], silent[bead])]
-        kept = tuple(
-            clipped for one in intervals if (clipped := _clip(one, since, now.now)) is not None
-        )
-        if kept:
-            yield Lane(bead, kept)
+        clipped = (_clip(one, since, now.now) for one in intervals)
+        if kept := tuple(one for one in clipped if one is not None):
+            found[bead] = kept
+    return found
 
 
 def _clip(one: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
@@ -233,7 +225,7 @@ def _clip(one: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval |
 def _rows(
     lanes: Mapping[str, tuple[PhaseInterval, ...]],
     now: Status,
-    facts: Mapping[str, BeadFacts],
+    facts: Mapping[str, BeadRow],
     entries: Sequence[LedgerEntry],
     commits: Mapping[tuple[str, int], str],
 ) -> Iterator[Row]:
@@ -241,79 +233,45 @@ def _rows(
     own: dict[str, list[LedgerEntry]] = {}
     for entry in reversed(entries):
         own.setdefault(entry.bead, []).append(entry)
-    # Open beads are in the order of `status`.
+
+    def row(one: BeadStatus, group: str) -> Row:
+        lane = lanes.get(one.bead, ())
+        silent = lane and lane[-1].phase == SILENT and lane[-1].end is None
+        shown = {each.commit for each in lane}
+        made = {commits.get((each.bead, each.version), ""): each for each in own.get(one.bead, ())}
+        return Row(
+            bead=one.bead,
+            facts=facts.get(one.bead, BeadRow()),
+            group=group,
+            state=SILENT if silent and one.phase == Phase.RUNNING else one.phase,
+            rule=one.rule,
+            since=one.since,
+            why=one.why,
+            place=one.place if not one.gate else None,
+            attempt=one.attempt,
+            job=one.job,
+            gate=one.gate,
+            lane=lane,
+            attempts=tuple(attempts_of(one.bead, lane, made)),
+            entries=tuple(entry for commit, entry in made.items() if commit not in shown),
+        )
+
     for bead in now.beads:
-        lane = lanes.get(bead.bead, ())
-        row = _open_row(bead, now.state.beads.get(bead.bead), lane)
-        yield _completed(row, facts, own.get(bead.bead, ()), commits)
+        yield row(bead, GROUPS[Phase(bead.phase)])
     # The others have left: their lane is all that is known.
     here = {bead.bead for bead in now.beads}
-    left = [one for one in lanes.items() if one[0] not in here]
-    for id, lane in sorted(left, key=lambda one: (one[1][-1].begin, one[0]), reverse=True):
-        last = lane[-1]
-        row = Row(
+    left = [(lane[-1], id) for id, lane in lanes.items() if id not in here]
+    for last, id in sorted(left, key=lambda one: (one[0].begin, one[1]), reverse=True):
+        gone = BeadStatus(
             bead=id,
-            facts=BeadFacts(),
-            group=FINISHED,
-            state=last.phase,
+            phase=last.phase,
             rule=last.rule,
             since=last.begin,
-            why=last.why,
-            place=None,
             attempt=last.attempt,
             job=last.job,
-            gate="",
-            lane=lane,
-            attempts=(),
-            entries=(),
+            why=last.why,
         )
-        yield _completed(row, facts, own.get(id, ()), commits)
-
-
-def _open_row(bead: BeadStatus, state: Bead | None, lane: tuple[PhaseInterval, ...]) -> Row:
-    silent = bool(lane) and lane[-1].phase == SILENT and lane[-1].end is None
-    return Row(
-        bead=bead.bead,
-        facts=BeadFacts(),
-        group=GROUPS[Phase(bead.phase)],
-        state=SILENT if silent and bead.phase == Phase.RUNNING else bead.phase,
-        rule=bead.rule,
-        since=bead.since,
-        why=bead.why,
-        place=bead.place if not bead.gate else None,
-        attempt=bead.attempt,
-        job=bead.job,
-        gate=bead.gate,
-        lane=lane,
-        attempts=(),
-        entries=(),
-    )
-
-
-def _completed(
-    row: Row,
-    facts: Mapping[str, BeadFacts],
-    entries: Sequence[LedgerEntry],
-    commits: Mapping[tuple[str, int], str],
-) -> Row:
-    shown = {one.commit for one in row.lane}
-    made = {commits.get((one.bead, one.version), ""): one for one in entries}
-    return row._replace(
-        facts=facts.get(row.bead, BeadFacts()),
-        attempts=tuple(attempts_of(row.bead, row.lane, made)),
-        entries=tuple(entry for commit, entry in made.items() if commit not in shown),
-    )
-
-
-def _rule_use(rule: Rule, now: Status) -> RuleUse:
-    hold = now.rules.get(rule.name)
-    return RuleUse(
-        name=rule.name,
-        target=rule.target,
-        slots=rule.max_in_flight,
-        used=len(in_flight(now.state, rule)),
-        held=(hold.why or hold.gate) if hold is not None else "",
-    )
+        yield row(gone, FINISHED)
 
 
 # -- input of figures and charts --------------------

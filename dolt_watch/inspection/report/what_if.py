@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import duration_text
@@ -50,18 +50,7 @@ def mentioned_beads(study: WhatIfResult) -> set[str]:
 def page_context(compared: Compared) -> dict[str, Any]:
     study = compared.study
     begins, ends = study.question.begins, study.question.ends
-    before, after = (one.since(begins.date) for one in study.depths)
-    # Both simulations share one chart, with one axis.
-    waiting = _chart(
-        study,
-        [(one.at, (one.waiting,)) for one in before],
-        [(one.at, (one.waiting,)) for one in after],
-    )
-    running = _chart(
-        study,
-        [(one.at, (one.under_way,)) for one in before],
-        [(one.at, (one.under_way,)) for one in after],
-    )
+    waiting, running = _chart(study, "waiting"), _chart(study, "under_way")
     return {
         "begins": begins,
         "ends": ends,
@@ -115,19 +104,17 @@ def _settings(policy: Policy) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return (
-        duration_text(value)
-        if isinstance(value, timedelta)
-        else sanitize(str(value), LONGEST) or "not set"
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    return sanitize(str(value), LONGEST) or "not set"
+
+
+def _chart(study: WhatIfResult, name: str) -> Chart:
+    """Return one field of the queue depths. Both curves share one chart, with one axis."""
+    begins, ends = study.question.begins.date, study.question.ends.date
+    recorded, what_if = (
+        [(one.at, (getattr(one, name),)) for one in depths.since(begins)] for depths in study.depths
     )
-
-
-def _chart(
-    study: WhatIfResult,
-    recorded: Sequence[tuple[datetime, tuple[int]]],
-    what_if: Sequence[tuple[datetime, tuple[int]]],
-) -> Chart:
-    ends = study.question.ends.date
     points = series.thin(series.merge(recorded, what_if), ends)
     if points:
         points.append((ends, points[-1][1]))
@@ -141,18 +128,13 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
     for pair in compared.study.pairs:
         if pair.difference is None:
             continue
-        times = [
-            series.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)
-        ]
-        kind = pair.difference.what.value.replace("-", " ")
-        text = sanitize(formatter.describe(pair.difference), LONGEST)
-        title = compared.titles.get(pair.bead, "")
         yield [
             sanitize(pair.bead),
-            title,
+            compared.titles.get(pair.bead, ""),
             formatter.decision(pair),
-            kind,
-            *times,
-            text,
+            pair.difference.replace("-", " "),
+            series.seconds(pair.recorded),
+            series.seconds(pair.simulated),
+            sanitize(formatter.describe(pair), LONGEST),
             sanitize(pair.rule),
         ]

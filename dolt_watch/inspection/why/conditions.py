@@ -14,7 +14,16 @@ from dolt_watch.core.decisions.candidates import in_flight, rule_gates, time_gat
 from dolt_watch.core.decisions.hold_reasons import Reason
 from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, active_pause
 from dolt_watch.core.decisions.reap_policy import held_by_lease, last_activity, stale_at
-from dolt_watch.core.model import Bead, Capacity, EntryKind, GateResult, HoldReason, Phase, Rule
+from dolt_watch.core.model import (
+    IN_FLIGHT,
+    Bead,
+    Capacity,
+    EntryKind,
+    HoldReason,
+    Phase,
+    Rule,
+    State,
+)
 from dolt_watch.core.rules.compiled_rule import Conjunct
 from dolt_watch.engines import Engine
 from dolt_watch.engines.values import json_value
@@ -25,7 +34,6 @@ from dolt_watch.timestamps import iso
 SHOWN = 60
 """Maximum length in characters of a displayed value."""
 
-_WAITS = (Phase.WAITING, Phase.BACKOFF)
 REMEDIES = {
     "paused": "run `dolt_watch resume`",
     "stopped": "correct the target's credential, then run `dolt_watch resume`",
@@ -92,21 +100,13 @@ def evaluate_rule(
     conjuncts = next(one.parts for one in snapshot.feed_query.rules if one.rule == rule.name)
     row = _row(engine, bead, snapshot.commit, conjuncts, columns)
     if row is None:
-        missing = Condition(
-            "exists",
-            False,
-            f"commit {snapshot.commit[:8]} contains no such row in issues",
-            "create the bead again",
-        )
+        why = f"commit {snapshot.commit[:8]} contains no such row in issues"
+        missing = Condition("exists", False, why, "create the bead again")
         verdict = f"{bead} will not be dispatched: it does not exist."
         return RuleEvaluation(rule.name, (missing,), (missing.remedy,), verdict)
-    if (
-        state is not None
-        and state.phase not in _WAITS
-        and state.phase not in (Phase.QUARANTINED, Phase.HELD)
-    ):
-        return _evaluate_running(rule, state, snapshot, tuple(_of_when(conjuncts, row)))
     matching = tuple(_of_when(conjuncts, row))
+    if state is not None and state.phase in IN_FLIGHT:
+        return _evaluate_running(rule, state, snapshot, matching)
     conditions = [
         *matching,
         *_of_bead(engine, rule, bead, state, snapshot, row),
@@ -115,7 +115,8 @@ def evaluate_rule(
     queue_reasons = snapshot.reasons
     reason = queue_reasons.beads.get(bead) if state is not None else None
     whole = queue_reasons.rules.get(rule.name) if reason is not None else None
-    conditions += _place(rule, bead, reason, snapshot)
+    if reason is not None and reason.place:
+        conditions.append(_place(rule, reason, queue_reasons.beads, snapshot.state))
     hold = snapshot.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.satisfied for one in conditions):  # The plan decides.
         conditions.append(_condition(hold.gate, False, hold.why))
@@ -166,24 +167,19 @@ def _row(
     engine: Engine, bead: str, commit: str, conjuncts: Sequence[Conjunct], columns: Iterable[str]
 ) -> dict[str, Any] | None:
     """Return the bead's row, and the value of each part of ``when`` under its index."""
-    names = [*columns]
-    sql = ", ".join([*(part.sql for part in conjuncts), *(f"`{name}`" for name in names)])
-    rows = engine.query(f"SELECT {sql} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
-    return (
-        dict(zip([*map(str, range(len(conjuncts))), *names], rows[0], strict=True))
-        if rows
-        else None
-    )
+    cells = {str(number): part.sql for number, part in enumerate(conjuncts)}
+    cells |= {name: f"`{name}`" for name in columns}
+    sql = f"SELECT {', '.join(cells.values())} FROM issues AS OF '{commit}' WHERE id = ?"
+    rows = engine.query(sql, (bead,))
+    return dict(zip(cells, rows[0], strict=True)) if rows else None
 
 
 def _of_when(conjuncts: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Condition]:
     for number, part in enumerate(conjuncts):
-        value = (
-            ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns)
-            or "the same for every bead"
-        )
+        value = ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns)
         remedy = f"change the bead so that {part.text}"
-        yield Condition(part.text, bool(row[str(number)]), value, remedy)
+        met = bool(row[str(number)])
+        yield Condition(part.text, met, value or "the same for every bead", remedy)
 
 
 def _of_bead(
@@ -198,10 +194,10 @@ def _of_bead(
         yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
         for check in time_gates(state, snapshot.policy, snapshot.now):
-            yield _checked(check)
+            yield _condition(check.gate, check.ok, check.why)
     if rule.ready:
         for check in own_checks(row, snapshot.now):
-            yield _checked(check)
+            yield _condition(check.gate, check.ok, check.why)
         schema = tracker_schema(engine)
         hold = readiness_at(engine, [bead], schema, snapshot.now, snapshot.commit).blocked.get(bead)
         why = hold.why if hold is not None else "no open bead blocks it"
@@ -215,22 +211,20 @@ def _of_rule(rule: Rule, bead: str, snapshot: DecisionSnapshot) -> Iterator[Cond
     if snapshot.merging:
         yield _condition("merge", False, "a merge is not finished")
     for check in rule_gates(snapshot.state, rule, snapshot.policy, snapshot.now):
-        yield _checked(check)
+        yield _condition(check.gate, check.ok, check.why)
     hold = snapshot.plan.holds.get(bead)
-    capacity = snapshot.outside.capacity.get(rule.target, Capacity(None))
-    free = capacity.slots is None or capacity.slots > 0
-    yield _condition(
-        "capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold)
-    )
-
-
-def _place(
-    rule: Rule, bead: str, reason: Reason | None, snapshot: DecisionSnapshot
-) -> Iterator[Condition]:
-    """Yield the bead's place in the queue of its rule, and the beads before it."""
-    if reason is None or not reason.place:
+    if hold is not None and hold.gate == "capacity":
+        yield _condition("capacity", False, f"{rule.target}: {hold.why}")
         return
-    beads = snapshot.reasons.beads
+    capacity = snapshot.outside.capacity.get(rule.target, Capacity(None))
+    slots = "not known" if capacity.slots is None else f"{capacity.slots} free"
+    why = f", {capacity.why}" if capacity.why else ""
+    free = capacity.slots is None or capacity.slots > 0
+    yield _condition("capacity", free, f"{rule.target}: {slots}{why}")
+
+
+def _place(rule: Rule, reason: Reason, beads: Mapping[str, Reason], state: State) -> Condition:
+    """Return the bead's place in the queue of its rule, and the beads before it."""
     line = sorted(
         (one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None
     )
@@ -238,20 +232,8 @@ def _place(
     more = ", …" if len(before) > 3 else ""
     names = f"; before it: {', '.join(before[:3])}{more}" if before else ""
     where = f"place {reason.place} of {reason.length}" if reason.own is None else "held back"
-    free = max(1, rule.max_in_flight - len(in_flight(snapshot.state, rule)))
-    value = f"{where} in the queue{names}"
-    yield _condition("place", reason.place <= free, value)
-
-
-def _by(hold: HoldReason | None, gate: str) -> bool:
-    return hold is not None and hold.gate == gate
-
-
-def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
-    if hold is not None and hold.gate == "capacity":
-        return f"{target}: {hold.why}"
-    slots = "not known" if capacity.slots is None else f"{capacity.slots} free"
-    return f"{target}: {slots}{', ' + capacity.why if capacity.why else ''}"
+    free = max(1, rule.max_in_flight - len(in_flight(state, rule)))
+    return _condition("place", reason.place <= free, f"{where} in the queue{names}")
 
 
 def _evaluate_running(
@@ -273,7 +255,8 @@ def _evaluate_running(
         at = iso(bead.since + rule.unknown_after)
         sentence = (
             f"may be running: the outcome of its request is unknown ({which}: {bead.reason});"
-            f" a sign of life settles it, else time at {at}, or {_by_hand(bead.id)}"
+            f" a sign of life settles it, else time at {at}, or"
+            f" `dolt_watch retry {bead.id} --not-running`, `dolt_watch release {bead.id}`"
         )
         return found((*matching, *_lease(rule, bead, snapshot)), sentence)
     # A running bead: what keeps it, then what ends it.
@@ -287,27 +270,16 @@ def _evaluate_running(
         value = f"the target says of job {bead.job}: {report.status_text or report.verdict}"
         conditions.append(Condition("verdict", True, value, ""))
     # The plan decides, not these conditions: they explain it.
-    reaped = next(
-        (
-            one
-            for one in snapshot.plan.decisions
-            if one.bead == bead.id and one.kind in (EntryKind.REAP, EntryKind.REQUEUE)
-        ),
-        None,
-    )
-    if reaped is not None:
-        return found(
-            conditions, f"is silent: the next reap takes it ({reaped.kind}: {reaped.reason})"
-        )
+    for one in snapshot.plan.decisions:
+        if one.bead == bead.id and one.kind in (EntryKind.REAP, EntryKind.REQUEUE):
+            return found(
+                conditions, f"is silent: the next reap takes it ({one.kind}: {one.reason})"
+            )
     sentence = (
         f"is running since {iso(bead.since)} ({which}{job}); without a further sign of life it is"
         f" reaped at {iso(stale_at(bead, rule))}"
     )
     return found(conditions, sentence)
-
-
-def _by_hand(bead: str) -> str:
-    return f"`dolt_watch retry {bead} --not-running`, `dolt_watch release {bead}`"
 
 
 def _alive(rule: Rule, bead: Bead, snapshot: DecisionSnapshot) -> Condition:
@@ -331,10 +303,6 @@ def _lease(rule: Rule, bead: Bead, snapshot: DecisionSnapshot) -> Iterator[Condi
             f" {iso(lease.expires)}"
         )
         yield Condition("lease", fresh, value, "a heartbeat")
-
-
-def _checked(check: GateResult) -> Condition:
-    return _condition(check.gate, check.ok, check.why)
 
 
 def _condition(name: str, holds: bool, value: str) -> Condition:

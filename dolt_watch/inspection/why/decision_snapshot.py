@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from functools import cached_property
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.leases import read_leases
@@ -30,14 +31,14 @@ NO_EVENTS = "No commit contains bd's events (dolt_ignore names them): WHO is the
 NEVER = "No decision was ever made here: the state follows from the row and the current rules."
 
 
-class DecisionSnapshot(NamedTuple):
-    """The loop's own state, clock, candidates, observations and plan."""
+@dataclass(frozen=True)
+class DecisionSnapshot:
+    """The loop's own state, clock, observations and plan."""
 
     commit: str
     now: datetime
     state: State
     policy: Policy
-    candidates: Candidates
     outside: Observations
     plan: Plan
     feed_query: FeedQuery
@@ -45,44 +46,46 @@ class DecisionSnapshot(NamedTuple):
     merging: bool = False
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def reasons(self) -> Reasons:
         """Why each waiting bead waits, as in ``status``, on the page and in the log."""
         return reasons(self.state, self.policy, self.plan)
 
 
+@dataclass
 class FaultTolerantTargets:
     """Targets by name. One that can't be opened has no free slot, and says why."""
 
-    def __init__(self, targets: Callable[[str], Target]) -> None:
-        self.targets = targets
+    targets: Callable[[str], Target]
 
     def __call__(self, name: str) -> Target:
         try:
             return self.targets(name)
         except DoltWatchError as error:
-            return _UnavailableTarget(name, error.message)
+            return SilentTarget(name, Capacity(0, error.message, down=True), error.message)
 
     def capacity(self, name: str) -> Capacity:
         return self(name).capacity()
 
 
-class _UnavailableTarget:
-    """A target that cannot be opened."""
+@dataclass
+class SilentTarget:
+    """A target that can't be opened, or that is not asked."""
 
-    timeout = 0.0
-
-    def __init__(self, name: str, why: str) -> None:
-        self.name, self.why = name, why
+    name: str
+    free: Capacity
+    error: str = ""
+    """The error of each job report."""
+    timeout: float = 0.0
 
     def capacity(self) -> Capacity:
-        return Capacity(0, self.why, down=True)
+        return self.free
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        return Refused(self.why)
+        return Refused(self.free.why)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        return JobReport(Verdict.UNKNOWN, error=self.why)
+        return JobReport(Verdict.UNKNOWN, error=self.error)
 
     def close(self) -> None: ...
 
@@ -95,7 +98,7 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     """
     seen = reader.survey(BOTH)
     tracker, observer = reader.parts.tracker, reader.parts.observer
-    candidates = _of_one(seen.candidates, bead)
+    candidates = _limited(seen.candidates, bead)
     tables = tracker.table_states(seen.poll, seen.now)
     uncommitted = read_uncommitted(reader.engine, seen.poll.head, tables, seen.feed_query)
     context = tracker.context(seen.poll, seen.state, seen.now, seen.feed_query)
@@ -121,16 +124,16 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     )
     if not seen.feed_query.schema.events_in_history:
         notes = (*notes, NO_EVENTS)
-    return _build(
-        seen.poll.head,
-        seen.now,
-        seen.state,
-        seen.policy,
-        candidates,
-        outside,
-        seen.feed_query,
-        seen.merging,
-        notes,
+    return DecisionSnapshot(
+        commit=seen.poll.head,
+        now=seen.now,
+        state=seen.state,
+        policy=seen.policy,
+        outside=outside,
+        plan=make_plan(seen.state, seen.policy, seen.now, BOTH, candidates, outside),
+        feed_query=seen.feed_query,
+        merging=seen.merging,
+        notes=notes,
     )
 
 
@@ -149,70 +152,38 @@ def snapshot_at(
         capacity: asks a target now; None: its capacity as last recorded.
     """
     replayer = HistoryReplayer(engine, policy, until)
-    state, under, notes = _replayed(replayer)
-    candidates = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
-    queues = in_line(state, under.policy, candidates)
-    ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
+    state, (policy, compiled), notes = _replayed(replayer)
+    candidates = _limited(select_candidates(state, policy, now, BOTH), bead)
+    queues = in_line(state, policy, candidates)
+    ready = [one.id for rule in policy.rules if rule.ready for one in queues[rule.name]]
     holds = readiness_at(engine, ready, replayer.schema, now, until).holds if ready else {}
-    names = dict.fromkeys(rule.target for rule in under.policy.rules)
+    names = dict.fromkeys(rule.target for rule in policy.rules)
     known = (
         {name: capacity(name) for name in names}
         if capacity is not None
         else _recorded(replayer.entries, names)
     )
-    if not engine.columns("events", until):
-        notes = (*notes, NO_EVENTS)
-    feed_query = FeedQuery(under.compiled, list(replayer.columns))
-    return _build(
-        until,
-        now,
-        state,
-        under.policy,
-        candidates,
-        Observations(known, holds),
-        feed_query,
-        False,
-        notes,
-    )
-
-
-def _build(
-    commit: str,
-    now: datetime,
-    state: State,
-    policy: Policy,
-    candidates: Candidates,
-    outside: Observations,
-    feed_query: FeedQuery,
-    merging: bool,
-    notes: tuple[str, ...],
-) -> DecisionSnapshot:
-    plan = make_plan(state, policy, now, BOTH, candidates, outside)
+    outside = Observations(known, holds)
     return DecisionSnapshot(
-        commit=commit,
+        commit=until,
         now=now,
         state=state,
         policy=policy,
-        candidates=candidates,
         outside=outside,
-        plan=plan,
-        feed_query=feed_query,
-        merging=merging,
-        notes=notes,
+        plan=make_plan(state, policy, now, BOTH, candidates, outside),
+        feed_query=FeedQuery(compiled, list(replayer.columns)),
+        notes=notes if engine.columns("events", until) else (*notes, NO_EVENTS),
     )
 
 
 def _replayed(replayer: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
     """Replay from the last rebuild. Before the first decision, derive the state from the rows."""
     since = replayer.last_rebuild_before(replayer.until)
-    if since is None:
-        return (
-            replayer.projection_at(replayer.until, replayer.current).state(),
-            replayer.current,
-            (NEVER,) if not replayer.entries else (),
-        )
-    state, under, _ = replayer.replay_from(since)
-    return state, under, ()
+    if since is not None:
+        state, under, _ = replayer.replay_from(since)
+        return state, under, ()
+    state = replayer.projection_at(replayer.until, replayer.current).state()
+    return state, replayer.current, () if replayer.entries else (NEVER,)
 
 
 def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str, Capacity]:
@@ -224,11 +195,9 @@ def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str,
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 
 
-def _of_one(candidates: Candidates, bead: str) -> Candidates:
+def _limited(candidates: Candidates, bead: str) -> Candidates:
     """Limit job reports to one bead: each is a request."""
-    only = (
-        tuple(one for one in beads if one.id == bead)
-        for beads in (candidates.stale, candidates.unknown)
+    return candidates._replace(
+        stale=tuple(one for one in candidates.stale if one.id == bead),
+        unknown=tuple(one for one in candidates.unknown if one.id == bead),
     )
-    stale, unknown = only
-    return candidates._replace(stale=stale, unknown=unknown)

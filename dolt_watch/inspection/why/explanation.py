@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
+from itertools import dropwhile
 from typing import NamedTuple
 
 from dolt_watch.core.decisions.manual_actions import Found
-from dolt_watch.core.model import Bead
-from dolt_watch.core.rules.compiled_rule import CompiledRule
+from dolt_watch.core.model import Bead, Event
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, commits_of_bead, is_cut, whole_line
-from dolt_watch.inspection.attempts import Attempt, attempts_of, read_rows
-from dolt_watch.inspection.why.bead_timeline import TimelineEntry, build_timeline
+from dolt_watch.inspection.attempts import Attempt, BeadRow, attempts_of, read_rows
 from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
 from dolt_watch.sanitize import sanitize
 
 SUGGESTION_POOL = 5_000
 """Maximum number of IDs among which similar ones are searched."""
+
+
+class TimelineEntry(NamedTuple):
+    """One commit, and its events for the bead."""
+
+    commit: Commit
+    events: tuple[Event, ...]
 
 
 class Explanation(NamedTuple):
@@ -78,25 +85,17 @@ def explain(
     columns, policy = engine.columns("issues"), snapshot.policy
     query = snapshot.feed_query._replace(cells=list(columns), include_side_values=True)
     timeline = tuple(build_timeline(HistoryReader(engine, query, policy.rules), touched, bead))
-    state = snapshot.state.beads.get(bead)
-    if (
-        state is not None
-        and state.matches
-        and state.rule in [one.rule for one in snapshot.feed_query.rules]
-    ):
-        note = _other_matching_rules(
-            engine, snapshot.feed_query.rules, bead, state.rule, snapshot.commit
-        )
-        snapshot = snapshot._replace(notes=(*snapshot.notes, note)) if note else snapshot
+    state, notes = snapshot.state.beads.get(bead), list(snapshot.notes)
+    if state is not None and state.matches:
+        notes += _other_matching_rules(engine, snapshot, bead, state.rule)
     # Attempts come from the ledger entries of the same timeline.
     last = [event.entry for step in timeline for event in step.events if event.entry is not None]
-    row = read_rows(engine, [bead], snapshot.commit).get(bead)
-    here = Found(
-        bead, state, row.status if row else None, last[-1] if last else None, "", snapshot.now
-    )
+    rows = read_rows(engine, [bead], snapshot.commit)
+    status = rows[bead].status if bead in rows else None
+    here = Found(bead, state, status, last[-1] if last else None, "", snapshot.now)
     if here.blocked_by_us:
-        note = f"dolt_watch blocked it. `dolt_watch retry {bead}` reopens it."
-        snapshot = snapshot._replace(notes=(*snapshot.notes, note))
+        notes.append(f"dolt_watch blocked it. `dolt_watch retry {bead}` reopens it.")
+    snapshot = replace(snapshot, notes=tuple(notes))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(evaluate_rule(engine, rule, bead, snapshot, columns) for rule in rules)
     return Explanation(
@@ -109,9 +108,21 @@ def explain(
         phase=state.phase.value if state else "",
         state=state,
         views=views,
-        title=row.title if row is not None else "",
-        attempts=tuple(attempts_of(last, {bead: row} if row is not None else {}, snapshot.now)),
+        title=rows.get(bead, BeadRow()).title,
+        attempts=tuple(attempts_of(last, rows, snapshot.now)),
     )
+
+
+def build_timeline(
+    reader: HistoryReader, touched: Sequence[Commit], bead: str
+) -> Iterator[TimelineEntry]:
+    """Yield the bead's commits with their events, oldest first.
+
+    ``touched``: as ``commits_of_bead`` finds them.
+    """
+    for commit, _, events in reader.read(touched):
+        if own := tuple(event for event in events if event.bead == bead):
+            yield TimelineEntry(commit, own)
 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
@@ -123,11 +134,8 @@ def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
             where=f"commit {until}",
             fix="dolt_watch tick   (commits rows that were left uncommitted)",
         )
-    ids = [
-        id
-        for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")
-    ]
-    near = get_close_matches(bead, ids, 3, 0.5)
+    rows = engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")
+    near = get_close_matches(bead, [id for (id,) in rows], 3, 0.5)
     fix = f"did you mean {', '.join(near)}?" if near else "Run `bd list` to list the IDs."
     return SettingsError(
         f"There is no bead {name} in this history.", where=f"commit {until}", fix=fix
@@ -135,23 +143,16 @@ def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
 
 
 def _other_matching_rules(
-    engine: Engine, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str
-) -> str:
-    """Return a sentence that names the later rules that the bead matches too, or ''.
-
-    Args:
-        engine: The tracker's database.
-        rules: All rules, in the order of the file.
-        bead: The bead's ID.
-        rule: The bead's rule. Only rules after it are checked.
-        commit: The commit whose row is checked.
-    """
-    behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
+    engine: Engine, snapshot: DecisionSnapshot, bead: str, rule: str
+) -> Iterator[str]:
+    """Yield a sentence that names the rules after ``rule`` that the bead matches too, if any."""
+    behind = [*dropwhile(lambda one: one.rule != rule, snapshot.feed_query.rules)][1:]
     if not behind:
-        return ""
+        return
     conditions = ", ".join(one.when_row for one in behind)
-    rows = engine.query(f"SELECT {conditions} FROM issues AS OF ? WHERE id = ?", (commit, bead))
-    answers = zip(behind, rows[0], strict=True) if rows else ()
-    names = ", ".join(one.rule for one, matches in answers if matches)
-    applies = f"Rule {rule} applies, because it is the first in the file"
-    return f"{bead} matches rule {names} too. {applies}" if names else ""
+    sql = f"SELECT {conditions} FROM issues AS OF ? WHERE id = ?"
+    for row in engine.query(sql, (snapshot.commit, bead)):
+        names = [one.rule for one, matches in zip(behind, row, strict=True) if matches]
+        if names:
+            applies = f"Rule {rule} applies, because it is the first in the file"
+            yield f"{bead} matches rule {', '.join(names)} too. {applies}"

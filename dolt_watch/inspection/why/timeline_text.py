@@ -18,7 +18,7 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.engines.values import json_value
 from dolt_watch.inspection.event_export import changed_values
-from dolt_watch.inspection.why.bead_timeline import TimelineEntry
+from dolt_watch.inspection.why.explanation import TimelineEntry
 from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
 

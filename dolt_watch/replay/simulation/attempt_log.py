@@ -39,16 +39,6 @@ class Attempt:
     """
 
 
-class ReapRecord(NamedTuple):
-    """A reaped bead."""
-
-    bead: str
-    rule: str
-    at: datetime
-    kind: EntryKind
-    why: str
-
-
 class EntryRecord(NamedTuple):
     """A decision or report of the ledger, recorded or simulated."""
 
@@ -57,7 +47,7 @@ class EntryRecord(NamedTuple):
     at: datetime
     attempt: int
     rule: str
-    reason: str
+    reason: str = ""
     assumed: bool = False
 
 
@@ -66,7 +56,6 @@ class AttemptLog:
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.attempts: list[Attempt] = []
-        self.taken: list[ReapRecord] = []
         self.records: list[EntryRecord] = []
         self._by_token: dict[str, Attempt] = {}
         self._open: dict[str, Attempt] = {}
@@ -86,11 +75,17 @@ class AttemptLog:
                 )
             )
 
+    @property
+    def taken(self) -> list[EntryRecord]:
+        """The reaps and requeues."""
+        return [one for one in self.records if one.kind in TAKEN]
+
     def of_rule(self, rule: str) -> AttemptLog:
-        """Return the log of one rule's beads."""
+        """Return the log of one rule's beads; of all beads if ``rule`` is ''."""
+        if not rule:
+            return self
         chosen = AttemptLog()
         chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
-        chosen.taken.extend(one for one in self.taken if one.rule == rule)
         chosen.records.extend(one for one in self.records if one.rule == rule)
         return chosen
 
@@ -154,10 +149,6 @@ class AttemptLog:
                 )
             )
             return
-        if entry.kind in TAKEN:
-            self.taken.append(
-                ReapRecord(entry.bead, entry.rule, entry.at, entry.kind, entry.reason)
-            )
         attempt = self._by_token.get(entry.token) if entry.token else None
         if attempt is None:
             return

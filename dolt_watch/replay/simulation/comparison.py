@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import zip_longest
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dolt_watch.core.model import EntryKind
-from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, AttemptLog, ReapRecord
+from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, AttemptLog, EntryRecord
 from dolt_watch.stats import DurationStats
 
 SAME = timedelta(seconds=30)
@@ -22,7 +22,6 @@ The pod of a CronJob takes several seconds to start.
 """
 
 HOUR = timedelta(hours=1)
-_T = TypeVar("_T", Attempt, ReapRecord)
 
 
 class DifferenceKind(StrEnum):
@@ -36,28 +35,6 @@ class DifferenceKind(StrEnum):
     SPARED = "spared"
     REAPED_EARLIER = "reaped-earlier"
     REAPED_LATER = "reaped-later"
-
-
-class Difference(NamedTuple):
-    """One dispatch or reap that the changed settings move, add or remove."""
-
-    what: DifferenceKind
-    bead: str
-    rule: str
-    recorded: datetime | None
-    simulated: datetime | None
-    why: str = ""
-    unchanged: datetime | None = None
-    """Its time in the simulation of the recorded settings."""
-
-    @property
-    def by(self) -> timedelta | None:
-        """Return the delay relative to the simulation of the recorded settings."""
-        return (
-            self.simulated - self.unchanged
-            if self.simulated is not None and self.unchanged is not None
-            else None
-        )
 
 
 class Figures(NamedTuple):
@@ -83,11 +60,22 @@ class Pair(NamedTuple):
     bead: str
     rule: str
     recorded: datetime | None
+    unchanged: datetime | None
+    """Its time in the simulation of the recorded settings."""
     simulated: datetime | None
     assumed: bool
-    difference: Difference | None
-    unchanged: datetime | None = None
-    """Its time in the simulation of the recorded settings."""
+    difference: DifferenceKind | None
+    """How the changed settings move, add or remove it; None if they don't."""
+    why: str = ""
+
+    @property
+    def by(self) -> timedelta | None:
+        """Return the delay relative to the simulation of the recorded settings."""
+        return (
+            self.simulated - self.unchanged
+            if self.simulated is not None and self.unchanged is not None
+            else None
+        )
 
 
 def dispatches(journal: AttemptLog) -> list[Attempt]:
@@ -106,8 +94,8 @@ def figures(journal: AttemptLog, span: timedelta) -> Figures:
     return Figures(
         dispatched=len(sent),
         unsent=unsent,
-        reaped=sum(1 for one in journal.taken if one.kind is EntryKind.REAP),
-        requeued=sum(1 for one in journal.taken if one.kind is EntryKind.REQUEUE),
+        reaped=sum(one.kind is EntryKind.REAP for one in journal.taken),
+        requeued=sum(one.kind is EntryKind.REQUEUE for one in journal.taken),
         waiting=DurationStats.of(
             attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent
         ),
@@ -138,89 +126,68 @@ def median_run_time(journal: AttemptLog) -> timedelta | None:
 
 def compare(
     recorded: AttemptLog,
+    unchanged: AttemptLog,
     simulated: AttemptLog,
     every: timedelta,
     why_not: Callable[[str], str],
     rule: str = "",
-    unchanged: AttemptLog | None = None,
 ) -> list[Pair]:
     """Return the dispatches and reaps in order of time, each with its difference.
 
     Args:
+        unchanged: The simulation of the recorded settings.
         every: The interval of the ticks. Times that differ by less are equal.
         why_not: Returns the reason why a bead was not dispatched.
         rule: The rule whose beads to compare; '' for all rules.
-        unchanged: The simulation of the recorded settings; None: the record itself.
     """
     # A setting's effect is the difference between two simulations, not between simulation and
     # record.
-    base = recorded if unchanged is None else unchanged
-    same = min(SAME, every)
+    logs = (recorded, unchanged, simulated)
     pairs = []
-    for was, at, now in _tripled(dispatches(recorded), dispatches(base), dispatches(simulated)):
-        one = now or at or was
-        assert one is not None
-        times = tuple(each.claimed if each is not None else None for each in (was, at, now))
-        what = _which(times[1], times[2], same, DISPATCHES)
-        why = why_not(one.bead) if what is DifferenceKind.NEVER else ""
-        assumed = now is not None and now.assumed
-        pairs.append(_pair(EntryKind.DISPATCHED, one, times, what, why, assumed))
-    # Ends are compared like starts.
-    for gone, then, ends in _tripled(recorded.taken, base.taken, simulated.taken):
-        end = ends or then or gone
-        assert end is not None
-        times = tuple(each.at if each is not None else None for each in (gone, then, ends))
-        what = _which(times[1], times[2], same, REAPS)
-        why = (
-            _instead(end.bead, simulated.attempts)
-            if what is DifferenceKind.SPARED
-            else ends.why
-            if ends is not None
-            else ""
-        )
-        pairs.append(_pair(end.kind, end, times, what, why))
-    chosen = [pair for pair in pairs if not rule or pair.rule == rule]
+    for names, records in ((DISPATCHES, map(_starts, logs)), (REAPS, (log.taken for log in logs))):
+        for was, at, now in _tripled(*records):
+            one = now or at or was
+            assert one is not None
+            times = [each.at if each is not None else None for each in (was, at, now)]
+            what = _which(times[1], times[2], min(SAME, every), names)
+            why = now.reason if now is not None else ""
+            if what is DifferenceKind.NEVER:
+                why = why_not(one.bead)
+            elif what is DifferenceKind.SPARED:
+                why = _instead(one.bead, simulated.attempts)
+            pair = Pair(
+                kind=one.kind,
+                bead=one.bead,
+                rule=one.rule,
+                recorded=times[0],
+                unchanged=times[1],
+                simulated=times[2],
+                assumed=now is not None and now.assumed,
+                difference=what,
+                why=why,
+            )
+            if rule in ("", pair.rule):
+                pairs.append(pair)
     # In order of time, by whichever side has one.
     never = datetime.max.replace(tzinfo=UTC)
     return sorted(
-        chosen,
+        pairs,
         key=lambda pair: (pair.recorded or pair.unchanged or pair.simulated or never, pair.bead),
     )
 
 
-def _pair(
-    kind: EntryKind,
-    one: Attempt | ReapRecord,
-    times: tuple[datetime | None, ...],
-    what: DifferenceKind | None,
-    why: str,
-    assumed: bool = False,
-) -> Pair:
-    """Return a pair. ``times``: recorded, and simulated under the recorded and changed settings."""
-    recorded, unchanged, simulated = times
-    difference = (
-        Difference(
-            what=what,
+def _starts(journal: AttemptLog) -> list[EntryRecord]:
+    return [
+        EntryRecord(
             bead=one.bead,
+            kind=EntryKind.DISPATCHED,
+            at=one.claimed,
+            attempt=one.number,
             rule=one.rule,
-            recorded=recorded,
-            simulated=simulated,
-            why=why,
-            unchanged=unchanged,
+            assumed=one.assumed,
         )
-        if what is not None
-        else None
-    )
-    return Pair(
-        kind=kind,
-        bead=one.bead,
-        rule=one.rule,
-        recorded=recorded,
-        simulated=simulated,
-        assumed=assumed,
-        difference=difference,
-        unchanged=unchanged,
-    )
+        for one in dispatches(journal)
+    ]
 
 
 DISPATCHES = (
@@ -251,19 +218,15 @@ def _which(
 
 
 def _tripled(
-    recorded: Iterable[_T], unchanged: Iterable[_T], simulated: Iterable[_T]
-) -> Iterable[tuple[_T | None, _T | None, _T | None]]:
-    """Yield the items of each bead, matched by their position."""
-    each = [_by_bead(one) for one in (recorded, unchanged, simulated)]
-    for bead in {**each[0], **each[1], **each[2]}:
-        yield from zip_longest(*(found.get(bead, []) for found in each))
-
-
-def _by_bead(all_: Iterable[_T]) -> dict[str, list[_T]]:
-    found: dict[str, list[_T]] = {}
-    for one in all_:
-        found.setdefault(one.bead, []).append(one)
-    return found
+    *records: Iterable[EntryRecord],
+) -> Iterable[tuple[EntryRecord | None, EntryRecord | None, EntryRecord | None]]:
+    """Yield the records of each bead, matched by their position in the three logs."""
+    found: dict[str, tuple[list[EntryRecord], ...]] = {}
+    for number, each in enumerate(records):
+        for one in each:
+            found.setdefault(one.bead, ([], [], []))[number].append(one)
+    for lists in found.values():
+        yield from zip_longest(*lists)
 
 
 def _instead(bead: str, attempts: Iterable[Attempt]) -> str:

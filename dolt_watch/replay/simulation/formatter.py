@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.model import EntryKind
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.comparison import (
-    Difference,
-    DifferenceKind,
-    Figures,
-    Pair,
-)
+from dolt_watch.replay.simulation.comparison import DifferenceKind, Figures, Pair
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import DurationStats
 
@@ -103,7 +98,7 @@ def _readiness(study: WhatIfResult) -> Iterator[str]:
 def to_dict(study: WhatIfResult) -> dict[str, Any]:
     # The record, and the two simulations that are compared.
     question = study.question
-    differs = [pair.difference for pair in study.pairs if pair.difference is not None]
+    differs = [pair for pair in study.pairs if pair.difference is not None]
     return {
         "schema": SCHEMA,
         "from": {"commit": question.begins.hash, "date": question.begins.date},
@@ -113,21 +108,12 @@ def to_dict(study: WhatIfResult) -> dict[str, Any]:
         "cadence": {
             "every_seconds": study.cadence.every.total_seconds(),
             "source": study.cadence.source,
-        }
-        if study.cadence is not None
-        else None,
+        },
         "rule": question.rule or None,
         "settings": question.policy.settings_hash,
-        "recorded": {"figures": _numbers(study.before), "decisions": _told(study.recorded)},
-        "unchanged": {
-            "figures": _numbers(study.base or study.before),
-            "decisions": _told(study.unchanged or study.recorded),
-        },
-        "what_if": {
-            "figures": _numbers(study.after),
-            "decisions": _told(study.simulated),
-            "waiting": study.waiting,
-        },
+        "recorded": _history(study.before, study.recorded),
+        "unchanged": _history(study.base, study.unchanged),
+        "what_if": {**_history(study.after, study.simulated), "waiting": study.waiting},
         "differences": [_difference(one) for one in differs],
         "assumed_runs": {
             "beads": list(study.assumed),
@@ -144,14 +130,17 @@ def decision(pair: Pair) -> str:
     return "dispatch" if pair.kind is EntryKind.DISPATCHED else pair.kind.value
 
 
-def describe(difference: Difference) -> str:
-    by = _span(abs(difference.by)) if difference.by is not None else ""
-    return WORDS[difference.what].format(by=by, why=difference.why)
+def describe(pair: Pair) -> str:
+    """Return the difference in words, or '-'."""
+    if pair.difference is None:
+        return "-"
+    by = _span(abs(pair.by)) if pair.by is not None else ""
+    return WORDS[pair.difference].format(by=by, why=pair.why)
 
 
 def figure_lines(study: WhatIfResult) -> Iterator[FigureLine]:
     """Yield each figure: recorded, under the recorded settings, and under the changed ones."""
-    each = (study.before, study.base or study.before, study.after)
+    each = (study.before, study.base, study.after)
 
     def line(name: str, values: Sequence[float | None], show: Callable[[float], str]) -> FigureLine:
         recorded, unchanged, what_if = ("-" if one is None else show(one) for one in values)
@@ -213,29 +202,26 @@ def _whole(span: timedelta | None) -> timedelta:
 
 
 def summary(study: WhatIfResult) -> str:
-    counts = Counter(pair.difference.what for pair in study.pairs if pair.difference is not None)
-    return (
-        ", ".join(
-            f"{counts[what]} {what.value.replace('-', ' ')}"
-            for what in DifferenceKind
-            if counts[what]
-        )
-        or "none"
-    )
+    counts = Counter(pair.difference for pair in study.pairs)
+    parts = [f"{counts[what]} {what.replace('-', ' ')}" for what in DifferenceKind if counts[what]]
+    return ", ".join(parts) or "none"
 
 
 # -- JSON --------------------
 
 
-def _numbers(figures: Figures) -> dict[str, Any]:
+def _history(figures: Figures, journal: AttemptLog) -> dict[str, Any]:
     return {
-        "dispatched": figures.dispatched,
-        "unsent": dict(figures.unsent),
-        "reaped": figures.reaped,
-        "requeued": figures.requeued,
-        "waiting": _spread(figures.waiting),
-        "running": _spread(figures.running),
-        "dispatches_an_hour": round(figures.an_hour, 4),
+        "figures": {
+            "dispatched": figures.dispatched,
+            "unsent": dict(figures.unsent),
+            "reaped": figures.reaped,
+            "requeued": figures.requeued,
+            "waiting": _spread(figures.waiting),
+            "running": _spread(figures.running),
+            "dispatches_an_hour": round(figures.an_hour, 4),
+        },
+        "decisions": [one._asdict() for one in journal.records],
     }
 
 
@@ -251,24 +237,9 @@ def _seconds(span: timedelta | None) -> float | None:
     return span.total_seconds() if span is not None else None
 
 
-def _told(journal: AttemptLog) -> list[dict[str, Any]]:
-    return [
-        {
-            "bead": one.bead,
-            "kind": one.kind.value,
-            "at": one.at,
-            "attempt": one.attempt,
-            "rule": one.rule,
-            "reason": one.reason,
-            "assumed": one.assumed,
-        }
-        for one in journal.records
-    ]
-
-
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(one: Pair) -> dict[str, Any]:
     return {
-        "what": one.what.value,
+        "what": one.difference,
         "bead": one.bead,
         "rule": one.rule,
         "recorded": one.recorded,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.beads.readiness import changes_readiness
@@ -131,7 +131,7 @@ class RecordedTimeline:
         self._open: dict[str, AgentRun] = {}
         self._known: set[str] = set()
         self._place = 0
-        self._at: datetime | None = None
+        self._at = datetime.min.replace(tzinfo=UTC)
         for bead in running:
             run = AgentRun(
                 bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0
@@ -148,8 +148,7 @@ class RecordedTimeline:
 
         If clocks differ, dates can run backwards. No commit counts as earlier than the one before.
         """
-        date = step.commit.date
-        self._at = date if self._at is None else max(self._at, date)
+        self._at = max(self._at, step.commit.date)
         rows = {row.bead: row for row in step.changes.rows if row.table == "issues"}
         fixed: set[str] = set()
         for event in step.events:
@@ -166,7 +165,6 @@ class RecordedTimeline:
     # -- users and runs --------------------
 
     def _ours(self, event: Event, entry: LedgerEntry, views: RowViewFactory) -> None:
-        assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in FROM_OUTSIDE:
                 # its effects are not used, and some can't be pickled
@@ -195,30 +193,23 @@ class RecordedTimeline:
 
     def _renamed(self, event: Event, row: RowChange, views: RowViewFactory) -> None:
         """Continue the run under the bead's new ID."""
-        assert self._at is not None
         run = self._open.pop(event.other, None)
         if run is not None:
             self._open[event.bead] = run
         if event.other in self._known:
             self._known.add(event.bead)
-        self.people.add(
-            ExternalAction(
-                self._place, self._at, event._replace(row=None), views.of(row, event.commit)
-            )
-        )
+        bare, view = event._replace(row=None), views.of(row, event.commit)
+        self.people.add(ExternalAction(self._place, self._at, bare, view))
 
     def _retried(self, event: Event, views: RowViewFactory) -> None:
         """Add a manual retry: for the simulation, a user's edit that leaves the bead open."""
-        assert self._at is not None
         row = event.row
         view = views.of(row, event.commit) if row is not None else None
         opened = row is not None and "status" in row.changed
-        what, changed = (
-            (EventKind.MATCHED, ("status",)) if opened else (EventKind.EDITED, ("notes",))
-        )
         self._end(event.bead)
         self._known.add(event.bead)
-        bare = Event(what, event.bead, event.commit, event.at, changed=changed)
+        what, changed = (EventKind.MATCHED, "status") if opened else (EventKind.EDITED, "notes")
+        bare = Event(what, event.bead, event.commit, event.at, changed=(changed,))
         status = view.status if view is not None and opened else ""
         self.people.add(ExternalAction(self._place, self._at, bare, view, status))
 
@@ -233,7 +224,6 @@ class RecordedTimeline:
     def _others(
         self, event: Event, row: RowChange | None, views: RowViewFactory, fixed: set[str]
     ) -> None:
-        assert self._at is not None
         changed_row = event.what is not EventKind.SIGN and row is not None and row.kind != "removed"
         view = views.of(row, event.commit) if changed_row and row is not None else None
         run = self._open.get(event.bead)

@@ -38,10 +38,6 @@ ProgressCallback = Callable[[str, int, int], None]
 """Progress callback. Its arguments are the phase, the completed steps, and all steps."""
 
 
-def no_progress(phase: str, done: int, total: int) -> None:
-    """Report no progress."""
-
-
 class WhatIfRequest(NamedTuple):
     """The parameters of a what-if."""
 
@@ -63,9 +59,14 @@ class WhatIfResult(NamedTuple):
     question: WhatIfRequest
     commits: int
     recorded: AttemptLog
+    unchanged: AttemptLog
+    """The simulation of the recorded settings."""
     simulated: AttemptLog
     pairs: list[Pair]
     before: Figures
+    """The recorded figures."""
+    base: Figures
+    """The figures of the simulation of the recorded settings."""
     after: Figures
     waiting: dict[str, str]
     """Bead → reason why it waits at the end of the simulation."""
@@ -80,11 +81,7 @@ class WhatIfResult(NamedTuple):
     """
     depths: tuple[QueueDepthRecorder, QueueDepthRecorder]
     """Queue depths as recorded, and as simulated under the changed settings."""
-    unchanged: AttemptLog | None = None
-    """The simulation of the recorded settings."""
-    base: Figures | None = None
-    """The figures of that simulation."""
-    cadence: Cadence | None = None
+    cadence: Cadence
     """Interval of the recorded ticks."""
 
 
@@ -117,7 +114,7 @@ def _foldable(replayer: HistoryReplayer, commit: Commit) -> bool:
 def run_what_if(
     replayer: HistoryReplayer,
     question: WhatIfRequest,
-    report_progress: ProgressCallback = no_progress,
+    report_progress: ProgressCallback = lambda phase, done, total: None,
 ) -> WhatIfResult:
     """Read the history, simulate it twice, and compare.
 
@@ -148,22 +145,24 @@ def run_what_if(
     waiting = _waiting(now, question.ends.date)
 
     def why_not(bead: str) -> str:
-        return (
-            f"waits at the end: {waiting[bead]}"
-            if bead in waiting
-            else _why(now.projection.beads.get(bead))
-        )
+        if bead in waiting:
+            return f"waits at the end: {waiting[bead]}"
+        last = now.projection.beads.get(bead)
+        return "it does not match" if last is None else f"{last.phase} at the end"
 
-    recorded, rule = read.recorded, question.rule
-    span = question.ends.date - read.begins.date
+    rule, span = question.rule, question.ends.date - read.begins.date
+    logs = (read.recorded, then.journal, now.journal)
+    recorded, unchanged, simulated = (log.of_rule(rule) for log in logs)
     return WhatIfResult(
         question=question._replace(begins=read.begins),
         commits=read.commits,
-        recorded=_only(recorded, rule),
-        simulated=_only(now.journal, rule),
-        pairs=compare(recorded, now.journal, question.every, why_not, rule, then.journal),
-        before=figures(_only(recorded, rule), span),
-        after=figures(_only(now.journal, rule), span),
+        recorded=recorded,
+        unchanged=unchanged,
+        simulated=simulated,
+        pairs=compare(*logs, question.every, why_not, rule),
+        before=figures(recorded, span),
+        base=figures(unchanged, span),
+        after=figures(simulated, span),
         waiting={
             bead: why
             for bead, why in waiting.items()
@@ -174,8 +173,6 @@ def run_what_if(
         ticks=now.ticks,
         last_policy=_last_policy(replayer),
         depths=(read.depths, now.depths),
-        unchanged=_only(then.journal, rule),
-        base=figures(_only(then.journal, rule), span),
         cadence=cadence,
     )
 
@@ -327,7 +324,9 @@ def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None
         if event.bead != GLOBAL:
             after = step.projection.beads.get(event.bead)
             journal.apply(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
-            _keep(beads, event.bead, after)
+            beads.pop(event.bead, None)
+            if after is not None:
+                beads[event.bead] = after
 
 
 def _count(depths: QueueDepthRecorder, step: ReplayStep) -> None:
@@ -355,13 +354,6 @@ def _state(replayer: HistoryReplayer, commit: str, under: SettingsVersion) -> Pr
         ) from error
 
 
-def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
-    if bead is None:
-        beads.pop(id, None)
-    else:
-        beads[id] = bead
-
-
 def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
     state = simulation.projection.state()
     candidates = select_candidates(state, simulation.policy, now, BOTH)
@@ -371,14 +363,3 @@ def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
         for bead in state.beads.values()
         if bead.matches
     }
-
-
-def _why(bead: Bead | None) -> str:
-    return "it does not match" if bead is None else f"{bead.phase} at the end"
-
-
-def _only(journal: AttemptLog, rule: str) -> AttemptLog:
-    """Return the journal of one rule's beads, or of all beads if ``rule`` is ''."""
-    if not rule:
-        return journal
-    return journal.of_rule(rule)

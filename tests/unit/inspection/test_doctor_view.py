@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from dolt_watch.inspection.doctor.findings import failure, ok, warning
+from dolt_watch.inspection.doctor.findings import failure, named, ok, warning
 from dolt_watch.inspection.doctor.view import finding_lines, summary
 from dolt_watch.inspection.screen import Screen
 
 FOUND = [
-    ok("settings", "readable; rules: agent"),
-    warning("beads", "1 quarantined: " + "long words " * 20, "dolt_watch status"),
-    ok("connection", "127.0.0.1:3306"),
-    failure("target", "Connection refused", "start the service at http://a-b-c.example:8080"),
+    *named("settings", [ok("readable; rules: agent")]),
+    *named("beads", [warning("1 quarantined: " + "long words " * 20, "dolt_watch status")]),
+    *named("connection", [ok("127.0.0.1:3306")]),
+    *named(
+        "target",
+        [failure("Connection refused", "start the service at http://a-b-c.example:8080")],
+    ),
 ]
 
 

@@ -322,7 +322,7 @@ class Live:
 
     def reader(self, day: Light) -> Callable[[Engine], StateReader]:
         return lambda engine: build_reader(
-            engine, day.settings, live_page.UnaskedTargets(), self.now, day.lines.append
+            engine, day.settings, live_page.unasked_target, self.now, day.lines.append
         )
 
     def clock(self) -> float:
@@ -436,7 +436,7 @@ def test_live_reports_that_the_database_is_away(live: Live) -> None:
 
 
 def test_a_viewer_causes_no_request_to_a_target() -> None:
-    target = live_page.UnaskedTargets()("beadboard")
+    target = live_page.unasked_target("beadboard")
     assert target.capacity().slots is None
     assert isinstance(target.dispatch(BeadTask("bd-a", {}), "t"), Refused)
     assert target.verdict("job", None).verdict is Verdict.UNKNOWN

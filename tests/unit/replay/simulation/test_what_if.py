@@ -54,8 +54,8 @@ def ended(study: WhatIfResult, bead: str) -> tuple[str, str]:
 
 
 def found(study: WhatIfResult) -> list[tuple[str, str, str]]:
-    found = [pair.difference for pair in study.pairs if pair.difference is not None]
-    return [(one.bead, one.what.value, one.why) for one in found]
+    found = [pair for pair in study.pairs if pair.difference is not None]
+    return [(one.bead, str(one.difference), one.why) for one in found]
 
 
 def test_a_run_moves_with_its_dispatch_and_people_stay(history: History) -> None:
