@@ -146,7 +146,7 @@ def command(
     )
     manager = ServiceManager(os.environ, health.is_alive)
     health.on_poll = manager.polled
-    serving = _served(host or "127.0.0.1", port, health.pages(), settings)
+    serving = _served(host or "127.0.0.1", port, health.routes(), settings)
     with logging_to(log), shutdown, serving, manager:
         try:
             service.run()
@@ -176,12 +176,14 @@ def _validate_before_start(settings: Settings, targets: TargetPool) -> None:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any, settings: Settings) -> Iterator[None]:
+def _served(
+    host: str, port: int | None, routes: Mapping[str, Any], settings: Settings
+) -> Iterator[None]:
     if port is None:
         yield
         return
     try:
-        server = Server(host, port, pages, routes=_page_routes(settings))
+        server = Server(host, port, {**routes, **_page_routes(settings)})
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
         where, fix = "--port", "Specify a free port."
         if isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL:

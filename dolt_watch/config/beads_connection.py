@@ -10,18 +10,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.config import beads_folder
-from dolt_watch.config.converters import exists, format_raw, parse_bool
+from dolt_watch.config.converters import RawValue, exists, format_raw, parse_bool
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 if TYPE_CHECKING:
     from dolt_watch.config.beads_yaml import Entry
 
-METADATA = ".beads/metadata.json"
 DATABASE_FIX = (
     "Run the command in a folder with .beads/ (`bd init --server` creates it), or set"
     " DOLT_WATCH_DATABASE=dolt://user@host:port/database."
@@ -30,7 +30,6 @@ SHARED_PORT = 3308
 """bd's default port for the server that all projects of a user share."""
 _PORT_FILE = "dolt-server.port"
 _SHARED = ".beads/shared-server"
-_SHARED_VARIABLES = ("BEADS_DOLT_SHARED_SERVER", "BD_DOLT_SHARED_SERVER")
 # bd's own defaults.
 _DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
@@ -41,7 +40,6 @@ _DEFAULTS: dict[str, Any] = {
     "tls": None,
 }
 _FIELDS = {name: f"dolt_server_{name}" for name in _DEFAULTS} | {"database": "dolt_database"}
-_IN_YAML = frozenset({"host", "port"})
 
 
 class Connection(NamedTuple):
@@ -55,20 +53,6 @@ class Connection(NamedTuple):
     """'database.host' and so on → source of the value."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The environment, with the variables that ``.beads/.env`` adds."""
-
-
-class _Value(NamedTuple):
-    """A value and its source."""
-
-    value: Any
-    origin: str
-    """Source for ``config``: a variable, or a short path."""
-    where: str
-    """Source for errors: a variable, or a path and a line."""
-    key: str
-    """Name of the value in its source."""
-    text: bool = True
-    """Whether numbers and booleans are written as text."""
 
 
 def discover_connection(env: Mapping[str, str], cwd: Path) -> Connection:
@@ -91,7 +75,6 @@ class _Places:
         self.names: dict[str, tuple[str, str]] = {}
         """Variable in ``.beads/.env`` → its origin, and its place for errors."""
         self._read_env_file()
-        self._yaml: list[tuple[Path, Mapping[str, Entry]]] | None = None
         path = self.folder / "metadata.json" if self.folder else None
         self.path = path if path is not None and exists(path) else None
         self.metadata = _read(self.path) if self.path else {}
@@ -113,7 +96,8 @@ class _Places:
             parts["port"] = SHARED_PORT
         project = self.metadata.get("project_id") or None
         if project is not None and not isinstance(project, str):
-            raise _wrong(_Value(project, METADATA, str(self.path), "project_id", False), "text")
+            given = RawValue(("project_id",), project, ".beads/metadata.json", str(self.path))
+            raise _wrong(given, "text")
         origins["project_id"] = self._label(self.path) if project and self.path else "default"
         # Without a configured port, bd starts its own server and writes the port file.
         own = origins["database.port"] == "default" or origins["database.port"].endswith(_PORT_FILE)
@@ -132,7 +116,7 @@ class _Places:
                 self.env[name] = entry.value.strip()
                 self.names[name] = (f"{self._label(path)}:{entry.line}", f"{path}:{entry.line}")
 
-    def _given(self, name: str, shared: bool) -> Iterator[_Value]:
+    def _given(self, name: str, shared: bool) -> Iterator[RawValue]:
         """Yield the values of one part of the address, the one with precedence first."""
         yield from self._variable(_variable(name))
         if name == "port":
@@ -150,18 +134,18 @@ class _Places:
         if name == "host":
             yield from self._config(name)
 
-    def _variable(self, name: str) -> Iterator[_Value]:
+    def _variable(self, name: str) -> Iterator[RawValue]:
         if value := self.env.get(name):
             origin, where = self.names.get(name, (name, name))
-            yield _Value(value, origin, where, name)
+            yield RawValue((name,), value, origin, where)
 
-    def _metadata(self, name: str, path: Path, metadata: Mapping[str, Any]) -> Iterator[_Value]:
+    def _metadata(self, name: str, path: Path, metadata: Mapping[str, Any]) -> Iterator[RawValue]:
         value, key = metadata.get(_FIELDS[name]), _FIELDS[name]
         unset = name == "port" and value == 0 and value is not False
         if value is not None and value != "" and not unset:
-            yield _Value(value, self._label(path), str(path), key, text=False)
+            yield RawValue((key,), value, self._label(path), str(path), typed=True)
 
-    def _port_file(self, shared: bool) -> Iterator[_Value]:
+    def _port_file(self, shared: bool) -> Iterator[RawValue]:
         folder = self._shared_folder() if shared else self.folder
         if folder is None or not exists(folder / _PORT_FILE):
             return
@@ -170,41 +154,32 @@ class _Places:
             text = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             text = "unreadable"
-        yield _Value(text, self._label(file), str(file), _PORT_FILE)
+        yield RawValue((_PORT_FILE,), text, self._label(file), str(file))
 
-    def _config(self, name: str) -> Iterator[_Value]:
+    def _config(self, name: str) -> Iterator[RawValue]:
         """Yield ``dolt.NAME`` from the variable BD_DOLT_NAME and from bd's config files."""
         yield from self._variable(f"BD_DOLT_{name.upper().replace('-', '_')}")
-        found = [(path, entries[name]) for path, entries in self._config_files() if name in entries]
+        found = [(path, entries[name]) for path, entries in self._config_files if name in entries]
         for path, entry in sorted(found, key=lambda each: not each[1].flat):
-            place = f":{entry.line}"
-            origin, where = self._label(path) + place, str(path) + place
-            yield _Value(entry.value, origin, where, f"dolt.{name}")
+            origin, where = f"{self._label(path)}:{entry.line}", f"{path}:{entry.line}"
+            yield RawValue(("dolt", name), entry.value, origin, where)
 
+    @cached_property
     def _config_files(self) -> list[tuple[Path, Mapping[str, Entry]]]:
-        if self._yaml is None:
-            from dolt_watch.config import beads_yaml  # Late: few trackers need these files.
+        """The config files that exist. The first file that contains a key wins."""
+        from dolt_watch.config import beads_yaml  # Late: few trackers need these files.
 
-            self._yaml = [(path, beads_yaml.read(path)) for path in self._config_paths()]
-        return self._yaml
-
-    def _config_paths(self) -> Iterator[Path]:
-        """Yield the config files that exist. The first file that contains a key wins."""
         paths: list[Path] = []
         if self.folder and exists(self.folder / "config.yaml"):
             paths += [self.folder / "config.local.yaml", self.folder / "config.yaml"]
         home, xdg = self.env.get("HOME"), self.env.get("XDG_CONFIG_HOME")
-        if home:
-            paths.append(Path(home) / ".config" / "bd" / "config.yaml")
-        if xdg:
-            paths.append(Path(xdg) / "bd" / "config.yaml")
-        if home:
-            paths.append(Path(home) / ".beads" / "config.yaml")
-        yield from (path for path in dict.fromkeys(paths) if exists(path))
+        folders = (home and f"{home}/.config/bd", xdg and f"{xdg}/bd", home and f"{home}/.beads")
+        paths += [Path(folder, "config.yaml") for folder in folders if folder]
+        return [(path, beads_yaml.read(path)) for path in dict.fromkeys(paths) if exists(path)]
 
     def _shared(self) -> bool:
         """Return whether bd uses the server that all projects of the user share."""
-        if parse_bool(self.env.get(_SHARED_VARIABLES[0], "")):
+        if parse_bool(self.env.get("BEADS_DOLT_SHARED_SERVER", "")):
             return True
         given = next(self._config("shared-server"), None)
         return bool(given and _checked("shared-server", given))
@@ -227,10 +202,9 @@ class _Places:
         # bd treats a missing mode as embedded. But if a server is named, in the file or in the
         # environment, the user means server mode.
         names = ("host", "port", "socket")
-        named = any(
-            self.metadata.get(_FIELDS[name]) or self.env.get(_variable(name)) for name in names
-        )
-        if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
+        in_file = any(self.metadata.get(_FIELDS[name]) for name in names)
+        variables = (*map(_variable, names), "BEADS_DOLT_PORT")
+        if not mode and (in_file or any(map(self.env.get, variables))):
             return
         assert self.path is not None
         found = "dolt_mode is not set, so bd uses an embedded database"
@@ -241,12 +215,10 @@ class _Places:
         raise SettingsError(
             f"{found}. dolt_watch requires the mode 'server'.",
             where=str(self.path),
-            fix=f"Name the server behind bd's proxy: set {url}."
-            if proxied
-            else self._to_server_mode(),
+            fix=f"Name the server behind bd's proxy: set {url}." if proxied else self._to_server(),
         )
 
-    def _to_server_mode(self) -> str:
+    def _to_server(self) -> str:
         """Return the commands that move an embedded tracker to server mode and keep its history.
 
         bd has no such command: it refuses ``bd dolt set`` in embedded mode (bd 1.0.2). A test runs
@@ -297,10 +269,8 @@ _ADD_MODE = """sed -i.embedded '1s/{/{"dolt_mode": "server",/' metadata.json"""
 def _read(path: Path) -> dict[str, Any]:
     import json  # Late: a tick with DOLT_WATCH_DATABASE reads no metadata.json.
 
-    where, fix = (
-        str(path),
-        "Restore the file: `git checkout .beads/metadata.json`, or `bd bootstrap`.",
-    )
+    where = str(path)
+    fix = "Restore the file: `git checkout .beads/metadata.json`, or `bd bootstrap`."
     try:
         tree = json.loads(path.read_bytes())
     except OSError as error:
@@ -321,23 +291,23 @@ def _variable(name: str) -> str:
     return f"BEADS_DOLT_SERVER_{name.upper()}"
 
 
-def _checked(name: str, given: _Value) -> Any:
+def _checked(name: str, given: RawValue) -> Any:
     value = given.value
     if name == "port":
-        if given.text and value.isascii() and value.isdigit() and len(value) < 6:
+        if not given.typed and value.isascii() and value.isdigit() and len(value) < 6:
             value = int(value)
         if type(value) is not int or not 0 < value < 65536:
             raise _wrong(given, "a port from 1 to 65535")
     elif name in ("tls", "shared-server"):
         value = parse_bool(value)
-        if value is None or not (given.text or isinstance(given.value, bool)):
+        if value is None or (given.typed and not isinstance(given.value, bool)):
             raise _wrong(given, "true or false")
     elif not isinstance(value, str):
         raise _wrong(given, "text")
     return value
 
 
-def _wrong(given: _Value, expected: str) -> SettingsError:
+def _wrong(given: RawValue, expected: str) -> SettingsError:
     fix = f"Correct {given.key}, or unset it."
     if given.origin != given.key:
         fix = f"Correct {given.key} in {given.where.rpartition('/')[2].partition(':')[0]}."
@@ -345,5 +315,4 @@ def _wrong(given: _Value, expected: str) -> SettingsError:
         fix = "Run `bd dolt set port PORT`."
     elif given.key == _PORT_FILE:
         fix = "Run `bd dolt start`, which writes the file again."
-    problem = f"{given.key} must be {expected}, but is {format_raw(given.value)}."
-    return SettingsError(problem, where=given.where, fix=fix)
+    return given.type_error(expected, fix)

@@ -80,10 +80,7 @@ class _Reader:
             if self.section == "dolt":
                 raise self._wrong("'dolt' is a list", number)
             return
-        match = re.fullmatch(_KEY, line)
-        if match is None:
-            raise self._wrong("a line is not 'KEY: value'", number)
-        self.section, value = match["key"].lower(), match["value"] or ""
+        self.section, value = self._parts(line, number)
         self.indent, self.nested = 0, False
         if self.section.startswith("dolt."):
             self._add(self.section.removeprefix("dolt."), value, number, flat=True)
@@ -110,13 +107,16 @@ class _Reader:
         self._pair(line.rstrip(), number)
 
     def _pair(self, text: str, number: int) -> None:
+        name, value = self._parts(text, number)
+        self.nested = not value or value[0] in "#[{|>&"
+        if not self.nested:
+            self._add(name, value, number)
+
+    def _parts(self, text: str, number: int) -> tuple[str, str]:
         match = re.fullmatch(_KEY, text)
         if match is None:
             raise self._wrong("a line is not 'KEY: value'", number)
-        value = match["value"] or ""
-        self.nested = not value or value[0] in "#[{|>&"
-        if not self.nested:
-            self._add(match["key"].lower(), value, number)
+        return match["key"].lower(), match["value"] or ""
 
     def _add(self, name: str, text: str, number: int, flat: bool = False) -> None:
         match = re.fullmatch(_SCALAR, text.strip())
@@ -126,8 +126,7 @@ class _Reader:
         if before is not None and before.flat == flat:
             raise self._wrong(f"dolt.{name} is set twice", number)
         plain = (match["plain"] or "").rstrip()
-        quoted = match["double"] if match["double"] is not None else match["single"]
-        value = quoted if quoted is not None else "" if plain in _NULL else plain
+        value = match["double"] or match["single"] or ("" if plain in _NULL else plain)
         if before is None or flat:
             self.found[name] = Entry(value, number, flat)
 

@@ -28,7 +28,6 @@ _OPTIONAL = frozenset({("notify", "target")})
 """Keys that may be empty, although a key of the same name in a rule may not."""
 _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
-_SECRETS = ("secret", "token", "password")
 
 
 class RawValue(NamedTuple):
@@ -59,11 +58,8 @@ class RawValue(NamedTuple):
             expected: Noun phrase that describes the valid values.
             fix: The fix, as a sentence.
         """
-        return SettingsError(
-            f"{self.key} must be {expected}, but is {format_raw(self.value)}.",
-            where=self.where,
-            fix=fix,
-        )
+        problem = f"{self.key} must be {expected}, but is {format_raw(self.value)}."
+        return SettingsError(problem, where=self.where, fix=fix)
 
 
 def format_raw(value: Any) -> str:
@@ -98,13 +94,10 @@ def read_text(
     try:
         return path.read_bytes().decode(encoding)
     except OSError as error:
-        raise SettingsError(
-            f"Can't read {what}: {error.strerror}.", where=str(path), fix=unreadable
-        ) from None
+        problem, fix = f"Can't read {what}: {error.strerror}.", unreadable
     except UnicodeDecodeError:
-        raise SettingsError(
-            f"{what[:1].upper()}{what[1:]} is not UTF-8.", where=str(path), fix=not_utf8
-        ) from None
+        problem, fix = f"{what[:1].upper()}{what[1:]} is not UTF-8.", not_utf8
+    raise SettingsError(problem, where=str(path), fix=fix)
 
 
 def exists(path: Path) -> bool:
@@ -117,11 +110,9 @@ def exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise SettingsError(
-            f"Can't search {path.parent}: {error.strerror}.",
-            where=str(path),
-            fix=f"Run as the owner of the folder, or allow access: `chmod g+rx {path.parent}`.",
-        ) from None
+        problem = f"Can't search {path.parent}: {error.strerror}."
+        fix = f"Run as the owner of the folder, or allow access: `chmod g+rx {path.parent}`."
+        raise SettingsError(problem, where=str(path), fix=fix) from None
 
 
 def check_name(name: str, what: str, where: str) -> None:
@@ -136,12 +127,10 @@ def check_name(name: str, what: str, where: str) -> None:
         SettingsError: The name contains other characters, or is too long.
     """
     if not re.fullmatch(_NAME, name):
-        raise SettingsError(
-            f"The name of a {what} must be at most 64 letters, digits, '-' and '_', but is"
-            f" {format_raw(name)}.",
-            where=where,
-            fix=f"Rename it, for example to [{what}s.agent-2].",
-        )
+        expected = "at most 64 letters, digits, '-' and '_'"
+        problem = f"The name of a {what} must be {expected}, but is {format_raw(name)}."
+        fix = f"Rename it, for example to [{what}s.agent-2]."
+        raise SettingsError(problem, where=where, fix=fix)
 
 
 def convert(given: RawValue, kind: str) -> Any:
@@ -156,11 +145,9 @@ def convert(given: RawValue, kind: str) -> Any:
     """
     reader = READERS.get(kind)
     if reader is None:
-        raise SettingsError(
-            f"{given.key} has an unsupported type: {kind}.",
-            where=given.where,
-            fix=f"Ask the author of the target to use one of: {', '.join(sorted(READERS))}.",
-        )
+        problem = f"{given.key} has an unsupported type: {kind}."
+        fix = f"Ask the author of the target to use one of: {', '.join(sorted(READERS))}."
+        raise SettingsError(problem, where=given.where, fix=fix)
     return reader(given)
 
 
@@ -173,10 +160,8 @@ def _duration(given: RawValue) -> timedelta:
     expected = "a duration such as '30m', '2h', '90s' or '1h30m'"
     value = given.value
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value).strip()):
-        raise given.type_error(
-            expected,
-            f"Add a unit, for example '{str(value).strip().lstrip('+-')}s' for seconds.",
-        )
+        number = str(value).strip().lstrip("+-")
+        raise given.type_error(expected, f"Add a unit, for example '{number}s' for seconds.")
     if not isinstance(value, str):
         raise given.type_error(expected, "Use for example '30s'.")
     import durationpy  # Late: an idle tick with default durations needs none.
@@ -184,18 +169,16 @@ def _duration(given: RawValue) -> timedelta:
     try:
         duration: timedelta = durationpy.from_str(value)
     except (durationpy.DurationError, OverflowError, ValueError):
-        raise given.type_error(
-            expected, "Use for example '30m'. The units are ms, s, m, h, d and w."
-        ) from None
+        fix = "Use for example '30m'. The units are ms, s, m, h, d and w."
+        raise given.type_error(expected, fix) from None
     if duration < timedelta(0):
         raise given.type_error("a positive duration", f"Use {value.lstrip('-')!r}.")
     if not duration and given.path[-1] not in _MAY_BE_ZERO:
         raise given.type_error("a duration of more than 0", "Use for example '30s'.")
     most = timedelta(hours=1) if given.path[-1] == "timeout" else LONGEST
     if duration > most:
-        raise given.type_error(
-            f"at most {duration_text(most)}", f"Use {duration_text(most)!r} or less."
-        )
+        shown = duration_text(most)
+        raise given.type_error(f"at most {shown}", f"Use {shown!r} or less.")
     return duration
 
 
@@ -210,12 +193,8 @@ def duration_text(duration: timedelta) -> str:
     minutes, rest = divmod(rest, 60_000_000)
     seconds, fraction = divmod(rest, 1_000_000)
     tail = f"{seconds}.{fraction:06d}".rstrip("0") if fraction else str(seconds)
-    parts = [
-        f"{hours}h" if hours else "",
-        f"{minutes}m" if minutes else "",
-        f"{tail}s" if rest else "",
-    ]
-    return "".join(parts) or "0s"
+    parts = ((hours, f"{hours}h"), (minutes, f"{minutes}m"), (rest, f"{tail}s"))
+    return "".join(text for number, text in parts if number) or "0s"
 
 
 def parse_bool(value: Any) -> bool | None:
@@ -248,8 +227,9 @@ def _text(given: RawValue) -> str:
     key, value = given.path[-1], given.value
     if not isinstance(value, str):
         raise given.type_error("text", f'Put the value in quotes: `{key} = "…"`.')
-    if _is_place(given.path):
-        value = value.strip()  # A Secret made by `echo` ends with a newline.
+    if key == "database" or key.endswith(("url", "secret", "token", "password")):
+        # Blanks around it are never intended: a Secret made by `echo` ends with a newline.
+        value = value.strip()
     if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _OPTIONAL:
         line = "the line" if given.typed else "the value"
         raise given.type_error("text that is not empty", f"Omit {line} to use the default.")
@@ -260,16 +240,9 @@ def _text(given: RawValue) -> str:
     if choices and value not in choices:
         raise given.type_error(f"one of {', '.join(choices)}", suggest(value, choices))
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
-        raise given.type_error(
-            f"a name of at most {_ACTOR_LENGTH} printable characters",
-            "Use for example beads-dispatcher.",
-        )
+        expected = f"a name of at most {_ACTOR_LENGTH} printable characters"
+        raise given.type_error(expected, "Use for example beads-dispatcher.")
     return value
-
-
-def _is_place(path: tuple[str, ...]) -> bool:
-    """Return whether the value is a URL or a secret: blanks around it are never intended."""
-    return path[-1].endswith("url") or path[-1] == "database" or path[-1].endswith(_SECRETS)
 
 
 def _number(given: RawValue) -> float:
@@ -288,19 +261,17 @@ def _path(given: RawValue) -> Path:
 def _list(given: RawValue) -> tuple[str, ...]:
     """Return a list of texts. In the environment and on the command line, it is JSON."""
     value = given.value if given.typed else _json(given.value)
-    if not isinstance(value, list) or not all(
-        isinstance(each, str) and "\0" not in each for each in value
-    ):
+    texts = value if isinstance(value, list) else [None]
+    if not all(isinstance(each, str) and "\0" not in each for each in texts):
         raise given.type_error("a list of texts", _example(given, '["…", "…"]'))
-    return tuple(value)
+    return tuple(texts)
 
 
 def _table(given: RawValue) -> dict[str, str]:
     value = given.value if given.typed else _json(given.value)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise given.type_error(
-            "a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}')
-        )
+        example = '{name = "…"}' if given.typed else '{"name": "…"}'
+        raise given.type_error("a table of texts", _example(given, example))
     return dict(value)
 
 

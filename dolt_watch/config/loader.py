@@ -36,13 +36,15 @@ class _Values(NamedTuple):
     """Names of targets that have a table in the file."""
     here: Path
     """Folder that paths from the environment and from flags start at."""
+    origins: dict[str, str]
+    """Dotted key → source of its value. Filled while the values are checked."""
 
-    def table(self, keys: Mapping[str, str], origins: dict[str, str], *path: str) -> dict[str, Any]:
+    def table(self, keys: Mapping[str, str], *path: str) -> dict[str, Any]:
         """Return the checked values of a table's keys that are set. Adds the origin of each key."""
         found: dict[str, Any] = {}
         for key, kind in keys.items():
             given = self.by_path.get((*path, key))
-            origins[".".join((*path, key))] = given.origin if given else "default"
+            self.origins[".".join((*path, key))] = given.origin if given else "default"
             if given:
                 value = convert(given, kind)
                 found[key] = self.here / value if isinstance(value, Path) else value
@@ -73,15 +75,13 @@ def load(
     }
     # All sources as raw values with their origin: an error names the place of the value.
     values = _gather(flags, env, here)
-    origins: dict[str, str] = {}
-    simple = values.table(sources.SIMPLE, origins)
+    origins, simple = values.origins, values.table(sources.SIMPLE)
     # The database comes first: targets need its tracker for the paths of their files.
-    address, project = _address(values, env, here, origins)
+    address, project = _address(values, env)
     rules = tuple(
-        Rule(name=name, **values.table(sources.RULE, origins, "rules", name))
-        for name in values.names.rules
+        Rule(name=name, **values.table(sources.RULE, "rules", name)) for name in values.names.rules
     )
-    targets = _targets(rules, values, env, origins)
+    targets = _targets(rules, values, env)
     if any(type(target).located is not TargetSettings.located for target in targets.values()):
         folder = beads_folder.find(env, here).folder
         tracker = project or hash_of_text(address.url)
@@ -98,23 +98,21 @@ def load(
         project_id=project,
         rules=rules,
         targets=targets,
-        notify=_notify(values, targets, origins),
-        links=_links(values, origins),
+        notify=_notify(values, targets),
+        links=_links(values),
         **simple,
         origins=origins,
     )
 
 
-def _notify(
-    values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]
-) -> Notify:
+def _notify(values: _Values, targets: Mapping[str, TargetSettings]) -> Notify:
     """Return the settings of ``[notify]``.
 
     Raises:
         SettingsError: The target doesn't exist or is not a webhook, or a kind of decision doesn't
             exist.
     """
-    notify = Notify(**values.table(sources.NOTIFY, origins, "notify"))
+    notify = Notify(**values.table(sources.NOTIFY, "notify"))
     given = values.by_path.get(("notify", "target"))
     hooks = [name for name, target in targets.items() if target.kind == "webhook"]
     if given is not None and notify.target and notify.target not in hooks:
@@ -129,13 +127,13 @@ def _notify(
     return notify
 
 
-def _links(values: _Values, origins: dict[str, str]) -> Links:
+def _links(values: _Values) -> Links:
     """Return the settings of ``[links]``.
 
     Raises:
         SettingsError: A template isn't an HTTP URL, or has no placeholder.
     """
-    links = values.table(sources.LINKS, origins, "links")
+    links = values.table(sources.LINKS, "links")
     for key, template in links.items():
         mark = PLACEHOLDERS[key]
         if not template.startswith(("https://", "http://")) or mark not in template:
@@ -157,7 +155,7 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
     sources.check_keys(given, names)
     given += sources.from_env(env, names)
     given += sources.from_flags(flags.get("database"), flags.get("set") or (), names)
-    return _Values({each.path: each for each in given}, names, targets, here)
+    return _Values({each.path: each for each in given}, names, targets, here, {})
 
 
 def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
@@ -166,13 +164,12 @@ def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
 
 
 def _targets(
-    rules: Iterable[Rule], values: _Values, env: Mapping[str, str], origins: dict[str, str]
+    rules: Iterable[Rule], values: _Values, env: Mapping[str, str]
 ) -> dict[str, TargetSettings]:
     used = {rule.target: rule for rule in reversed(list(rules))}
     set_outside = [path[1] for path in values.by_path if path[0] == "targets" and len(path) == 3]
-    targets = {}
+    targets, kinds = {}, values.names.kinds
     for name in dict.fromkeys([*values.targets, *set_outside, *used]):
-        kinds = values.names.kinds
         if name not in kinds:
             where = values.by_path["rules", used[name].name, "target"].where
             fix = f"{suggest(name, kinds)} Or define [targets.{name}]."
@@ -183,11 +180,11 @@ def _targets(
             for path, each in values.by_path.items()
             if path[:2] == ("targets", name) and path[2:]
         }
-        given = values.table(registry.setting_types(kind), origins, "targets", name)
+        given = values.table(registry.setting_types(kind), "targets", name)
         target = registry.settings_class(kind)(
             **{"name": name, "kind": kind, "origins": places} | given
         )
-        targets[name] = _with_fallbacks(target, env, origins)
+        targets[name] = _with_fallbacks(target, env, values.origins)
     return targets
 
 
@@ -214,8 +211,9 @@ def _with_fallbacks(
 
 
 def _address(
-    values: _Values, env: Mapping[str, str], here: Path, origins: dict[str, str]
+    values: _Values, env: Mapping[str, str]
 ) -> tuple[ServerAddress | FileAddress, str | None]:
+    here, origins = values.here, values.origins
     given = values.by_path.get(("database",))
     if given is None:
         found = beads_connection.discover_connection(env, here)

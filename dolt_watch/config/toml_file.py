@@ -74,10 +74,8 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
         problem = f"The file is not TOML: {error}."
         raise SettingsError(problem, where=f"{path}:{line}", fix=fix) from None
     except RecursionError:
-        problem, fix = (
-            "The file is not TOML: it is nested too deeply.",
-            "Remove the nested brackets.",
-        )
+        problem = "The file is not TOML: it is nested too deeply."
+        fix = "Remove the nested brackets."
         raise SettingsError(problem, where=str(path), fix=fix) from None
     lines = line_numbers(text)
     short = path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else path.name

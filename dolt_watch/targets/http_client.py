@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -61,14 +61,7 @@ class TransportFailure(StrEnum):
 NOTHING_SENT = frozenset(
     {TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.IMPOSSIBLE}
 )
-AWAY = frozenset(
-    {
-        TransportFailure.REFUSED,
-        TransportFailure.NOT_SENT,
-        TransportFailure.BROKEN,
-        TransportFailure.TIMEOUT,
-    }
-)
+AWAY = frozenset(TransportFailure) - {TransportFailure.IMPOSSIBLE, TransportFailure.OVERSIZED}
 """The server can't be reached or doesn't answer. The request is not at fault."""
 
 
@@ -157,7 +150,9 @@ class HttpClient:
         """
         watch = _Deadline(timeout)
         try:
-            return self._exchange(watch, method, path, headers or {}, body, max_body)
+            request = self._request(watch, method, path, headers or {}, body)
+            watch.start()
+            return self._receive(watch, request, max_body)
         except Exception as error:
             return self._failed(error, watch)
         finally:
@@ -168,17 +163,15 @@ class HttpClient:
             self._client.close()
             self._client = None
 
-    def _exchange(
+    def _request(
         self,
         watch: _Deadline,
         method: str,
         path: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        max_body: int,
-    ) -> HttpResult:
+    ) -> httpx.Request:
         httpx = _httpx()
-
         if self._client is None:
             # http:// needs no certificates, and reading them takes 20 ms. https:// is always
             # verified, with SSL_CERT_FILE if it is set.
@@ -189,7 +182,7 @@ class HttpClient:
                 limits=httpx.Limits(max_keepalive_connections=0),
                 headers={"accept-encoding": "identity", "user-agent": "dolt-watch"},
             )
-        request = self._client.build_request(
+        return self._client.build_request(
             method,
             self.base + path,
             headers=dict(headers),
@@ -197,9 +190,11 @@ class HttpClient:
             timeout=httpx.Timeout(watch.timeout, connect=min(CONNECT_TIMEOUT, watch.timeout)),
             extensions={"trace": watch.trace},
         )
-        watch.start()
+
+    def _receive(self, watch: _Deadline, request: httpx.Request, max_body: int) -> HttpResult:
+        assert self._client is not None
         response = self._client.send(request, stream=True)
-        try:
+        with closing(response):
             received = bytearray()
             # Raw, so that a compressed body of gigabytes is not unpacked.
             for chunk in response.iter_raw():
@@ -207,21 +202,14 @@ class HttpClient:
                 if len(received) > max_body:
                     size = f"larger than {max_body // 1024} KiB"
                     reason = f"HTTP {response.status_code}: the answer is {size}"
-                    return replace(
-                        _failure(TransportFailure.OVERSIZED, reason), status=response.status_code
-                    )
+                    failed = _failure(TransportFailure.OVERSIZED, reason)
+                    return replace(failed, status=response.status_code)
                 watch.check()
-        finally:
-            response.close()
         # A body that ends with its connection looks the same as one that the watch interrupted.
         watch.check()
-        answer_headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResult(
-            response.status_code,
-            answer_headers,
-            self._redact(bytes(received), request.headers),
-            at=time.time(),
-        )
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        body = self._redact(bytes(received), request.headers)
+        return HttpResult(response.status_code, headers, body, at=time.time())
 
     def _context(self) -> ssl.SSLContext:
         return _httpx().create_ssl_context() if self._ca_file is None else ca_context(self._ca_file)

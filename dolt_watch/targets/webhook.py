@@ -93,14 +93,12 @@ class Webhook:
                 name: _line(template.render(task, token), name)
                 for name, template in self._headers.items()
             }
-            body = (
-                self._body.render(task, token)
-                if self._body
-                else event(task, token, self._settings.source, moment)
-            )
+            if self._body is None:
+                kind, body = EVENTS, event(task, token, self._settings.source, moment)
+            else:
+                kind, body = "application/json", self._body.render(task, token)
         except TemplateRenderError as error:
             return Refused(f"no webhook: {error}")
-        kind = "application/json" if self._body else EVENTS
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 

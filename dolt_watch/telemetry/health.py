@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.tick_result import TickResult
-from dolt_watch.core.model import EMPTY
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.inspection.report.web import Request, Response, Route, plain
 from dolt_watch.sanitize import sanitize
@@ -37,8 +36,6 @@ COMPRESSED = 1024
 """Bytes from which a response is compressed, if the client accepts gzip."""
 KEPT = 4
 """Compressed responses that are kept: several viewers of one page cost one compression."""
-
-Page = Callable[[], tuple[int, str, bytes]]
 
 
 def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
@@ -112,20 +109,20 @@ class Health:
     def is_alive(self) -> bool:
         return self.silence < self.stall_after
 
-    def pages(self) -> Mapping[str, Page]:
-        def plain(good: bool, words: str) -> tuple[int, str, bytes]:
-            return 200 if good else 503, "text/plain; charset=utf-8", f"{words}\n".encode()
+    def routes(self) -> Mapping[str, Route]:
+        def answer(good: bool, words: str) -> Response:
+            return plain(200 if good else 503, words)
 
-        def healthz() -> tuple[int, str, bytes]:
+        def healthz(request: Request) -> Response:
             alive, words = self.is_alive(), f"no sign of the loop for {self.silence:.0f} s"
-            return plain(alive, "ok" if alive else words)
+            return answer(alive, "ok" if alive else words)
 
         prometheus = "text/plain; version=0.0.4; charset=utf-8"
         return {
-            "/metrics": lambda: (200, prometheus, self.metrics.text()),
+            "/metrics": lambda request: Response(200, prometheus, self.metrics.text()),
             "/healthz": healthz,
-            "/readyz": lambda: plain(self.ready, self.status_text),
-            "/startupz": lambda: plain(self.started, self.status_text),
+            "/readyz": lambda request: answer(self.ready, self.status_text),
+            "/startupz": lambda request: answer(self.started, self.status_text),
         }
 
 
@@ -138,27 +135,21 @@ class Server:
     """
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        pages: Mapping[str, Page],
-        patience: float = PATIENCE,
-        routes: Mapping[str, Route] = EMPTY,
+        self, host: str, port: int, routes: Mapping[str, Route], patience: float = PATIENCE
     ) -> None:
         """Start the server.
 
         Args:
             host: Address to listen on.
             port: Port to listen on.
-            pages: Path → small page.
-            patience: Seconds for a whole request to arrive.
             routes: Path, or beginning of a path that ends with '/', → page that is given the
                 request.
+            patience: Seconds for a whole request to arrive.
 
         Raises:
             OSError: The port is taken.
         """
-        answers = _Answers(pages, routes)
+        answers = _Answers(routes)
 
         class Handler(BaseHTTPRequestHandler):
             server_version, sys_version = "dolt_watch", ""
@@ -223,16 +214,14 @@ class Server:
 class _Answers:
     """Pages by path, and the compressed form of the last responses."""
 
-    def __init__(self, pages: Mapping[str, Page], routes: Mapping[str, Route]) -> None:
-        self._pages, self._routes = pages, routes
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self._routes = routes
         self._packed: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
 
     def to(self, address: str) -> Response:
         parts = urlsplit(address)
         try:
-            if parts.path in self._pages:
-                return Response(*self._pages[parts.path]())
             # '/' itself has no paths below it.
             below = (
                 route

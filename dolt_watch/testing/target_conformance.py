@@ -40,26 +40,21 @@ class ServiceHarness(Protocol):
 
         Its time-out must be short, because tests wait for it.
         """
-        ...
 
     def runs(self) -> Sequence[str]:
         """Return the beads of all runs that began so far, one item for each run."""
-        ...
 
     def stop_responding(self) -> None:
         """From now on, accept requests and answer none."""
-        ...
 
     def respond_with_garbage(self) -> None:
         """From now on, send answers that the real service would never send.
 
         Whether a run began need not be detectable.
         """
-        ...
 
     def shut_down(self) -> None:
         """From now on, refuse connections: nothing can be sent."""
-        ...
 
 
 def make_task(bead: str = "bd-1", **columns: Any) -> BeadTask:

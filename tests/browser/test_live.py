@@ -62,7 +62,7 @@ def served() -> Iterator[Served]:
         "/data.json": made_up.changes,
         "/why.json": made_up.why,
     }
-    server = Server("127.0.0.1", 0, {}, routes=routes)
+    server = Server("127.0.0.1", 0, routes)
     made_up.url = f"http://127.0.0.1:{server.port}/"
     yield made_up
     server.close()

@@ -119,7 +119,7 @@ def sweep_dispatcher(folder: Path, step: int) -> set[str]:
         words.add(check(folder, token).status_text)
     target = local(folder, AGENT, slots=9)
     assert target.capacity().slots is not None
-    assert target.store.live("me") == 0
+    assert len(target.store.live_tokens("me")) == 0
     return words
 
 
@@ -206,7 +206,7 @@ def test_workers_that_race_with_one_token(tmp_path: Path) -> None:
         answer == Accepted(token, None) for answer in answers if isinstance(answer, Accepted)
     )
     target = local(tmp_path, "", slots=9)
-    assert target.store.live("me") == 1
+    assert len(target.store.live_tokens("me")) == 1
     target.stop(token, "me", "enough")
 
 
@@ -227,7 +227,7 @@ def test_200_beads_over_8_slots_and_two_workers_with_kills(tmp_path: Path) -> No
                 token = waiting.pop()
             while isinstance(target.dispatch(make_task(token), token), Busy):
                 threading.Event().wait(0.05)
-            most[0] = max(most[0], target.store.live("me"))
+            most[0] = max(most[0], len(target.store.live_tokens("me")))
             if chance.random() < 0.2:
                 folder = target.store.folder(token)
                 name = chance.choice((run_files.STARTED, run_files.AGENT))

@@ -228,17 +228,18 @@ class KubernetesTarget:
 
     def _settle(self, token: str, why: str, away: str, deadline: _Deadline) -> Answer:
         name = names.job_name(token)
-        if found := self._lookup(name, why, away, deadline):
+        never_ran = Refused(f"{why}; Job {name} was never created", unreachable=away)
+        if found := self._lookup(name, never_ran, deadline):
             return found
         # A first 404 proves nothing, because the request may still be under way. The owner of the
         # name decides.
         exchange = self._create(tombstone(self._settings, token), deadline.left)
         if exchange.status == 201 and answers.object_name(exchange) == name:
-            return self._never_ran(name, why, away, deadline)
+            return self._without_pods(name, never_ran, deadline)
         unknown = Unknown(describe(exchange), exchange.status)
-        return self._lookup(name, why, away, deadline) or unknown
+        return self._lookup(name, never_ran, deadline) or unknown
 
-    def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
+    def _lookup(self, name: str, never_ran: Refused, deadline: _Deadline) -> Answer | None:
         """Return the answer for the Job of this name. None if it is missing."""
         exchange = self._get(self.api.jobs_path(name), deadline)
         if is_missing(exchange):
@@ -248,10 +249,10 @@ class KubernetesTarget:
             unreachable = "target" if exchange.failure in AWAY else ""
             return Unknown(describe(exchange), exchange.status, unreachable)
         if answers.is_tombstone(found):
-            return self._never_ran(name, why, away, deadline)
+            return self._without_pods(name, never_ran, deadline)
         return Accepted(name)
 
-    def _never_ran(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer:
+    def _without_pods(self, name: str, never_ran: Refused, deadline: _Deadline) -> Answer:
         # A user may have deleted the Job without its pods, which frees the name as well.
         pods = self._pods(name, deadline)
         if isinstance(pods, str):
@@ -259,7 +260,7 @@ class KubernetesTarget:
         if pods.alive or pods.ended:
             return Unknown(f"Job {name} was deleted, but its pod exists")
         self._sweep(deadline)
-        return Refused(f"{why}; Job {name} was never created", unreachable=away)
+        return never_ran
 
     def _sweep(self, deadline: _Deadline) -> None:
         """Delete tombstones that are older than the time for which finished Jobs are kept.

@@ -28,11 +28,9 @@ def check_settings(settings: LocalSettings) -> None:
         if number <= 0:
             problem = f"{key} must be more than 0, but is {number:g}"
             raise invalid(settings, key, problem, f"Remove {key} to use the default.")
-    try:
-        environment.check(settings.env)
-    except environment.InvalidEnvironment as error:
+    if problem := environment.problem_in(settings.env):
         fix = 'Write names, or names with values: env = ["ANTHROPIC_API_KEY", "CI=1"]'
-        raise invalid(settings, "env", str(error), fix) from None
+        raise invalid(settings, "env", problem, fix)
 
 
 def usage_limits_of(settings: LocalSettings) -> UsageLimits:

@@ -37,21 +37,17 @@ FORBIDDEN = ("DOLT_WATCH_*",)
 """Names that ``env`` may not contain: settings and secrets of dolt_watch itself."""
 
 
-class InvalidEnvironment(ValueError):
-    """An entry of ``env`` that can't be passed on. The text says why."""
-
-
-def check(entries: Sequence[str]) -> None:
-    """Check the entries of ``env``: ``NAME`` or ``NAME=VALUE``. Raises InvalidEnvironment."""
+def problem_in(entries: Sequence[str]) -> str:
+    """Return why an entry of ``env`` can't be passed on: ``NAME`` or ``NAME=VALUE``. '' if none."""
     for entry in entries:
         name = entry.partition("=")[0]
         if not name or "\0" in entry:
-            raise InvalidEnvironment(f"{entry!r} isn't the name of an environment variable")
+            return f"{entry!r} isn't the name of an environment variable"
         if name in OWN:
-            raise InvalidEnvironment(f"{name} is set by dolt_watch")
+            return f"{name} is set by dolt_watch"
         if any(fnmatchcase(name, pattern) for pattern in FORBIDDEN):
-            why = f"{name} is a setting of dolt_watch, and agents must not get it"
-            raise InvalidEnvironment(why)
+            return f"{name} is a setting of dolt_watch, and agents must not get it"
+    return ""
 
 
 def build(

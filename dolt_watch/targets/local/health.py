@@ -15,7 +15,7 @@ from dolt_watch.targets.local.runs import Run, state_of
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.usage_limits import UsageLimits
-from dolt_watch.targets.local.verdicts import ending
+from dolt_watch.targets.local.verdicts import number, report_end
 from dolt_watch.targets.start_failures import LOOK_BACK, EndedRun, Failing, find_failing
 
 
@@ -63,12 +63,12 @@ def _ended_runs(
     store: RunStore, target: str, limits: UsageLimits, local: tzinfo
 ) -> Iterator[EndedRun]:
     for run in islice(_latest(store, target), LOOK_BACK):
-        end = ending(run, limits, local)
-        bead, at = str(run.record.get("bead", "")), end.at.timestamp()
+        report, at = report_end(run, limits, local), number(run.end.get("ended_at"))
+        bead = str(run.record.get("bead", ""))
         if run.state == "refused":
-            yield EndedRun(bead, True, at, end.error, run.end.get("at_fault") is True)
-        elif end.word not in ("stopped", "usage limit", "lost", "not started"):
-            yield EndedRun(bead, end.failed_quickly, at, end.error)
+            yield EndedRun(bead, True, at, report.error, run.end.get("at_fault") is True)
+        elif report.status_text not in ("stopped", "usage limit", "lost"):
+            yield EndedRun(bead, report.failed_at_start, at, report.error)
 
 
 def _latest(store: RunStore, target: str) -> Iterator[Run]:

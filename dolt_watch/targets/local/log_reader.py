@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dolt_watch.targets.local.output_log import LOG, OLDER_LOG
@@ -11,33 +12,23 @@ from dolt_watch.targets.local.output_log import LOG, OLDER_LOG
 CHUNK = 65536
 
 
-def read_output(folder: Path) -> Iterator[bytes]:
-    """Yield the stored output of a run, the oldest first."""
-    for name in (OLDER_LOG, LOG):
-        try:
-            with (folder / name).open("rb") as file:
-                while data := file.read(CHUNK):
-                    yield data
-        except FileNotFoundError:
-            continue
-
-
-def follow_output(
-    folder: Path, lives: Callable[[], bool], wait: Callable[[], None]
+def read_output(
+    folder: Path, lives: Callable[[], bool] = lambda: False, wait: Callable[[], None] | None = None
 ) -> Iterator[bytes]:
-    """Yield a run's output until the run ends. ``wait`` is called while there is nothing new.
+    """Yield a run's output, the oldest first, until ``lives`` returns False.
 
-    The log is rotated by a rename. The rest of the renamed file is read before the new one.
+    ``wait`` is called while there is nothing new. The log is rotated by a rename. The rest of the
+    renamed file is read before the new one.
     """
-    older = folder / OLDER_LOG
-    if older.exists():
-        yield older.read_bytes()
+    with suppress(FileNotFoundError):
+        yield (folder / OLDER_LOG).read_bytes()
     opened = None
     try:
         while True:
             alive = lives()  # Asked before reading, so that the last output is read after the end.
-            if opened is None and (folder / LOG).exists():
-                opened = (folder / LOG).open("rb")
+            if opened is None:
+                with suppress(FileNotFoundError):
+                    opened = (folder / LOG).open("rb")
             got = False
             while opened is not None and (data := opened.read(CHUNK)):
                 got = True
@@ -49,7 +40,7 @@ def follow_output(
                 continue
             if not alive:
                 return
-            if not got:
+            if not got and wait is not None:
                 wait()
     finally:
         if opened is not None:

@@ -162,10 +162,6 @@ class RunStore:
 
     # -- counting --------------------
 
-    def live(self, target: str) -> int:
-        """Return how many runs of a target live on this host. Raises StoreUnavailable."""
-        return len(self.live_tokens(target))
-
     def live_tokens(self, target: str) -> list[str]:
         """Return the tokens of a target's runs that live on this host. Raises StoreUnavailable."""
         self.prepare()

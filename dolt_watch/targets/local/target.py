@@ -17,23 +17,17 @@ from typing import Any
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import (
-    environment,
-    health,
-    launching,
-    log_reader,
-    run_files,
-    stopping,
-    sweeping,
-)
+from dolt_watch.targets.local import environment, health, launching, run_files, stopping, sweeping
 from dolt_watch.targets.local.checks import check_settings, usage_limits_of
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
+from dolt_watch.targets.local.log_reader import read_output
+from dolt_watch.targets.local.output_log import LOG
 from dolt_watch.targets.local.runs import Run, StoreUnavailable
 from dolt_watch.targets.local.settings import LocalSettings, default_root
 from dolt_watch.targets.local.starting import RunStarter, remove_unused
 from dolt_watch.targets.local.store import RunStore
-from dolt_watch.targets.local.verdicts import Ending, ending
+from dolt_watch.targets.local.verdicts import report_end
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.start_failures import with_failures
 from dolt_watch.targets.templates import Template, TemplateRenderError, read_prompt
@@ -91,18 +85,17 @@ class Local:
             why = program_missing(self.settings, path) or health.repository_missing(self.settings)
             if why:
                 return Capacity(0, sanitize(why), down=True)
-            live = self.store.live(self.name)
+            live = len(self.store.live_tokens(self.name))
             self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
             why = f"the state directory (XDG_STATE_HOME) can't be used: {error}"
             return Capacity(0, sanitize(why), down=True)
         self._tidy()
-        free, why = (
-            max(self.settings.slots - live, 0),
-            f"{live} of {self.settings.slots} slots are taken",
-        )
-        return with_failures(Capacity(free, why, proof="target"), live, failing, self._now())
+        slots = self.settings.slots
+        why = f"{live} of {slots} slots are taken"
+        found = Capacity(max(slots - live, 0), why, proof="target")
+        return with_failures(found, live, failing, self._now())
 
     def _tidy(self) -> None:
         """Remove unused worktrees of runs that just ended, and old ones from time to time."""
@@ -203,8 +196,8 @@ class Local:
         if not (folder / run_files.RUN).exists():
             raise LookupError(job)
         if not follow:
-            return log_reader.read_output(folder)
-        return log_reader.follow_output(folder, lambda: self._lives(job), lambda: time.sleep(0.2))
+            return read_output(folder)
+        return read_output(folder, lambda: self._lives(job), lambda: time.sleep(0.2))
 
     def _lives(self, token: str) -> bool:
         run = self.store.read(token)
@@ -230,7 +223,7 @@ class Local:
             active = self._last_output(run.token) if self.settings.output_is_life else None
             return JobReport(Verdict.RUNNING, "running", active_at=active)
         self._remove_worktree_if_unused(run)
-        report = report_of(ending(run, self.limits, self.zone))
+        report = report_end(run, self.limits, self.zone)
         if report.failed_at_start:
             return report._replace(target_failed=self._is_failing())
         return report
@@ -243,11 +236,10 @@ class Local:
             return False
 
     def _last_output(self, token: str) -> datetime | None:
-        try:
-            log = (self.store.folder(token) / "log").stat()
-        except OSError:
-            return None
-        return datetime.fromtimestamp(log.st_mtime, UTC) if log.st_size else None
+        with suppress(OSError):
+            log = (self.store.folder(token) / LOG).stat()
+            return datetime.fromtimestamp(log.st_mtime, UTC) if log.st_size else None
+        return None
 
     def _remove_worktree_if_unused(self, run: Run) -> None:
         if run.state in ("abandoned", "refused"):
@@ -266,17 +258,3 @@ class Local:
 
     def close(self) -> None:
         """Do nothing: nothing is open between two calls, and the runs continue."""
-
-
-def report_of(end: Ending) -> JobReport:
-    """Return the report for an ending."""
-    return JobReport(
-        Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED,
-        end.word,
-        sanitize(end.error),
-        dead=end.dead,
-        started=end.word != "not started",
-        failed_at_start=end.failed_quickly,
-        limited=end.word == "usage limit",
-        resets_at=end.resets_at,
-    )

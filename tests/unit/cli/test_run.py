@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from dolt_watch.engines.address import FileAddress
+from dolt_watch.inspection.report.web import plain
 from dolt_watch.telemetry.health import Server
 from tests.support.commands import Commands, commands
 
@@ -59,7 +60,7 @@ def test_a_port_that_is_taken(cli: Commands) -> None:
 
 
 def test_a_probe_may_ask_with_head() -> None:
-    server = Server("127.0.0.1", 0, {"/healthz": lambda: (200, "text/plain", b"ok")})
+    server = Server("127.0.0.1", 0, {"/healthz": lambda request: plain(200, "o")})
     try:
         asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         asked.request("HEAD", "/healthz")

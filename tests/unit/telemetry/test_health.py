@@ -19,6 +19,7 @@ from dolt_watch.core.model import Capacity, EntryKind, JobReport, State
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
+from dolt_watch.inspection.report.web import Request
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.telemetry.health import SLACK, Health, stall_threshold
 from dolt_watch.telemetry.metrics import Metrics
@@ -44,7 +45,7 @@ class Slow(Answering):
     def _wait(self) -> None:
         assert self.health is not None
         self.time.now += self.timeout
-        self.seen.append(self.health.pages()["/healthz"]()[0])
+        self.seen.append(self.health.routes()["/healthz"](Request("/healthz", {})).status)
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         self._wait()
@@ -93,7 +94,7 @@ class Watched:
         return self.here.engine
 
     def asked(self, page: str) -> int:
-        return self.health.pages()[f"/{page}"]()[0]
+        return self.health.routes()[f"/{page}"](Request(f"/{page}", {})).status
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.health.metrics.registry.get_sample_value(f"dolt_watch_{name}", labels)

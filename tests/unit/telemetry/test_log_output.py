@@ -23,6 +23,7 @@ import pytest
 
 from dolt_watch.cli.output import console
 from dolt_watch.engines.address import FileAddress
+from dolt_watch.inspection.report.web import Request, Response
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
 from dolt_watch.telemetry.log_output import LogHandler, logging_to
@@ -115,7 +116,7 @@ def test_whatever_a_client_does(world: Commands) -> None:
 def test_a_page_that_fails_is_one_line() -> None:
     said: list[str] = []
 
-    def broken() -> tuple[int, str, bytes]:
+    def broken(request: Request) -> Response:
         raise KeyError("no\nsuch")
 
     with heard(said.append):

@@ -36,12 +36,8 @@ def port(site: Site) -> Iterator[int]:
     def broken(request: Request) -> Response:
         raise ValueError("no page")
 
-    server = Server(
-        "127.0.0.1",
-        0,
-        {"/healthz": lambda: (200, "text/plain; charset=utf-8", b"ok\n")},
-        routes={"/": site.page, "/bead/": site.page, "/broken": broken},
-    )
+    routes = {"/": site.page, "/bead/": site.page, "/broken": broken}
+    server = Server("127.0.0.1", 0, routes | {"/healthz": lambda request: plain(200, "ok")})
     yield server.port
     server.close()
 

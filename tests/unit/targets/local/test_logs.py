@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.targets.local import run_files
-from dolt_watch.targets.local.log_reader import follow_output, read_output
+from dolt_watch.targets.local.log_reader import read_output
 from dolt_watch.targets.local.output_log import OutputLog
 from tests.unit.targets.local.agents import ended, local, start
 
@@ -33,7 +33,7 @@ def test_a_run_is_followed_to_its_end_over_rotations(tmp_path: Path) -> None:
         found = target.store.read(target.token)
         return found is not None and found.lives
 
-    followed = b"".join(follow_output(folder, lives, lambda: time.sleep(0.005)))
+    followed = b"".join(read_output(folder, lives, lambda: time.sleep(0.005)))
     assert followed == b"1\n2\n3\n4\n5\n6\n"
 
 

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits, reset_near
-from dolt_watch.targets.local.verdicts import Ending
+from dolt_watch.targets.local.verdicts import report_end
 from tests.unit.targets.local.agents import local, run
 
 LOCAL = timezone(timedelta(hours=2))
@@ -139,6 +140,10 @@ def test_a_time_without_a_zone_is_in_the_zone_of_the_agent(tmp_path: Path) -> No
 
 
 def test_quick_failures_are_those_of_the_agent_itself() -> None:
-    for word, quick in (("failed", True), ("killed", True), ("timeout", False), ("stopped", False)):
-        assert Ending(word, "", True, NOW, SECOND).failed_quickly is quick
-    assert not Ending("failed", "", True, NOW, LONG).failed_quickly
+    def quick(**end: object) -> bool:
+        return report_end(Run("t", "ended", {}, end), UsageLimits(()), UTC).failed_at_start
+
+    assert quick(exit=1, seconds=1.0) and quick(signal=9, seconds=1.0)
+    assert not quick(timed_out=True, seconds=1.0)
+    assert not quick(stopped={"by": "a"}, exit=1, seconds=1.0)
+    assert not quick(exit=1, seconds=300.0)
