@@ -175,8 +175,9 @@ class HttpClient:
         if self._client is None:
             # http:// needs no certificates, and reading them takes 20 ms. https:// is always
             # verified, with SSL_CERT_FILE if it is set.
+            own, system = self._ca_file, httpx.create_ssl_context
             self._client = httpx.Client(
-                verify=self._context() if self.secure else False,
+                verify=(ca_context(own) if own else system()) if self.secure else False,
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx.Limits(max_keepalive_connections=0),
@@ -210,9 +211,6 @@ class HttpClient:
         headers = {name.lower(): value for name, value in response.headers.items()}
         body = self._redact(bytes(received), request.headers)
         return HttpResult(response.status_code, headers, body, at=time.time())
-
-    def _context(self) -> ssl.SSLContext:
-        return _httpx().create_ssl_context() if self._ca_file is None else ca_context(self._ca_file)
 
     def _redact(self, body: bytes, sent: Mapping[str, str]) -> bytes:
         """Return the body without the credentials of the request.

@@ -6,8 +6,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from dolt_watch.core.model.target_answers import Answer, Busy, Refused, Unknown
 from dolt_watch.targets.http_client import AWAY, NOTHING_SENT, HttpResult
 
@@ -69,16 +67,12 @@ def valid_job_id(value: Any) -> str:
 
 def parse_json(exchange: HttpResult) -> Any:
     """Return the body as JSON. None if it isn't JSON."""
-    try:
-        return orjson.loads(exchange.body)
-    except ValueError:
-        return None
+    return exchange.json_field()
 
 
 def error_field(exchange: HttpResult) -> Any:
     """Return ``error`` of an answer ``{"error": …}``, of any type. None if it is missing."""
-    answer = parse_json(exchange)
-    return answer.get("error") if isinstance(answer, dict) else None
+    return exchange.json_field("error")
 
 
 def retry_after(exchange: HttpResult) -> float | None:

@@ -169,18 +169,14 @@ def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> An
     # The status alone is enough, so the rest of an accepting answer may be of any length.
     whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
     if whole and status is not None and 200 <= status < 300:
-        return Accepted(_job(exchange, job_key) or token, status)
+        job = exchange.json_field(job_key)
+        return Accepted(valid_job_id(str(job) if type(job) is int else job) or token, status)
     if exchange.failure is None and status == 410:
         return Refused(exchange.summary, 410, halts_rule=True)
     if exchange.failure is None and status == 409:
         # The receiver already has this id, because something between repeated the request.
         return Unknown(exchange.summary, 409)
     return default_answer(exchange)
-
-
-def _job(exchange: HttpResult, key: str) -> str:
-    value = exchange.json_field(key)
-    return valid_job_id(str(value) if type(value) is int else value)
 
 
 # -- settings --------------------

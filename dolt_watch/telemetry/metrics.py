@@ -147,14 +147,14 @@ class Metrics:
         After a tick that did not succeed, the file keeps the time of the last success.
         """
         if not self._succeeded:
-            self.success.set(_value_in_file(path, "dolt_watch_last_success_timestamp_seconds"))
+            self.success.set(_last_success(path))
         write_to_textfile(path, self.registry)
 
 
-def _value_in_file(path: str, name: str) -> float:
-    """Return a number from the file; 0 if the file or the number doesn't exist."""
+def _last_success(path: str) -> float:
+    """Return the time of the last success in the file; 0 if it has none."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(path).read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{name} "):
+            if line.startswith("dolt_watch_last_success_timestamp_seconds "):
                 return float(line.split()[1])
     return 0.0

@@ -228,7 +228,10 @@ class TargetConformance:
         first = target.dispatch(make_task("bd-7"), "token-7")
         second = target.dispatch(make_task("bd-7"), "token-7")
         assert first == second and isinstance(first, Accepted)
-        _awaited(rig, 1)
+        until = time.monotonic() + GRACE
+        while not rig.runs() and time.monotonic() < until:
+            time.sleep(0.02)  # An accepted run may begin a moment later.
+        assert len(rig.runs()) == 1
         report = _report(target.settle("token-7"))  # type: ignore[attr-defined]
         assert report.verdict is not Verdict.UNKNOWN and report.started
 
@@ -317,14 +320,6 @@ def _not_known(answer: Answer, target: Target) -> bool:
     return isinstance(answer, Unknown) or (
         isinstance(answer, Refused) and getattr(target, "deduplicates", False)
     )
-
-
-def _awaited(rig: ServiceHarness, runs: int) -> None:
-    """Wait until ``runs`` runs have begun. An accepted run may begin a moment later."""
-    until = time.monotonic() + GRACE
-    while len(rig.runs()) < runs and time.monotonic() < until:
-        time.sleep(0.02)
-    assert len(rig.runs()) == runs
 
 
 def _report(report: JobReport) -> JobReport:

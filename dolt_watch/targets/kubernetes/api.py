@@ -7,12 +7,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure, ca_context
+from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.settings import missing
 
@@ -53,18 +55,14 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
         server = f"https://{host}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
         token_file = token_file or SERVICE_ACCOUNT / "token"
         ca_file = ca_file or SERVICE_ACCOUNT / "ca.crt"
-    namespace = settings.namespace or _own_namespace()
+    namespace = settings.namespace
+    if not namespace:
+        with suppress(OSError):
+            namespace = (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
     if not namespace:
         fix = f'Set [targets.{name}] namespace = "agents".'
         raise missing(settings, "namespace", "namespace", fix)
     return Connection(server, namespace, token_file, ca_file)
-
-
-def _own_namespace() -> str:
-    try:
-        return (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
-    except OSError:
-        return ""
 
 
 class ApiClient:
@@ -135,6 +133,13 @@ class ApiClient:
             b"\0".join((self.server.encode(), self.namespace.encode(), authority))
         )
         return f"kubernetes:{self.namespace}:{digest.hexdigest()[:16]}"
+
+    def get_job(self, name: str, timeout: float) -> HttpResult:
+        return self.request("GET", self.jobs_path(name), timeout=timeout)
+
+    def list_pods(self, job: str, timeout: float) -> HttpResult:
+        query = {"labelSelector": f"{names.JOB_NAME}={job}"}
+        return self.request("GET", self.core_path("pods"), query=query, timeout=timeout)
 
     def jobs_path(self, name: str = "") -> str:
         base = f"/apis/batch/v1/namespaces/{quote(self.namespace, safe='')}/jobs"

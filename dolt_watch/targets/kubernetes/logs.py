@@ -85,8 +85,7 @@ def _pod_of(api: ApiClient, job: str, timeout: float) -> str:
     """Return the name of the Job's newest pod. '' if it has none yet."""
     if not names.is_job_name(job):
         raise NoSuchJob(f"No Job can have the name {sanitize(job, 80)!r}.")
-    query = {"labelSelector": f"{names.JOB_NAME}={job}"}
-    exchange = api.request("GET", api.core_path("pods"), query=query, timeout=timeout)
+    exchange = api.list_pods(job, timeout)
     pods = answers.items_in(exchange)
     if pods is None:
         raise LogsUnavailable(describe(exchange))
@@ -99,7 +98,7 @@ def _pod_of(api: ApiClient, job: str, timeout: float) -> str:
 
 def _has_ended(api: ApiClient, job: str, timeout: float) -> bool:
     """Return whether the Job has ended. Raises NoSuchJob, LogsUnavailable."""
-    exchange = api.request("GET", api.jobs_path(job), timeout=timeout)
+    exchange = api.get_job(job, timeout)
     if is_missing(exchange):
         raise NoSuchJob(f"The namespace {api.namespace} has no Job {job}.")
     found = answers.job_in(exchange)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from dolt_watch.core.model import EMPTY, Capacity, JobReport, Verdict
+from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import AWAY, HttpResult
@@ -142,7 +142,7 @@ class KubernetesTarget:
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
         # All requests together have the time of one.
         deadline = _Deadline(self._look())
-        exchange = self._get(self.api.jobs_path(job), deadline)
+        exchange = self.api.get_job(job, deadline.left)
         if is_missing(exchange):
             return self._report_deleted(job, started, deadline)
         found = answers.job_in(exchange)
@@ -241,7 +241,7 @@ class KubernetesTarget:
 
     def _lookup(self, name: str, never_ran: Refused, deadline: _Deadline) -> Answer | None:
         """Return the answer for the Job of this name. None if it is missing."""
-        exchange = self._get(self.api.jobs_path(name), deadline)
+        exchange = self.api.get_job(name, deadline.left)
         if is_missing(exchange):
             return None
         found = answers.job_in(exchange)
@@ -267,7 +267,8 @@ class KubernetesTarget:
 
         Failures don't matter.
         """
-        exchange = self._get(self.api.jobs_path(), deadline, SWEEP)
+        jobs, left = self.api.jobs_path(), deadline.left
+        exchange = self.api.request("GET", jobs, query=SWEEP, timeout=left)
         for job in answers.items_in(exchange) or ():
             keep = max(self._settings.keep_jobs, timedelta(days=1))
             if "metadata" in job and answers.age_of(job, exchange) > keep:
@@ -309,13 +310,9 @@ class KubernetesTarget:
         path, query = self.api.jobs_path(), {"fieldValidation": "Strict"}
         return self.api.request("POST", path, query=query, body=job, timeout=timeout)
 
-    def _get(self, path: str, deadline: _Deadline, query: Mapping[str, str] = EMPTY) -> HttpResult:
-        return self.api.request("GET", path, query=query, timeout=deadline.left)
-
     def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
         """Return the state of the Job's pods, or why it is not known."""
-        query = {"labelSelector": f"{names.JOB_NAME}={job}"}
-        exchange = self._get(self.api.core_path("pods"), deadline, query)
+        exchange = self.api.list_pods(job, deadline.left)
         found = answers.items_in(exchange)
         return describe(exchange) if found is None else answers.read_pods(found)
 
@@ -339,7 +336,8 @@ class KubernetesTarget:
         """Return why no pod could be created for the Job. '' if no event says so."""
         selector = f"involvedObject.uid={job['metadata'].get('uid')},reason=FailedCreate"
         query = {"fieldSelector": selector, "limit": "50"}
-        exchange = self._get(self.api.core_path("events"), deadline, query)
+        events, left = self.api.core_path("events"), deadline.left
+        exchange = self.api.request("GET", events, query=query, timeout=left)
         found = answers.items_in(exchange) or []
         latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return sanitize(str(latest.get("message", ""))) if latest is not None else ""

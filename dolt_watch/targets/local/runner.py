@@ -74,7 +74,8 @@ class Runner:
         log = output_log.OutputLog(self.folder, int(self.run["log_bytes"]))
         self._supervise(output, wake, log)
         survivors = self._end_all(output, log)
-        self._drain(output, log)
+        while _copy(output, log, wait=False):
+            pass
         self._record_end(log, survivors)
 
     def _start(self, child_end: int) -> bool:
@@ -201,10 +202,6 @@ class Runner:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.agent.pid, number)
         processes.send(living, number)
-
-    def _drain(self, output: int, log: output_log.OutputLog) -> None:
-        while _copy(output, log, wait=False):
-            pass
 
     def _record_end(self, log: output_log.OutputLog, survivors: set[int]) -> None:
         code = self.exit

@@ -59,7 +59,7 @@ def sweep(store: RunStore, now: float, keep: float) -> list[str]:
         if run is None or run.lives:
             continue
         old = now - _ended_at(store, run) > keep
-        if (remove_if_unused(store, run) or (old and _remove_merged(store, run))) and old:
+        if remove_if_unused(store, run, merged=old) and old:
             store.forget(token)
             removed.append(token)
     for folder in store.runs.glob(".new-*"):
@@ -69,24 +69,25 @@ def sweep(store: RunStore, now: float, keep: float) -> list[str]:
     return removed
 
 
-def remove_if_unused(store: RunStore, run: Run) -> bool:
-    """Remove a worktree without changes and commits of its own. Returns whether none is left."""
+def remove_if_unused(store: RunStore, run: Run, *, merged: bool = False) -> bool:
+    """Remove a worktree without changes and commits of its own. Returns whether none is left.
+
+    ``merged``: its own commits may be those of another branch.
+    """
     made = _worktree(store, run)
     if made is None:
         return True
     folder, repo, branch, commit = made
-    try:
-        if folder.exists() and git(folder, "rev-parse", "HEAD") != commit:
+    if not merged:
+        try:
+            if folder.exists() and git(folder, "rev-parse", "HEAD") != commit:
+                return False
+            tip = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+        except GitFailed:
             return False
-        tip = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
-    except GitFailed:
-        return False
-    return tip in ("", commit) and not worktrees.remove(repo, folder, branch)
-
-
-def _remove_merged(store: RunStore, run: Run) -> bool:
-    made = _worktree(store, run)
-    return made is None or not worktrees.remove(made.repo, made.folder, made.branch)
+        if tip not in ("", commit):
+            return False
+    return not worktrees.remove(repo, folder, branch)
 
 
 def _worktree(store: RunStore, run: Run) -> Worktree | None:
