@@ -85,9 +85,18 @@ class StateStore:
         )
         # Dolt 1.86.4 answers an aggregate without a row if the table is empty.
         count, known, text = rows[0] if rows else (0, 0, None)
-        records = orjson.loads(f"[{text or ''}]")
+        try:
+            records = orjson.loads(f"[{text or ''}]")
+        except ValueError:
+            records = []
+        # A state without an attempt would send its bead again.
         if len(records) != known:
-            raise DatabaseError(f"The server sent {len(records)} of {known} saved beads.")
+            raise DatabaseError(
+                f"The saved state has {known} beads, but the server sent a part of them.",
+                where="watch_bead",
+                fix="Run `SHOW VARIABLES LIKE 'group_concat_max_len'`: dolt_watch must be able to"
+                " set it.",
+            )
         self._gone = count - known
         return {bead.id: bead for bead in map(decode_bead, records)}
 
@@ -344,7 +353,9 @@ def _pause(value: Mapping[str, Any]) -> Pause:
     )
 
 
-_TIMES = ("sent_at", "deadline", "retry_at")
+_TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
+_WAITS = ("id", "phase", "rule", "since", "cause", "matches", "rank", "matched_at")
+"""The fields of the record of a bead that waits, and has not been sent before, in their order."""
 _PHASES = {phase.value: phase for phase in Phase}
 
 
@@ -362,29 +373,21 @@ def encode_bead(bead: Bead) -> dict[str, Any]:
 def decode_bead(cells: dict[str, Any]) -> Bead:
     """Return the bead of a ``record``, which was read as JSON. Changes ``cells``.
 
-    A command reads thousands of records of beads that only wait, so nothing is done for fields that
-    these records lack.
+    A command reads thousands of records. Most are of beads that only wait, and are read at once.
     """
-    take = cells.pop
-    phase = _PHASES[take("phase")]
-    since = _time(take("since"))
-    assert since is not None
-    bead = Bead(
-        id=take("id"),
-        phase=phase,
-        rule=take("rule"),
-        since=since,
-        cause=take("cause"),
-        matches=take("matches", False),
-        runs=take("runs", False),
-        rank=tuple(take("rank", ())),
-        matched_at=_time(take("matched_at", None)),
-    )
-    return bead._replace(**_further(phase, cells)) if cells else bead
-
-
-def _further(phase: Phase, cells: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a bead that has more to tell than that it waits. Changes ``cells``."""
+    if tuple(cells) == _WAITS:
+        id, phase, rule, since, cause, matches, rank, matched_at = cells.values()
+        return Bead(
+            id=id,
+            phase=_PHASES[phase],
+            rule=rule,
+            since=_time(since),
+            cause=cause,
+            matches=matches,
+            rank=tuple(rank),
+            matched_at=_time(matched_at),
+        )
+    phase = cells["phase"] = _PHASES[cells["phase"]]
     code = cells.get("reason_code")
     if code is not None:
         cells["reason_code"] = CODES.get(code)
@@ -392,6 +395,8 @@ def _further(phase: Phase, cells: dict[str, Any]) -> dict[str, Any]:
         cells["reason_code"] = derived_for_record(phase, str(cells["reason"]))
     if "unclear" in cells:
         cells["unclear"] = unclear_code(cells["unclear"])
+    if "rank" in cells:
+        cells["rank"] = tuple(cells["rank"])
     for name in _TIMES:
         if name in cells:
             cells[name] = _time(cells[name])
@@ -402,10 +407,10 @@ def _further(phase: Phase, cells: dict[str, Any]) -> dict[str, Any]:
         cells["sign"] = ActivitySignal(
             at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0)
         )
-    return cells
+    return Bead(**cells)
 
 
 @lru_cache(maxsize=1024)
-def _time(text: str | None) -> datetime | None:
+def _time(text: Any) -> Any:
     """Return the time. All beads that one commit changed have the same."""
     return to_utc(text)

@@ -12,11 +12,12 @@ from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql_text import LITERAL
 from dolt_watch.errors import NoSuchTable, SchemaChanged
 
-_READ = re.compile(
-    rf"({LITERAL})|(\?)|\b([A-Za-z_]\w*)\s+AS\s+OF\s+('[^']*'|\?)(?:\s+AS\s+([A-Za-z_]\w*))?",
-    re.IGNORECASE | re.DOTALL,
+# Few processes meet such a commit, so the patterns are compiled when they are used.
+_READ = (
+    rf"(?is)({LITERAL})|(\?)"
+    r"|\b([A-Za-z_]\w*)\s+AS\s+OF\s+('[^']*'|\?)(?:\s+AS\s+([A-Za-z_]\w*))?"
 )
-_COLUMN = re.compile(
+_COLUMN = (
     r"column \"(?:\w+\.)?(?P<a>\w+)\" could not be found"
     r"|table \"(?P<t>\w+)\" does not have column \"(?P<b>\w+)\""
     r"|no such column: (?:(?P<u>\w+)\.)?(?P<c>\w+)"
@@ -99,7 +100,7 @@ def _fill(
     error: SchemaChanged, have: dict[_Read, set[str]], filled: dict[_Read, list[str]]
 ) -> bool:
     """Record the column that the error names, under its table."""
-    found = _COLUMN.search(error.message)
+    found = re.search(_COLUMN, error.message)
     if found is None:
         return False
     column = found["a"] or found["b"] or found["c"] or found["d"]
@@ -117,14 +118,14 @@ def _known(error: SchemaChanged, have: dict[_Read, set[str]]) -> bool:
 
     DoltLite shows it only for a literal hash.
     """
-    found = _COLUMN.search(error.message)
+    found = re.search(_COLUMN, error.message)
     named = set(found.groups()) if found else set()
     return any(named & columns for columns in have.values())
 
 
 def _reads(sql: str, params: Sequence[Param]) -> Iterable[_Read]:
     number = 0
-    for found in _READ.finditer(sql):
+    for found in re.finditer(_READ, sql):
         if found[1] is not None:
             continue
         if found[2]:

@@ -31,8 +31,9 @@ SYSTEM = ("dolt_schemas", "dolt_ignore", "dolt_procedures")
 """System tables that a schema migration writes: a view is a row, not a table."""
 
 _PARTS = re.compile(rf"({LITERAL})|(\?)", re.DOTALL)
-_STATEMENT = re.compile(rf"(?:{LITERAL}|[^;])+", re.DOTALL)
-_COMMENT = re.compile(rf"({LITERAL})", re.DOTALL)
+# Only a migration splits a script, so these two are compiled when they are used.
+_STATEMENT = rf"(?s)(?:{LITERAL}|[^;])+"
+_COMMENT = rf"(?s)({LITERAL})"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -56,8 +57,8 @@ def split_statements(script: str) -> list[str]:
 
     A ``;`` in a string or a comment doesn't end a statement.
     """
-    bare = _COMMENT.sub(lambda found: found[1] if found[1][0] in "'\"`" else " ", script)
-    return [text.strip() for text in _STATEMENT.findall(bare) if text.strip()]
+    bare = re.sub(_COMMENT, lambda found: found[1] if found[1][0] in "'\"`" else " ", script)
+    return [text.strip() for text in re.findall(_STATEMENT, bare) if text.strip()]
 
 
 def checked_identifier(identifier: str) -> str:

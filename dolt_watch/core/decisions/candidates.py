@@ -3,6 +3,7 @@
 Only candidates are observed. The loop, read-only commands and a replay use the same function.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -39,15 +40,17 @@ def select_candidates(
     ``skip``: beads that this command has already attempted. A command attempts a bead once.
     """
     # One pass over all beads: a long queue is sorted by rule once, not once a rule.
-    waiting: dict[str, list[Bead]] = {}
+    waiting: defaultdict[str, list[Bead]] = defaultdict(list)
     under_way: list[Bead] = []
     held: dict[str, HoldReason] = {}
+    only_waits = Phase.WAITING
     for bead in state.beads.values():
-        if bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches):
-            waiting.setdefault(bead.rule, []).append(bead)
-        elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
-            held[bead.id] = HoldReason(bead.phase.value, bead.reason)
-        if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten:
+        phase = bead.phase
+        if phase is only_waits or (phase is Phase.BACKOFF and bead.matches):
+            waiting[bead.rule].append(bead)
+        elif phase in (Phase.QUARANTINED, Phase.HELD):
+            held[bead.id] = HoldReason(phase.value, bead.reason)
+        if bead.lost_note or bead.unwritten or (phase is not only_waits and phase in IN_FLIGHT):
             under_way.append(bead)
     # The queue of each rule. A rule without waiting beads is not asked, so a pause or an outage
     # that holds no bead makes nothing due.
@@ -121,10 +124,15 @@ def _of_rule(
         ordered = sorted(waiting, key=lambda bead: queue_sort_key(bead.rank, direction, bead.id))
     due, settles, queue = [slots.due], False, []
     held: dict[str, HoldReason] = {}
+    settled, ahead = now - policy.settle, now + policy.settle
     for bead in ordered:
         # A bead's own reason is shown before the reason of its rule. While the rule is held, the
         # bead's own times don't wake the loop.
-        own = time_hold(bead, policy, now)
+        since = bead.matched_at or bead.since
+        own = None
+        # Most beads of a long queue have settled, so no text is built for them.
+        if settled < since <= ahead or bead.phase is Phase.BACKOFF:
+            own = time_hold(bead, policy, now)
         if own is not None and slots.stop is None:
             due.append(own.due)
             settles = settles or own.gate == "settle"
@@ -251,11 +259,6 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
 
 def time_hold(bead: Bead, policy: Policy, now: datetime) -> GateResult | None:
     """Return the first gate that holds a waiting bead until a later time; None if none does."""
-    since = bead.matched_at or bead.since
-    if bead.phase is not Phase.BACKOFF and (
-        since + policy.settle <= now or since > now + policy.settle
-    ):
-        return None  # Most beads of a long queue end here, so no text is built for them.
     return next((check for check in time_gates(bead, policy, now) if not check.ok), None)
 
 

@@ -161,6 +161,11 @@ def plan_claims(
     decisions: list[Decision] = []
     holds: dict[str, HoldReason] = {}
     shared: dict[HoldReason, None] = {}
+    # The holds of the rule are built once, because its queue may be long.
+    down = outage_hold(rule.target, outage) if outage is not None else None
+    full = HoldReason("max_in_flight", f"{free} slots are free")
+    why = (capacity and capacity.why) or f"target {rule.target} accepts {slots} more"
+    busy = HoldReason("capacity", why)
     for bead in candidates.queues.get(rule.name, ()):
         place = len(decisions)
         # A bead's own hold comes before the hold of its rule.
@@ -168,13 +173,12 @@ def plan_claims(
             holds[bead.id] = own
             continue
         whole: HoldReason | None = None
-        if outage is not None and bead.id != only:
-            whole = outage_hold(rule.target, outage)
+        if down is not None and bead.id != only:
+            whole = down
         elif place >= free:
-            whole = HoldReason("max_in_flight", f"{free} slots are free")
+            whole = full
         elif slots is not None and used + place >= slots:
-            why = (capacity and capacity.why) or f"target {rule.target} accepts {slots} more"
-            whole = HoldReason("capacity", why)
+            whole = busy
         if whole is not None:
             holds[bead.id] = whole
             shared[whole] = None

@@ -243,6 +243,8 @@ def test_the_earliest_moment_counts() -> None:
         (NOW + MINUTE, bead("a", Phase.CLAIMED, token="t", deadline=NOW + MINUTE), AGENT, {}),
         (NOW + 9 * MINUTE, bead("a", Phase.UNKNOWN, age=60, token="t"), AGENT, {}),
         (IMMEDIATELY, bead("a", Phase.RUNNING, lost_note="x"), AGENT, {}),
+        (IMMEDIATELY, bead("a", Phase.HELD, lost_note="x"), AGENT, {}),
+        (IMMEDIATELY, bead("a", age=1, unwritten="note"), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.CLAIMED, deadline=NOW + MINUTE, lost_note="x"), AGENT, {}),
     ],
 )
