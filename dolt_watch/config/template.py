@@ -7,7 +7,6 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from dolt_watch.config.converters import duration_text
@@ -42,7 +41,7 @@ def _lines(settings: Settings) -> Iterator[str]:
     yield _HEAD
     # Only a URL sets all parts of an address; bd's files have no "ca".
     named = not {"database", "database.ca"}.isdisjoint(settings.origins)
-    yield from _key("database", DATABASE, settings.address.url, "str", set_=named)
+    yield from _key("database", DATABASE, settings.address.url, set_=named)
     yield from _table(settings, "", SIMPLE, settings.origins)
     for name, values, keys in tables(settings):
         yield f"[{name}]"
@@ -65,12 +64,12 @@ def _table(
             yield from _comment(f"{text} The value from {origin} may contain a secret.")
             yield f'#{name} = "…"\n'
         else:
-            yield from _key(name, text, value, kind, set_=origin != "default")
+            yield from _key(name, text, value, set_=origin != "default")
 
 
-def _key(name: str, text: str, value: Any, kind: str, *, set_: bool) -> Iterator[str]:
+def _key(name: str, text: str, value: Any, *, set_: bool) -> Iterator[str]:
     yield from _comment(text)
-    yield f"{'' if set_ else '#'}{name} = {_value(value, kind)}\n"
+    yield f"{'' if set_ else '#'}{name} = {_value(value)}\n"
 
 
 def _comment(text: str) -> Iterator[str]:
@@ -80,7 +79,7 @@ def _comment(text: str) -> Iterator[str]:
     )
 
 
-def _value(value: Any, kind: str) -> str:
+def _value(value: Any) -> str:
     """Return a value as TOML. Strings of JSON are strings of TOML, except for DEL."""
     match value:
         case timedelta():
@@ -92,9 +91,8 @@ def _value(value: Any, kind: str) -> str:
         case Mapping():
             pairs = ", ".join(f"{_name(key)} = {_text(str(each))}" for key, each in value.items())
             return f"{{{pairs}}}"
-        case None | Path() | str():
+        case _:  # A text, a path or None: setting_types() has no other types.
             return _text("" if value is None else str(value))
-    raise TypeError(f"no TOML for {kind}")  # setting_types() has no other types
 
 
 def _text(text: str) -> str:

@@ -108,17 +108,14 @@ def read_template(path: Path, place: str) -> Template:
         SettingsError: The file can't be read, or is not a valid template.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        return Template(path.read_bytes().decode("utf-8"), str(path))
     except OSError as error:
+        problem, where = f"Can't read the template {path}: {error.strerror}.", place
         fix = "Check the path. It is relative to the settings file."
-        raise SettingsError(
-            f"Can't read the template {path}: {error.strerror}.", where=place, fix=fix
-        ) from None
     except UnicodeDecodeError:
-        raise SettingsError(
-            "The template is not UTF-8 text.", where=str(path), fix="Save it as UTF-8."
-        ) from None
-    return Template(text, str(path))
+        problem, where = "The template is not UTF-8 text.", str(path)
+        fix = "Save it as UTF-8."
+    raise SettingsError(problem, where=where, fix=fix)
 
 
 def read_prompt(path: Path | None, place: str, package: str = "dolt_watch.targets") -> Template:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from math import inf
 
 from dolt_watch.errors import SettingsError
 
@@ -33,14 +34,13 @@ class HeartbeatPing:
                 f"{VARIABLE} is not an http or https URL.", where=VARIABLE, fix="https://HOST/PATH"
             )
         self.url = url
-        self._last: float | None = None
+        self._last = -inf
+        """When the last ping began, a value of time.monotonic()."""
         self._thread: threading.Thread | None = None
 
     def __call__(self) -> None:
         now = time.monotonic()
-        if (self._last is not None and now - self._last < EVERY) or (
-            self._thread and self._thread.is_alive()
-        ):
+        if now - self._last < EVERY or (self._thread is not None and self._thread.is_alive()):
             return
         self._last = now
         self._thread = threading.Thread(target=self._fetch, daemon=True)

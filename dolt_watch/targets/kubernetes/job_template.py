@@ -75,15 +75,12 @@ def _parse(text: str, source: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
+        where = f"{source}:{mark.line + 1}" if mark is not None else source
         message = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise SettingsError(
-            f"The Job template isn't YAML: {message}.", where=f"{source}{line}", fix=_FIX
-        ) from None
+        problem = f"The Job template isn't YAML: {message}."
     except RecursionError:
-        raise SettingsError(
-            "The Job template is nested too deeply.", where=source, fix=_FIX
-        ) from None
+        problem, where = "The Job template is nested too deeply.", source
+    raise SettingsError(problem, where=where, fix=_FIX)
 
 
 def _problem(manifest: Any) -> tuple[str, str] | None:

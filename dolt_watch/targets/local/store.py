@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -22,6 +23,9 @@ from typing import Any
 from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavailable
 from dolt_watch.targets.local.settlement import settle_dead
+
+MARGIN_SECONDS = 8.0
+"""Seconds that a runner may take beyond its agent's grace period before it is killed itself."""
 
 
 @contextmanager
@@ -197,6 +201,33 @@ class RunStore:
             return None
         with self._locked():
             return self._read(token)
+
+    def stop(self, token: str, by: str, reason: str) -> Run | None:
+        """End a run and wait for its end. Returns the run, or None if it has no folder here.
+
+        The runner ends the agent and all its descendants. A runner that doesn't do so is killed,
+        and its agent with it. Raises as ``read``.
+        """
+        folder, run = self.folder(token), self.read(token)
+        if run is None or run.state != "running":
+            return run
+        request = {"by": by[:200], "reason": reason[:500], "at": time.time()}
+        with suppress(OSError):
+            run_files.write_reserved(folder, run_files.STOP, request)
+        patience = float(run.record.get("grace", 0.0)) + MARGIN_SECONDS
+        until, number = time.monotonic() + patience, signal.SIGTERM
+        while run is not None and run.state == "running":
+            runner = (run_files.read(folder / run_files.STARTED) or {}).get("runner", {})
+            pid = runner.get("pid")
+            if isinstance(pid, int) and processes.start_time(pid) == runner.get("start"):
+                processes.send([pid], number)
+            if time.monotonic() > until:
+                if number == signal.SIGKILL:
+                    return run
+                until, number = time.monotonic() + patience, signal.SIGKILL
+            time.sleep(processes.POLL_SECONDS * 3)
+            run = self.read(token)
+        return run
 
     def settle(self, token: str) -> Run:
         """Return the run of an attempt that was claimed here, even if it has no folder.

@@ -17,7 +17,7 @@ from typing import Any
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import environment, health, launching, run_files, stopping, sweeping
+from dolt_watch.targets.local import environment, health, launching, run_files, sweeping
 from dolt_watch.targets.local.checks import check_settings, usage_limits_of
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
@@ -205,7 +205,7 @@ class Local:
 
     def stop(self, job: str, by: str, reason: str) -> JobReport:
         """End a run and all its processes, and return its report."""
-        return self._asked(lambda: stopping.stop(self.store, job, by, reason))
+        return self._asked(lambda: self.store.stop(job, by, reason))
 
     def _asked(self, find: Callable[[], Run | None]) -> JobReport:
         try:

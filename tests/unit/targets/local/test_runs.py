@@ -349,7 +349,7 @@ def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
 
 
 def test_stop_ends_a_runner_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.targets.local.stopping.MARGIN_SECONDS", 0.2)
+    monkeypatch.setattr("dolt_watch.targets.local.store.MARGIN_SECONDS", 0.2)
     target = local(tmp_path, "sleep 300")
     start(target, target.token)
     started = run_files.read(target.store.folder(target.token) / run_files.STARTED)
