@@ -92,7 +92,7 @@ def _page(address: FileAddress) -> str:
     with closing(open_engine(address)) as engine:
         loop = build_reader(engine, settings, TargetPool(settings), DatabaseClock())
         hour = timedelta(hours=1)
-        return render("report", ReportCollector().report(loop, engine, lambda now: now - hour))
+        return render("report", ReportCollector().report(loop, lambda now: now - hour))
 
 
 def _print_next(folder: Path | None, address: FileAddress, pages: list[str]) -> None:

@@ -8,13 +8,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options
+from dolt_watch.core.model import entry_payloads
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.inspection.bead_ids import require_bead
+from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
 
@@ -95,24 +96,20 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
     Raises:
         SettingsError: The bead has no such attempt.
     """
-    rows = engine.query(
-        "SELECT attempt, token, job_id, rule, detail FROM watch_decision"
-        " WHERE bead_id = ? AND token <> '' ORDER BY version DESC",
-        (bead,),
-    )
-    if not rows and attempt is None:
+    entries = [entry for entry in read_entries(engine, bead=bead) if entry.token]
+    entries.sort(key=lambda entry: entry.version, reverse=True)
+    if not entries and attempt is None:
         return None
-    found = [row for row in rows if attempt is None or row[0] == attempt]
-    if not found:
+    found = next((entry for entry in entries if attempt in (None, entry.attempt)), None)
+    if found is None:
         raise _no_output(
             f"{bead} has no attempt {attempt}.",
             f"Run `dolt_watch log --bead {bead}` to list its attempts.",
         )
-    token = found[0][1]
-    same = [row for row in rows if row[1] == token]
-    job = next((str(row[2]) for row in same if row[2]), str(token))
-    host = str(orjson.loads(same[-1][4]).get("host", "the machine that claimed it"))
-    return job, str(found[0][3]), host
+    same = [entry for entry in entries if entry.token == found.token]
+    job = next((entry.job for entry in same if entry.job), found.token)
+    host = entry_payloads.Envelope.decode(same[-1].detail).host or "the machine that claimed it"
+    return job, found.rule, host
 
 
 def _no_output(message: str, fix: str) -> SettingsError:

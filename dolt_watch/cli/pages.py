@@ -28,17 +28,13 @@ def check_page(output: str) -> None:
     if not output:
         raise SettingsError("The file name is empty.", fix="Specify a file name, or - for stdout.")
     folder = Path(output).resolve().parent
-    wrong = (
-        errno.EISDIR
-        if Path(output).is_dir()
-        else errno.ENOENT
-        if not folder.is_dir()
-        else errno.EACCES
-        if not os.access(folder, os.W_OK)
-        else 0
-    )
-    if wrong:
-        raise _cannot_write(output, os.strerror(wrong))
+    for wrong, number in (
+        (Path(output).is_dir(), errno.EISDIR),
+        (not folder.is_dir(), errno.ENOENT),
+        (not os.access(folder, os.W_OK), errno.EACCES),
+    ):
+        if wrong:
+            raise _cannot_write(output, os.strerror(number))
 
 
 def write_page(output: str, page: str) -> None:

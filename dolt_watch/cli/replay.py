@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -155,24 +156,27 @@ def command(
     with suppress(SettingsError):  # Settings can be incomplete without --set.
         unchanged = load_settings({**kwargs, "set": ()})
     settings = _settings(kwargs, when, rule)
-    if verifies or applies:
-        if verifies:
-            return replay_verify.verify(settings, ends, form)
+    if verifies:
+        return replay_verify.verify(settings, ends, form)
+    if applies:
         return replay_verify.apply(settings, begins, dry=dry_run, yes=yes)
     if output is not None:
         check_page(output)
-    spans = (
-        duration(every, "--every") if every is not None else None,
-        duration(run_time, "--run-time") if run_time is not None else None,
-    )
+    spans = [
+        duration(text, option) if text is not None else None
+        for text, option in ((every, "--every"), (run_time, "--run-time"))
+    ]
     with closing(open_engine(settings.address)) as engine:
         found = _study(engine, settings, unchanged, begins, ends, spans, rule or "")
         if output is not None:
             rows = shown_rows(engine, mentioned_beads(found))
             titles = {bead: row.title for bead, row in rows.items()}
             page = render("whatif", Compared(found, titles))
-    if output != "-":
-        _print(found, form, whole)
+    if form == "json":
+        click.echo(orjson.dumps(to_dict(found)).decode())
+    elif output != "-":
+        screen = Screen.of_stdout()
+        show(screen, what_if_lines(found, screen, every=whole))
     if output is not None:
         write_page(output, page)
         click.echo(f"wrote {output}", err=output == "-" or form == "json")
@@ -185,7 +189,12 @@ def _check_options(ctx: click.Context) -> None:
     Raises:
         UsageError: an option would have no effect.
     """
-    given = {each.opts[0] for each in ctx.command.params if each.name and _is_given(ctx, each.name)}
+    defaults = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    given = {
+        each.opts[0]
+        for each in ctx.command.params
+        if each.name and ctx.get_parameter_source(each.name) not in defaults
+    }
     mode = next((one for one in ("--verify", "--apply") if one in given), "")
     for other, why in NOT_WITH[mode].items():
         if other in given:
@@ -198,17 +207,9 @@ def _check_options(ctx: click.Context) -> None:
         )
 
 
-def _is_given(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) not in (
-        ParameterSource.DEFAULT,
-        ParameterSource.DEFAULT_MAP,
-    )
-
-
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """Return the changed settings. ``--when`` replaces its rule's ``when``, like ``--set``."""
-    flags = dict(kwargs)
-    settings = load_settings(kwargs)
+    settings = load_settings({**kwargs})
     names = [one.name for one in settings.rules]
     check_rule(settings, rule)
     if when is None:
@@ -219,8 +220,8 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
             where="--when",
             fix=f"Name the rule: --rule {names[0]}",
         )
-    flags["set"] = (*(flags.get("set") or ()), f"rules.{rule or names[0]}.when={when}")
-    return load_settings(flags)
+    changed = f"rules.{rule or names[0]}.when={when}"
+    return load_settings({**kwargs, "set": (*(kwargs["set"] or ()), changed)})
 
 
 def _study(
@@ -229,7 +230,7 @@ def _study(
     unchanged: Settings | None,
     begins: str | None,
     ends: str | None,
-    spans: tuple[timedelta | None, timedelta | None],
+    spans: Sequence[timedelta | None],
     rule: str,
 ) -> WhatIfResult:
     with suppress(NotMigrated):  # A what-if also simulates a database without dolt_watch.
@@ -268,18 +269,9 @@ def _check_order(
     if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
         return
     says = (
-        f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]}"
+        f"--from {texts[0]} is later than --to {texts[1]}."
+        if backwards
+        else f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]}"
         f" ({iso(end.date)})."
     )
-    if backwards:
-        says = f"--from {texts[0]} is later than --to {texts[1]}."
-    fix = "Set --from to an ancestor of --to."
-    raise SettingsError(says, where="--from, --to", fix=fix)
-
-
-def _print(found: WhatIfResult, form: str, whole: bool) -> None:
-    if form == "json":
-        click.echo(orjson.dumps(to_dict(found)).decode())
-        return
-    screen = Screen.of_stdout()
-    show(screen, what_if_lines(found, screen, every=whole))
+    raise SettingsError(says, where="--from, --to", fix="Set --from to an ancestor of --to.")

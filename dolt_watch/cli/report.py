@@ -59,12 +59,11 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
         reader = build_reader(engine, settings, tolerant, DatabaseClock())
         found = ReportCollector(place_of(settings)).report(
             reader,
-            engine,
             lambda now: resolve_time(engine, since, now, "--since"),
             beads,
             tolerant.capacity,
         )
-        views = read_conditions(reader, engine, found)
+        views = read_conditions(reader, found)
     # Checked this late, because the database's clock decides.
     if found.since >= found.now.now:
         raise SettingsError(

@@ -23,7 +23,7 @@ from dolt_watch.cli.pause import check_reason
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.controller.manual_actions import ManualActions, blocked_by_us, last_entry
 from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, retry
-from dolt_watch.core.model import Phase, entry_payloads
+from dolt_watch.core.model import Decision, Phase, entry_payloads
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.revisions import head_commit
@@ -163,17 +163,18 @@ def do(
     """
     code = 0
     for bead in beads:
-        answer = hand.do(bead, decide)
-        if isinstance(answer, Refusal):
-            code = 1
-            print_refusal(answer)
-        elif isinstance(answer, NothingToDo):
-            say(f"{answer.why}: nothing to do")
-        else:
+        answer = act(hand, bead, decide)
+        if isinstance(answer, Decision):
             say(f"{bead}: {done} (it was {entry_payloads.ByHand.decode(answer.detail).was})")
+        code |= isinstance(answer, Refusal)
     return code
 
 
-def print_refusal(refusal: Refusal) -> None:
-    """Print a refusal on stderr in the form of an error."""
-    complain(f"error: {refusal.why}\n  fix:   {refusal.fix}")
+def act(hand: ManualActions, bead: str, decide: Callable[[Found], Answer]) -> Answer:
+    """Act on a bead, and print a refusal in the form of an error, or that nothing is to do."""
+    answer = hand.do(bead, decide)
+    if isinstance(answer, Refusal):
+        complain(f"error: {answer.why}\n  fix:   {answer.fix}")
+    elif isinstance(answer, NothingToDo):
+        say(f"{answer.why}: nothing to do")
+    return answer

@@ -133,7 +133,7 @@ class _Filter(NamedTuple):
 def _read(settings: Settings, chosen: _Filter) -> Status:
     with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
         reader = build_reader(engine, settings, targets, DatabaseClock())
-        now = collect_status(reader, engine, lambda name: targets(name).capacity())
+        now = collect_status(reader, lambda name: targets(name).capacity())
         now = now._replace(recent=read_recent(engine, now.now))
         return chosen.apply(engine, now)
 

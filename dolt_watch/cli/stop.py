@@ -17,12 +17,7 @@ from dolt_watch.cli.options import (
     settings_options,
 )
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.cli.retry import (
-    by_hand,
-    check_beads,
-    print_refusal,
-    reason_option,
-)
+from dolt_watch.cli.retry import act, by_hand, check_beads, reason_option
 from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
 from dolt_watch.core.model import Decision, Verdict
 
@@ -76,13 +71,9 @@ def _stop(
         chosen[:] = [] if refusal else [(target, job, answer.status)]
         return refusal or answer
 
-    answer = hand.do(bead, decide)
-    if isinstance(answer, Refusal):
-        print_refusal(answer)
-        return 1
-    if isinstance(answer, NothingToDo):
-        say(f"{answer.why}: nothing to do")
-        return 0
+    answer = act(hand, bead, decide)
+    if not isinstance(answer, Decision):
+        return int(isinstance(answer, Refusal))
     # The entry comes first: if this process dies now, the next tick ends the run.
     target, job, blocks = chosen[0]
     report = target.stop(job, who, reason)

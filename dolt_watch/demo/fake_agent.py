@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -66,18 +66,11 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
         sets = ", ".join(f"{name} = ?" for name in values)
         tx.execute(f"UPDATE issues SET {sets} WHERE id = ?", (*values.values(), bead))
         # bd records each edit as an event.
+        kind = "status_changed" if "status" in cells else "updated"
         tx.execute(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                str(uuid.uuid4()),
-                bead,
-                "status_changed" if "status" in cells else "updated",
-                who,
-                "{}",
-                json.dumps(cells),
-                now,
-            ),
+            (str(uuid.uuid4()), bead, kind, who, "{}", json.dumps(cells), now),
         )
         tx.dolt_commit(
             versioned(tracker_schema(engine), ["issues", "events"]),
@@ -135,8 +128,9 @@ class Agent:
             self._unknown.discard(bead)
             self.say(f"refuses {bead} with HTTP 400, because it can't read the tracker yet")
             return 400, {"error": f"Bead {bead} not found."}
-        criteria = self._criteria(bead)
-        if not criteria:
+        with closing(self.connect()) as engine:
+            known = engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,))
+        if not known:
             return 400, {"error": f"Bead {bead} not found."}
         job = secrets.token_hex(6)
         if bead == self.dies:
@@ -148,10 +142,6 @@ class Agent:
             worker.start()
         return 200, {"job_id": job}
 
-    def _criteria(self, bead: str) -> Sequence[tuple[Any, ...]]:
-        with closing(self.connect()) as engine:
-            return engine.query("SELECT acceptance_criteria FROM issues WHERE id = ?", (bead,))
-
     def _work(self, bead: str, job: str) -> None:
         try:
             with closing(self.connect()) as engine:
@@ -159,14 +149,8 @@ class Agent:
                 self.say(f"adds a note to {bead}, which is a sign of life")
                 edit(engine, bead, "agent", f"bd: note {bead}", notes=f"job {job}: half done")
                 time.sleep(WORKING_SECONDS)
-                edit(
-                    engine,
-                    bead,
-                    "agent",
-                    f"bd: close {bead}",
-                    status="closed",
-                    close_reason=f"done by job {job}",
-                )
+                done = {"status": "closed", "close_reason": f"done by job {job}"}
+                edit(engine, bead, "agent", f"bd: close {bead}", **done)
                 self.say(f"finishes {bead}, and closes it")
         except Exception as error:
             self.troubles.append(error)

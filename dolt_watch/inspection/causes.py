@@ -77,12 +77,10 @@ def group_causes(
     """
     found: dict[str, Cause] = {}
     for entry in entries:
-        word = KINDS.get(entry.kind)
-        if word is None or entry.at < since:
-            continue
-        text = cause_of(entry, beads)
-        cause = found.setdefault(text, Cause(text))
-        cause.count(Counter({word: 1}), {entry.bead}, entry.at)
+        if entry.kind in KINDS and entry.at >= since:
+            text = cause_of(entry, beads)
+            cause = found.setdefault(text, Cause(text))
+            cause.count(Counter([KINDS[entry.kind]]), {entry.bead}, entry.at)
     ordered = sorted(found.values(), key=lambda one: (-one.number, one.text))
     if len(ordered) > limit:
         rest = Cause("Other causes")

@@ -67,14 +67,8 @@ def rule(event: Event, names: Sequence[str]) -> str:
         return event.entry.rule
     facts, row = event.facts, event.row
     if event.what in (EventKind.UNMATCHED, EventKind.LEFT) and row is not None:
-        return next(
-            (
-                name
-                for name, was in zip(names, row.answers, strict=True)
-                if was.matched or was.was_running
-            ),
-            "",
-        )
+        left = zip(names, row.answers, strict=True)
+        return next((name for name, was in left if was.matched or was.was_running), "")
     return facts.matches or facts.runs if facts is not None else ""
 
 
@@ -92,21 +86,17 @@ def changed_values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """
     if event.entry is not None:
         cells = event.entry.wrote.cells
-        return {name: pair[0] for name, pair in cells.items()}, {
-            name: pair[1] for name, pair in cells.items()
+        return {name: was for name, (was, _) in cells.items()}, {
+            name: now for name, (_, now) in cells.items()
         }
     row = event.row
     if row is None or event.what is EventKind.OVERWRITTEN:
         return {}, {}
     gone = row.kind == "removed"
     changed = row.changed if gone or row.table != "issues" else event.changed
-    before = (
-        {}
-        if row.kind == "added"
-        else {name: json_value(row.before[name]) for name in changed if name in row.before}
-    )
-    after = (
-        {} if gone else {name: json_value(row.after[name]) for name in changed if name in row.after}
+    before, after = (
+        {name: json_value(cells[name]) for name in changed if name in cells}
+        for cells in ({} if row.kind == "added" else row.before, {} if gone else row.after)
     )
     return before, after
 

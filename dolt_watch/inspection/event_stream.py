@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.clock import Clock
@@ -42,22 +43,18 @@ def read_events(
     yield from reader.commits(since, until, page=PAGE)
 
 
+@dataclass
 class Follower:
     """Polls HEAD, and yields the events of new commits."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        rules: Sequence[Rule],
-        clock: Clock,
-        warn: Callable[[str], None],
-    ) -> None:
-        self.engine, self.rules, self.clock, self.warn = engine, rules, clock, warn
-        self._away = False
+    engine: Engine
+    rules: Sequence[Rule]
+    clock: Clock
+    warn: Callable[[str], None]
 
     def follow(self, since: str) -> Iterator[CommitEvents | None]:
         """Yield the events of new commits, and None after each poll. Never ends by itself."""
-        at = since
+        at, away = since, False
         while True:
             try:
                 head = head_commit(self.engine)
@@ -71,10 +68,10 @@ class Follower:
                     for passed in read_events(self.engine, at, head, self.rules):
                         yield passed
                         at = passed.commit.hash
-                at, self._away = head, False
+                at, away = head, False
             except Unreachable as error:
-                if not self._away:
+                if not away:
                     self.warn(f"{error.clause}; retrying every {POLL:g} s")
-                self._away = True
+                away = True
             yield None
             self.clock.sleep(POLL)

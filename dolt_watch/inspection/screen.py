@@ -150,26 +150,24 @@ class Screen:
             indent: cells before each line.
             wrap: the last column is wrapped instead of cut.
         """
-        cells = [[_clean(cell) for cell in row] for row in rows]
-        heads = [Cell(column.head, "dim") for column in columns]
-        named = any(column.head for column in columns)
-        table = [heads, *cells] if named else cells
+        table = [[Cell(sanitize(text, LONGEST_CELL), style) for text, style in row] for row in rows]
+        if any(column.head for column in columns):
+            table.insert(0, [Cell(column.head, "dim") for column in columns])
         widths = [
             max((cell_len(row[number].text) for row in table), default=0)
             for number in range(len(columns))
         ]
         shown = self._shown(columns, widths, indent, table, wrap)
-        if not wrap:
+        if not (wrap and table):
             return [self._row(row, columns, shown, indent) for row in table]
         lines = []
+        *_, last = shown
+        left = indent + sum(shown.values()) - shown[last] + len(GAP) * (len(shown) - 1)
         for row in table:
-            *_, last = shown
-            parts = self._wrapped(row[last].text, shown[last])
-            lines.append(
-                self._row([*row[:last], Cell(parts[0], row[last].style)], columns, shown, indent)
-            )
-            left = indent + sum(shown.values()) - shown[last] + len(GAP) * (len(shown) - 1)
-            lines += [self._fit(Text(" " * left + part, row[last].style)) for part in parts[1:]]
+            text, style = row[last]
+            first, *more = self._wrapped(text, shown[last])
+            lines.append(self._row([*row[:last], Cell(first, style)], columns, shown, indent))
+            lines += [self._fit(Text(" " * left + part, style)) for part in more]
         return lines
 
     def prose(
@@ -310,7 +308,3 @@ class Screen:
 def is_dumb() -> bool:
     """Return whether the terminal can neither move its cursor nor show colors."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-
-
-def _clean(cell: Cell) -> Cell:
-    return Cell(sanitize(cell.text, LONGEST_CELL), cell.style)

@@ -26,7 +26,6 @@ from dolt_watch.core.model import (
     Phase,
     State,
 )
-from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.attempts import BeadRow, read_rows
 from dolt_watch.inspection.causes import without_ids
@@ -199,20 +198,25 @@ class Status(NamedTuple):
 
 
 def collect_status(
-    reader: StateReader, engine: Engine, capacity: Callable[[str], Capacity] | None = None
+    reader: StateReader, capacity: Callable[[str], Capacity] | None = None
 ) -> Status:
     """Return the current state. Writes nothing.
 
     Args:
         capacity: asks a target for its free slots; None asks no target.
     """
-    seen = reader.survey(BOTH)
+    engine, seen = reader.engine, reader.survey(BOTH)
     folded = engine.commit_of(seen.poll.commit) if seen.poll.commit else None
     last = next(iter(read_entries(engine, limit=1)), None)
     idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, reader.policy, seen.now))
-    names = sorted({rule.target for rule in reader.policy.rules}) if capacity is not None else []
     # The targets are asked before the plan is read: without capacity, everything is held.
-    capacities = {name: _capacity(capacity, name) for name in names if capacity is not None}
+    capacities = {}
+    if capacity is not None:
+        for name in sorted({rule.target for rule in reader.policy.rules}):
+            try:
+                capacities[name] = capacity(name)
+            except DoltWatchError as error:
+                capacities[name] = Capacity(None, error.message, down=True)
     plan = seen.under(capacities) if capacities else seen.plan
     found = reasons(seen.state, seen.policy, plan)
     worker = liveness(engine, seen, plan, reader.poll_interval)
@@ -262,10 +266,9 @@ def collect_status(
 def describe_pause(pause: Pause) -> str:
     """Return what is paused, until when and why, as pause, status and the page show it."""
     what = f"rule {pause.rule}" if pause.rule else "all rules"
-    end = f"until {iso(pause.until)}" if pause.until else "until resumed"
-    return (
-        f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping continues'}: {pause.reason}"
-    )
+    end = f"until {iso(pause.until) if pause.until else 'resumed'}"
+    reaping = "reaping too" if pause.reaping else "reaping continues"
+    return f"{what}, {end}, {reaping}: {pause.reason}"
 
 
 def _in_display_order(beads: Iterable[Bead], queued: Mapping[str, Reason]) -> list[Bead]:
@@ -322,10 +325,3 @@ def _bead_needs(beads: Iterable[BeadStatus]) -> Iterator[Need]:
 def _command(phase: Phase, beads: list[str]) -> str:
     more = f"   ({len(beads) - NAMED} more)" if len(beads) > NAMED else ""
     return f"{COMMANDS[phase].format(' '.join(beads[:NAMED]))}{more}"
-
-
-def _capacity(capacity: Callable[[str], Capacity], name: str) -> Capacity:
-    try:
-        return capacity(name)
-    except DoltWatchError as error:
-        return Capacity(None, error.message, down=True)

@@ -79,10 +79,9 @@ def _lines(now: Status, screen: Screen, limit: int, corner: str) -> list[Text]:
     lines = list(_header(now, screen))
     if lines:
         lines[0] = screen.split(lines[0], corner)
-    for section in (_needs(now, screen, limit), _under_way(now, screen, limit)):
-        lines += [Text(), *section] if section else []
-    queue = _queue(now, screen, limit)
-    lines += [Text(), *queue] if queue else []
+    for section in (_needs, _under_way, _queue):
+        if part := section(now, screen, limit):
+            lines += [Text(), *part]
     if not now.beads:
         lines += [Text(), Text("No bead is waiting, running or held.")]
     return lines
@@ -135,7 +134,7 @@ def _needs(now: Status, screen: Screen, limit: int) -> list[Text]:
     count = sum(max(1, len(need.beads)) for need in needs)
     beads = {one.bead: one for one in now.beads}
     lines = [screen.heading(f"NEEDS YOU ({count})")]
-    shown = [need.beads[:limit] if limit else need.beads for need in needs]
+    shown = [need.beads[: limit or None] for need in needs]
     rows = [
         [_need_row(need, beads[bead], now, screen) for bead in named if bead in beads]
         for need, named in zip(needs, shown, strict=True)
@@ -147,8 +146,7 @@ def _needs(now: Status, screen: Screen, limit: int) -> list[Text]:
         lines += islice(table, len(part))
         if len(named) < len(need.beads):
             lines += screen.prose(f"{len(need.beads) - len(named)} more", INDENT)
-        name = f"{need.target}: " if need.target else ""
-        why = f"{name}{need.why}"
+        why = f"{need.target}: {need.why}" if need.target else need.why
         lines += screen.prose(why, INDENT, first=first.text, first_style=first.style)
         lines += screen.prose(f"fix: {need.fix}", INDENT, "bold")
     return lines
@@ -172,7 +170,7 @@ def _under_way(now: Status, screen: Screen, limit: int) -> list[Text]:
     beads = now.under_way
     if not beads:
         return []
-    shown = beads[:limit] if limit else beads
+    shown = beads[: limit or None]
     rows = [
         (
             screen.state(one.state(now.now)),
@@ -186,7 +184,9 @@ def _under_way(now: Status, screen: Screen, limit: int) -> list[Text]:
         for one in shown
     ]
     lines = [screen.heading(f"RUNNING ({len(beads)})"), *screen.rows(_UNDER_WAY, rows)]
-    return lines + _more(len(beads) - len(shown), screen)
+    if more := len(beads) - len(shown):
+        lines += screen.prose(f"{more} more: dolt_watch status --all", INDENT)
+    return lines
 
 
 def _work(one: BeadStatus, now: Status, screen: Screen) -> str:
@@ -208,14 +208,14 @@ def _queue(now: Status, screen: Screen, limit: int) -> list[Text]:
     beads = now.queue
     if not beads and not now.held_rules:
         return []
-    shown = beads[:limit] if limit else beads
+    shown = beads[: limit or None]
     rows = [
         (
             Cell(str(one.place) if one.place and not one.gate else "-"),
             Cell(one.bead),
             Cell(f"P{one.priority}" if one.priority is not None else "", "dim"),
             Cell(one.title),
-            *_wait(one, screen),
+            _wait(one, screen),
             Cell(one.rule, "dim"),
             Cell(format_span(now.now - one.since), "dim"),
         )
@@ -225,17 +225,16 @@ def _queue(now: Status, screen: Screen, limit: int) -> list[Text]:
     for words in now.held_rules:
         lines += screen.prose(f"held: {words}", 4, "yellow")
     lines += screen.rows(_QUEUE, rows, indent=2)
-    rest = beads[len(shown) :]
-    if not rest:
-        return lines
-    return lines + screen.prose(_next(rest), INDENT)
+    if rest := beads[len(shown) :]:
+        lines += screen.prose(_next(rest), INDENT)
+    return lines
 
 
-def _wait(one: BeadStatus, screen: Screen) -> Sequence[Cell]:
+def _wait(one: BeadStatus, screen: Screen) -> Cell:
     """Return the bead's own reason. A bead without one waits for its turn."""
     if one.gate or not one.place:
-        return (Cell(screen.sentence(one.why), "yellow"),)
-    return (Cell("next", "green") if one.next else Cell(""),)
+        return Cell(screen.sentence(one.why), "yellow")
+    return Cell("next", "green") if one.next else Cell("")
 
 
 def _next(rest: Sequence[BeadStatus]) -> str:
@@ -243,7 +242,3 @@ def _next(rest: Sequence[BeadStatus]) -> str:
     more = len(rest) - NEXT_NAMED
     count = f"; {more} more" if more > 0 else ""
     return f"next: {named}{count} (dolt_watch status --all)"
-
-
-def _more(number: int, screen: Screen) -> list[Text]:
-    return screen.prose(f"{number} more: dolt_watch status --all", INDENT) if number > 0 else []

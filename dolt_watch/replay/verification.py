@@ -22,7 +22,6 @@ from dolt_watch.beads.feed_query import CELLS
 from dolt_watch.beads.readiness import (
     changes_readiness,
     growing_chunks,
-    readiness_at,
 )
 from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import READ_FOR_READINESS, schema_at
@@ -58,6 +57,7 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.engines.protocol import Edge
 from dolt_watch.ledger.writer import CONTENT, bead_hash
+from dolt_watch.replay.past_readiness import KnownReadiness
 from dolt_watch.replay.queue_front import QueueFront
 from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
 
@@ -254,11 +254,8 @@ class _EntryVerifier:
         content = {*CONTENT, *(name for one in replayer.current.compiled for name in one.columns)}
         self.cells = [*CELLS, *sorted(content.intersection(replayer.columns).difference(CELLS))]
         """Columns for the hash of a bead. They are read with the changes, in one query."""
-        self._ready: dict[str, tuple[HoldReason | None, datetime | None]] = {}
-        """Bead → hold or None, and the end of its deferral or None.
-
-        Cleared after each commit that can change readiness.
-        """
+        self._ready = KnownReadiness(replayer)
+        """Cleared after each commit that can change readiness."""
         self._front = QueueFront()
         self._altered: frozenset[str] = frozenset()
         """Commits that change the schema of a table that readiness depends on."""
@@ -394,28 +391,11 @@ class _EntryVerifier:
                 schema = schema_at(engine, commit)
                 holds |= readiness_v1(engine.query, chunk, schema, now, commit)
             else:
-                holds |= dict(self._known_readiness(chunk, now, commit))
+                holds |= self._ready.holds(chunk, now, commit)
             enough -= sum(bead not in holds and bead not in held for bead in chunk)
             if enough <= 0:
                 break
         return holds
-
-    def _known_readiness(
-        self, beads: Sequence[str], now: datetime, commit: str
-    ) -> Iterator[tuple[str, HoldReason]]:
-        """Yield the holds of beads. Query only beads whose readiness is not known."""
-        new = [bead for bead in beads if not self._is_known(bead, now)]
-        if new:
-            found = readiness_at(self.replayer.engine, new, self.replayer.schema, now, commit)
-            self._ready |= {bead: (found.holds.get(bead), found.until.get(bead)) for bead in new}
-        for bead in beads:
-            hold, _ = self._ready[bead]
-            if hold is not None:
-                yield bead, hold
-
-    def _is_known(self, bead: str, now: datetime) -> bool:
-        known = self._ready.get(bead)
-        return known is not None and (known[1] is None or known[1] > now)
 
     def _reported(self, case: _Case) -> Decision | None:
         """Return the report that follows from the recorded answer."""

@@ -140,7 +140,7 @@ def test_all_four_agree(
     situation(here)
     targets = here.target
 
-    now = collect_status(here.reader(), here.engine, lambda name: targets.capacity())
+    now = collect_status(here.reader(), lambda name: targets.capacity())
     status = {bead.bead: bead.why for bead in now.beads}
     gates = {bead.bead: bead.gate for bead in now.beads if bead.gate}
     assert (gates, now.rules["agent"].gate) == (own, whole)
@@ -158,7 +158,6 @@ def test_all_four_agree(
 
     page = ReportCollector().report(
         here.reader(),
-        here.engine,
         lambda at: at - timedelta(hours=1),
         (),
         lambda name: targets.capacity(),

@@ -54,7 +54,6 @@ class ReportCollector:
     def report(
         self,
         reader: StateReader,
-        engine: Engine,
         begin: Callable[[datetime], datetime],
         only: Collection[str] = (),
         capacity: Callable[[str], Capacity] | None = None,
@@ -62,8 +61,6 @@ class ReportCollector:
         """Return the report of a span.
 
         Args:
-            loop: Reads only.
-            engine: The database.
             begin: Returns the begin of the span, given the database's time.
             only: The only beads to show; empty: all.
             capacity: Asks a target; None asks none.
@@ -71,16 +68,12 @@ class ReportCollector:
         Raises:
             DoltWatchError: As ``collect_status`` does.
         """
-        now = collect_status(reader, engine, capacity)
-        history = self._read_history(reader, engine, now)
+        now = collect_status(reader, capacity)
+        history = self._read_history(reader, now)
         since = begin(now.now)
-        entries = self._read_ledger(engine, since)
-        shown = {
-            *history.lanes,
-            *(bead.bead for bead in now.beads),
-            *(entry.bead for entry in entries),
-        }
-        self._read_facts(engine, shown & set(only) if only else shown)
+        entries = self._read_ledger(reader.engine, since)
+        shown = {*history.lanes, *(one.bead for one in now.beads), *(one.bead for one in entries)}
+        self._read_facts(reader.engine, shown & set(only) if only else shown)
         return build_report(
             history, now, entries, self._facts, reader.policy.rules, since, only, self.place
         )
@@ -96,17 +89,18 @@ class ReportCollector:
 
     # -- history --------------------
 
-    def _read_history(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
+    def _read_history(self, reader: StateReader, now: Status) -> LaneBuilder:
         history = self._history
-        if history is None or not self._continued(engine, history, now.head):
+        if history is None or not self._continued(reader.engine, history, now.head):
             # If reading fails halfway, the next report must not continue a half-read history.
             self._history = None
             self._entries_since = None
             self._facts = {}
-            self._history = history = self._read_whole_history(reader, engine, now)
+            self._history = history = self._read_whole_history(reader, now)
         return history
 
-    def _read_whole_history(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
+    def _read_whole_history(self, reader: StateReader, now: Status) -> LaneBuilder:
+        engine = reader.engine
         replayer = HistoryReplayer(engine, reader.policy, now.head)
         begin = replayer.first_replayable_commit()
         made = now.state.made
@@ -169,18 +163,13 @@ def shown_rows(engine: Engine, beads: Iterable[str]) -> dict[str, BeadRow]:
     return {bead: row._replace(title=sanitize(row.title, TITLE)) for bead, row in rows.items()}
 
 
-def read_conditions(
-    reader: StateReader, engine: Engine, report: Report, limit: int = CONDITIONS
-) -> dict[str, Any]:
-    """Return the conditions of the first open beads, as ``why`` has them.
+def read_conditions(reader: StateReader, report: Report) -> dict[str, Any]:
+    """Return the conditions of the first open beads of a report, as ``why`` has them.
 
-    Args:
-        loop: Reads only. Its targets are asked for their capacity once.
-        engine: The database.
-        report: Of which beads are taken in the order of its rows.
-        limit: Maximum number of beads.
+    The targets are asked for their capacity once.
     """
-    rows = [one for one in report.rows if one.group != FINISHED][:limit]
+    engine = reader.engine
+    rows = [one for one in report.rows if one.group != FINISHED][:CONDITIONS]
     if not rows:
         return {}
     snapshot = snapshot_now(reader, rows[0].bead)

@@ -89,9 +89,11 @@ class LaneBuilder:
         self.depths = QueueDepthSeries()
         self.commits: dict[tuple[str, int], str] = {}
         """(bead, version) of an entry → the commit that contains it."""
-        self._last: dict[str, Bead] = {}
+        self._last = dict(projection.beads)
+        self._phases = Counter(bead.phase for bead in self._last.values())
+        """Number of these beads by phase. Counting all of them at each commit takes long."""
+        why = "state at the start of this history"
         for bead in projection.beads.values():
-            why = "state at the start of this history"
             self._enter(bead, min(bead.since, at), why, bead.cause)
         self._sample(at)
 
@@ -143,6 +145,8 @@ class LaneBuilder:
                 last = lane[-1]._replace(phase=phase, begin=change.at, end=change.at)
                 lane.append(last._replace(why=why, commit=change.commit))
             return
+        self._phases.subtract([before.phase] if before is not None else [])
+        self._phases.update([after.phase] if after is not None else [])
         at = max(change.at, lane[-1].begin) if lane else change.at  # Clocks differ.
         for entry in change.entries:
             if entry.kind in (EntryKind.REAP, EntryKind.REQUEUE):
@@ -160,7 +164,6 @@ class LaneBuilder:
             self._append(before, phase, at, end, why, change.commit)
 
     def _enter(self, bead: Bead, at: datetime, why: str, commit: str) -> None:
-        self._last[bead.id] = bead
         self._append(bead, bead.phase.value, at, None, why, commit)
 
     def _append(
@@ -192,13 +195,10 @@ class LaneBuilder:
             lane[-1:] = split(lane[-1], last + timedelta(seconds=threshold))
 
     def _sample(self, at: datetime) -> None:
-        phases = Counter(bead.phase for bead in self._last.values())
-        self.depths.add(
-            at,
-            phases[Phase.WAITING],
-            sum(phases[one] for one in UNDER_WAY),
-            sum(phases[one] for one in HELD_BACK),
+        under_way, held = (
+            sum(self._phases[one] for one in group) for group in (UNDER_WAY, HELD_BACK)
         )
+        self.depths.add(at, self._phases[Phase.WAITING], under_way, held)
 
 
 def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:

@@ -219,7 +219,7 @@ class LivePage:
                 if self.report is not None and mark == self._mark:
                     self.versions.advance(now - self.report.now.now)
                     return None
-                report = self.collector.report(reader, engine, lambda now: now - SPAN)
+                report = self.collector.report(reader, lambda now: now - SPAN)
                 self._mark = mark
         except DoltWatchError as error:
             return plain(503, error.message)

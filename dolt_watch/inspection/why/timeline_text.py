@@ -79,13 +79,8 @@ def _describe_change(event: Event) -> str:
         EventKind.STARTED: "started",
         EventKind.LEFT: "left its rule",
     }
-    facts = event.facts
-    name = (
-        f" {facts.matches or facts.runs}"
-        if facts is not None and (facts.matches or facts.runs)
-        else ""
-    )
-    rule = f" rule{name}" if name else ""
+    name = (event.facts.matches or event.facts.runs) if event.facts is not None else ""
+    rule = f" rule {name}" if name else ""
     meant = f"; {means[event.what]}{rule}" if event.what in means else ""
     return ("created: " if row is not None and row.kind == "added" else "") + _cells(event) + meant
 
@@ -108,11 +103,8 @@ def _cells(event: Event) -> str:
 
 
 def _describe_signal(event: Event, sign: ActivitySignal) -> str:
-    values = (
-        ", ".join(_short(value) for value in event.row.after.values() if value)
-        if event.row is not None
-        else ""
-    )
+    after = event.row.after.values() if event.row is not None else ()
+    values = ", ".join(_short(value) for value in after if value)
     return f"{sign.what}{': ' + values if values else ''}"
 
 
@@ -149,8 +141,5 @@ def _short(value: Any) -> str:
     if value is None or value == "":
         return "''" if value == "" else "NULL"
     text = str(json_value(value))
-    return (
-        sanitize(text, LONG)
-        if text.replace("-", "").replace(".", "").isalnum()
-        else f"'{sanitize(text, LONG)}'"
-    )
+    shown = sanitize(text, LONG)
+    return shown if text.replace("-", "").replace(".", "").isalnum() else f"'{shown}'"

@@ -48,11 +48,6 @@ class FigureLine(NamedTuple):
     """The change from ``unchanged`` to ``what_if``, absolute and in percent, or ''."""
 
 
-def assumptions(study: WhatIfResult) -> list[str]:
-    """Return the assumptions that affect the simulation."""
-    return [*_runs(study), *_answers(study), *_readiness(study), *ALWAYS]
-
-
 ALWAYS = (
     "a target accepts up to max_in_flight beads, unless a busy answer was recorded",
     (
@@ -63,36 +58,32 @@ ALWAYS = (
 )
 
 
-def _runs(study: WhatIfResult) -> Iterator[str]:
+def assumptions(study: WhatIfResult) -> list[str]:
+    """Return the assumptions that affect the simulation."""
+    found = []
     if study.assumed:
-        count, lasting = len(study.assumed), duration_text(_whole(study.run_time))
+        count, lasting = len(study.assumed), _span(study.run_time)
         source = (
             "--run-time" if study.question.run_time is not None else "the median of recorded runs"
         )
         runs = "1 dispatch has" if count == 1 else f"{count} dispatches have"
         beads = ", ".join(sorted(set(study.assumed)))
-        yield (
+        found.append(
             f"{runs} no recorded run. Assumed: {lasting} ({source}) with signs of life throughout:"
             f" {beads}"
         )
-
-
-def _answers(study: WhatIfResult) -> Iterator[str]:
-    beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.outcome}
-    if beads:
-        named = ", ".join(sorted(beads))
-        yield (
+    answered = {one.bead for one in study.simulated.attempts if one.sent is None and one.outcome}
+    if answered:
+        found.append(
             "recorded failures, refusals, and busy answers follow their dispatch when it moves:"
-            f" {named}"
+            f" {', '.join(sorted(answered))}"
         )
-
-
-def _readiness(study: WhatIfResult) -> Iterator[str]:
     if any(rule.ready for rule in study.question.policy.rules):
-        yield (
+        found.append(
             "readiness follows the recorded history, even if the simulation would close a blocking"
             " bead at another time"
         )
+    return [*found, *ALWAYS]
 
 
 def to_dict(study: WhatIfResult) -> dict[str, Any]:
@@ -160,8 +151,9 @@ def figure_lines(study: WhatIfResult) -> Iterator[FigureLine]:
     for name in ("waiting", "running"):
         for label, of in (("median", "median"), ("95%", "high")):
             spans = [_seconds(getattr(getattr(one, name), of)) for one in each]
-            yield line(f"{name}, {label}", spans, _of_seconds)
-    yield line("dispatches an hour", [one.an_hour for one in each], _rate)
+            yield line(f"{name}, {label}", spans, lambda number: _span(timedelta(seconds=number)))
+    rates = [one.an_hour for one in each]
+    yield line("dispatches an hour", rates, lambda number: f"{number:.{0 if number >= 10 else 2}f}")
 
 
 def _change(unchanged: float | None, what_if: float | None, show: Callable[[float], str]) -> str:
@@ -172,14 +164,6 @@ def _change(unchanged: float | None, what_if: float | None, show: Callable[[floa
     sign = "+" if by > 0 else "-"
     percent = f" ({sign}{abs(by) / unchanged:.0%})" if unchanged else ""
     return f"{sign}{show(abs(by))}{percent}"
-
-
-def _rate(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.2f}"
-
-
-def _of_seconds(seconds: float) -> str:
-    return _span(timedelta(seconds=seconds))
 
 
 def waiting_groups(study: WhatIfResult) -> Iterator[str]:
@@ -194,11 +178,8 @@ def waiting_groups(study: WhatIfResult) -> Iterator[str]:
 
 
 def _span(span: timedelta | None) -> str:
-    return "-" if span is None else duration_text(_whole(span))
-
-
-def _whole(span: timedelta | None) -> timedelta:
-    return timedelta(seconds=round(span.total_seconds())) if span is not None else timedelta()
+    """Return a duration in whole seconds."""
+    return duration_text(timedelta(seconds=round((span or timedelta()).total_seconds())))
 
 
 def summary(study: WhatIfResult) -> str:

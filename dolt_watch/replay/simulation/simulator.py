@@ -46,16 +46,12 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.observations import Health
 from dolt_watch.core.projection.projection import Projection
+from dolt_watch.replay.past_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
-from dolt_watch.replay.simulation.recorded_timeline import (
-    AgentRun,
-    ExternalAction,
-    RecordedTimeline,
-    in_flight,
-)
-from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
+from dolt_watch.replay.simulation.recorded_history import RecordedHistory
+from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction, in_flight
+from dolt_watch.replay.simulation.row_views import RowView
 from dolt_watch.replay.simulation.run_allocation import RunAllocator, report_of_run, span
 from dolt_watch.replay.simulation.schedule import TickSchedule
 
@@ -79,23 +75,20 @@ class Simulator:
     def __init__(
         self,
         policy: Policy,
-        script: RecordedTimeline,
-        views: RowViewFactory,
+        history: RecordedHistory,
         ready: HistoricalReadiness,
-        state: State,
-        rows: dict[str, RowView],
         schedule: TickSchedule,
         run_time: timedelta | None,
         depths: QueueDepthRecorder,
     ) -> None:
-        """Begin at the start of the timeline, and schedule the runs that are in progress.
+        """Begin at the start of the history, and schedule the runs that are in progress.
 
         Args:
-            state: The state at the start.
-            rows: Bead → its row at the start.
             run_time: Assumed duration of runs that were not recorded; None if it is not known.
         """
-        self.policy, self.views, self.ready = policy, views, ready
+        script, state = history.script, history.start.state()
+        rows = history.views.at(history.begins.hash, state.beads)
+        self.policy, self.views, self.ready = policy, history.views, ready
         self.schedule = schedule
         self.runs = RunAllocator(script.runs, run_time)
         self.projection = Projection(state)

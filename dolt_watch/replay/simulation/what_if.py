@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Policy
-from dolt_watch.core.model import GLOBAL, Bead, EventKind
+from dolt_watch.core.model import GLOBAL
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
-from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
+from dolt_watch.replay.past_readiness import HistoricalReadiness
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.comparison import (
     SAME,
@@ -27,9 +28,8 @@ from dolt_watch.replay.simulation.comparison import (
     figures,
     median_run_time,
 )
-from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
-from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
+from dolt_watch.replay.simulation.recorded_history import RecordedHistory
 from dolt_watch.replay.simulation.row_views import RowViewFactory
 from dolt_watch.replay.simulation.schedule import Cadence, TickSchedule, cadence_of
 from dolt_watch.replay.simulation.simulator import Simulator
@@ -128,20 +128,14 @@ def run_what_if(
     """
     cadence = cadence_of(replayer.entries)
     changed, base = replayer.current, _unchanged(replayer, question)
-    read = _read(replayer, changed, question, report_progress)
-    now = _simulate(replayer, changed.policy, read, question, question.every, report_progress)
-    then = now
-    if base.policy.rules != changed.policy.rules or (base.policy.settle, cadence.every) != (
-        changed.policy.settle,
-        question.every,
-    ):
+    study = _Study(replayer, question, report_progress)
+    read = study.read(changed)
+    now = then = study.simulate(changed.policy, read, question.every)
+    settings = (changed.policy.rules, changed.policy.settle, question.every)
+    if settings != (base.policy.rules, base.policy.settle, cadence.every):
         # Each reading evaluates the rules. Other rules require a second reading.
-        again = (
-            read
-            if base.compiled == changed.compiled
-            else _read(replayer, base, question, report_progress)
-        )
-        then = _simulate(replayer, base.policy, again, question, cadence.every, report_progress)
+        again = read if base.compiled == changed.compiled else study.read(base)
+        then = study.simulate(base.policy, again, cadence.every)
     waiting = _waiting(now, question.ends.date)
 
     def why_not(bead: str) -> str:
@@ -151,7 +145,7 @@ def run_what_if(
         return "it does not match" if last is None else f"{last.phase} at the end"
 
     rule, span = question.rule, question.ends.date - read.begins.date
-    logs = (read.recorded, then.journal, now.journal)
+    logs = (read.journal, then.journal, now.journal)
     recorded, unchanged, simulated = (log.of_rule(rule) for log in logs)
     return WhatIfResult(
         question=question._replace(begins=read.begins),
@@ -189,153 +183,71 @@ def _unchanged(replayer: HistoryReplayer, question: WhatIfRequest) -> SettingsVe
     )
 
 
-def _simulate(
-    replayer: HistoryReplayer,
-    policy: Policy,
-    read: _Read,
-    question: WhatIfRequest,
-    every: timedelta,
-    report_progress: ProgressCallback,
-) -> Simulator:
-    """Run one simulation over the history in ``read``."""
-    begins_, ends, script = read.begins, question.ends, read.script
-    run_time = question.run_time or median_run_time(read.recorded)
-    ready = HistoricalReadiness(replayer.engine, replayer.schema, begins_.hash, script.marks)
-    rows = read.views.at(begins_.hash, read.start.beads)
-    depths = QueueDepthRecorder(read.start.beads, question.rule)
-    simulation = Simulator(
-        policy,
-        script,
-        read.views,
-        ready,
-        read.start.state(),
-        rows,
-        TickSchedule(every),
-        run_time,
-        depths,
-    )
-    simulation.run(begins_.date, ends.date, read.attempted, report_progress)
-    return simulation
+class _Study(NamedTuple):
+    """The inputs of both simulations."""
 
+    replayer: HistoryReplayer
+    question: WhatIfRequest
+    report_progress: ProgressCallback
 
-class _Read(NamedTuple):
-    """The result of reading history."""
-
-    begins: Commit
-    """First commit of the simulation, on the line of commits that dolt_watch followed."""
-    views: RowViewFactory
-    """Rows with the answers of the rules."""
-    start: Projection
-    """The state at ``begins`` under the simulated rules."""
-    recorded: AttemptLog
-    script: RecordedTimeline
-    commits: int
-    depths: QueueDepthRecorder
-    attempted: frozenset[str] | None
-    """Beads attempted before ``begins`` by the tick that contains it. None: between two ticks."""
-
-
-def _read(
-    replayer: HistoryReplayer,
-    under: SettingsVersion,
-    question: WhatIfRequest,
-    report_progress: ProgressCallback,
-) -> _Read:
-    """Read the history once, from the last rebuild before ``--from``.
-
-    The initial state of the simulation contains the changes before ``--from``.
-    """
-    begin = question.begins
-    views = RowViewFactory(replayer.engine, under.policy.rules, under.compiled, replayer.columns)
-    # The simulation starts from a rebuild: state before it can't be derived under other rules.
-    first = replayer.last_rebuild_before(begin.hash) or begin.hash
-    line = replayer.line(first)
-    if line is None:
-        raise SettingsError(
-            f"{begin.hash[:10]} is not an ancestor of {replayer.until[:10]}.",
-            where="--from",
-            fix="Run `dolt log` to list the ancestors.",
+    def simulate(self, policy: Policy, history: RecordedHistory, every: timedelta) -> Simulator:
+        """Run one simulation over a history."""
+        begins = history.begins
+        simulation = Simulator(
+            policy,
+            history,
+            HistoricalReadiness(self.replayer, begins.hash, history.script.marks),
+            TickSchedule(every),
+            self.question.run_time or median_run_time(history.journal),
+            QueueDepthRecorder(history.start.beads, self.question.rule),
         )
-    commits = [commit for commit in line if commit.date <= begin.date]
-    begins_ = next(
-        (commit for commit in line if commit.hash == begin.hash), commits[-1] if commits else begin
-    )
-    start = _state(replayer, first, under)
-    before = replayer.projection_at(first, replayer.settings_at(first))
-    script, journal, beads = _begin(start, before)
-    depths = QueueDepthRecorder(before.beads, question.rule)
-    begun, read = first == begins_.hash, 0
-    tick: list[tuple[datetime, str]] = []
-    # Up to --from, the state is applied. After it, the changes become the script of the simulation.
-    for number, step in enumerate(replayer.steps(first, also=views.compiled), 1):
-        report_progress("reading history", number, len(line))
-        if not begun:
+        ends = self.question.ends.date
+        simulation.run(begins.date, ends, history.attempted, self.report_progress)
+        return simulation
+
+    def read(self, under: SettingsVersion) -> RecordedHistory:
+        """Read the history once, from the last rebuild before ``--from``.
+
+        The initial state of the simulation contains the changes before ``--from``.
+        """
+        replayer, begin, rule = self.replayer, self.question.begins, self.question.rule
+        rules, compiled = under.policy.rules, under.compiled
+        views = RowViewFactory(replayer.engine, rules, compiled, replayer.columns)
+        # The simulation starts from a rebuild: state before it can't be derived under other rules.
+        first = replayer.last_rebuild_before(begin.hash) or begin.hash
+        line = replayer.line(first)
+        if line is None:
+            raise SettingsError(
+                f"{begin.hash[:10]} is not an ancestor of {replayer.until[:10]}.",
+                where="--from",
+                fix="Run `dolt log` to list the ancestors.",
+            )
+        earlier = [commit for commit in line if commit.date <= begin.date]
+        last = earlier[-1] if earlier else begin
+        begins = next((commit for commit in line if commit.hash == begin.hash), last)
+        start = _state(replayer, first, under)
+        recorded = replayer.projection_at(first, replayer.settings_at(first))
+        history = RecordedHistory(begins, views, start, recorded, rule)
+        begun = first == begins.hash
+        tick: list[tuple[datetime, str]] = []
+        # Up to --from, the state is applied. After it, the changes become the script of the
+        # simulation.
+        for number, step in enumerate(replayer.steps(first, also=views.compiled), 1):
+            self.report_progress("reading history", number, len(line))
+            if begun:
+                history.add(step)
+                continue
             start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
-            decided = [
-                (step.commit.date, entry.bead)
-                for entry in step.changes.entries
-                if entry.bead != GLOBAL
-            ]
+            entries = step.changes.entries
+            decided = [(step.commit.date, one.bead) for one in entries if one.bead != GLOBAL]
             tick = [*tick, *decided] if decided else []
-            if step.commit.hash == begins_.hash:
+            if step.commit.hash == begins.hash:
                 begun = True
-                script, journal, beads = _begin(start, step.projection)
-                depths = QueueDepthRecorder(step.projection.beads, question.rule)
-            continue
-        read += 1
-        script.add(step, views)
-        _note(journal, beads, step)
-        _count(depths, step)
-    # Beads that the tick of --from decided about aren't decided again.
-    attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
-    return _Read(
-        begins=begins_,
-        views=views,
-        start=start,
-        recorded=journal,
-        script=script,
-        commits=read,
-        depths=depths,
-        attempted=attempted,
-    )
-
-
-def _begin(
-    start: Projection, recorded: Projection
-) -> tuple[RecordedTimeline, AttemptLog, dict[str, Bead]]:
-    script = RecordedTimeline(in_flight(start.beads))
-    script.know(start.beads)
-    return script, AttemptLog(in_flight(recorded.beads)), dict(recorded.beads)
-
-
-def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None:
-    """Add the decisions of one commit and the runs that it ended.
-
-    ``beads``: the beads before the commit; updated to the beads after it.
-    """
-    statuses = {
-        row.bead: str(row.after.get("status", ""))
-        for row in step.changes.rows
-        if row.table == "issues"
-    }
-    for event in step.events:
-        if event.what is EventKind.RENAMED:
-            journal.renamed(event.other, event.bead)
-        if event.bead != GLOBAL:
-            after = step.projection.beads.get(event.bead)
-            journal.apply(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
-            beads.pop(event.bead, None)
-            if after is not None:
-                beads[event.bead] = after
-
-
-def _count(depths: QueueDepthRecorder, step: ReplayStep) -> None:
-    beads = step.projection.beads
-    for event in step.events:
-        at = event.entry.at if event.entry is not None else event.at
-        depths.record(at, event.bead, beads.get(event.bead))
-    if any(event.bead == GLOBAL for event in step.events):
-        depths.reset(step.commit.date, beads)
+                history = RecordedHistory(begins, views, start, step.projection, rule)
+        # Beads that the tick of --from decided about aren't decided again.
+        if tick:
+            history.attempted = frozenset(bead for at, bead in tick if begins.date - at < SAME)
+        return history
 
 
 def _last_policy(replayer: HistoryReplayer) -> Policy | None:

@@ -210,7 +210,7 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     loop = build_reader(
         here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
     )
-    (pause,) = collect_status(loop, here.engine).pauses
+    (pause,) = collect_status(loop).pauses
     assert pause.startswith("rule agent, ") and pause.endswith(
         " (no effect: rule agent does not exist)"
     )

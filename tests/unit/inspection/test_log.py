@@ -186,7 +186,7 @@ def test_the_last_day_of_status_is_that_of_the_page(doltlite: Engine) -> None:
     reader = build_reader(
         here.engine, here.settings, lambda name: here.target, clock, here.lines.append
     )
-    report = ReportCollector().report(reader, here.engine, lambda now: now - timedelta(days=7))
+    report = ReportCollector().report(reader, lambda now: now - timedelta(days=7))
     day = next(one for one in report.ranges if one.name == "24h")
     recent = read_recent(here.engine, report.now.now)
     assert recent.done == day.done >= 1

@@ -53,7 +53,7 @@ def report(
     here: Light, *only: str, gatherer: ReportCollector | None = None, span: timedelta = 4 * HOUR
 ) -> Report:
     gatherer = gatherer or ReportCollector()
-    return gatherer.report(loop(here, here.engine), here.engine, lambda now: now - span, only)
+    return gatherer.report(loop(here, here.engine), lambda now: now - span, only)
 
 
 def phases(found: Report, bead: str) -> list[str]:
@@ -147,7 +147,7 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
         "The outcome is still unknown": {"blocked": 1},
         "No sign of life": {"reaped": 1},
     }
-    now = collect_status(loop(day, day.engine), day.engine)
+    now = collect_status(loop(day, day.engine))
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
     assert list(found.entries) == read_entries(day.engine)
     # One bead was claimed in backoff.
