@@ -31,14 +31,9 @@ __all__ = [
 
 
 def duration(text: str, where: str) -> timedelta:
-    """Return the duration of an option that isn't a setting.
+    """Return the duration of an option that isn't a setting, such as "2s" or "30m".
 
-    Args:
-        text: For example "2s" or "30m".
-        where: Name of the option, for the error.
-
-    Raises:
-        SettingsError: The text is not a duration.
+    ``where`` is the name of the option. Raises SettingsError.
     """
     # Late: an idle tick parses no option.
     from dolt_watch.config.converters import RawValue, convert

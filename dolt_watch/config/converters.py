@@ -54,9 +54,7 @@ class RawValue(NamedTuple):
     def type_error(self, expected: str, fix: str) -> SettingsError:
         """Return the error for a value of another form.
 
-        Args:
-            expected: Noun phrase that describes the valid values.
-            fix: The fix, as a sentence.
+        ``expected`` is a noun phrase that describes the valid values. ``fix`` is a sentence.
         """
         problem = f"{self.key} must be {expected}, but is {format_raw(self.value)}."
         return SettingsError(problem, where=self.where, fix=fix)
@@ -116,15 +114,9 @@ def exists(path: Path) -> bool:
 
 
 def check_name(name: str, what: str, where: str) -> None:
-    """Check the name of a rule or target.
+    """Raise SettingsError for a name of a rule or target with other characters, or a long one.
 
-    Args:
-        name: The name.
-        what: "rule" or "target".
-        where: Source of the name, for the error.
-
-    Raises:
-        SettingsError: The name contains other characters, or is too long.
+    ``what`` is "rule" or "target".
     """
     if not re.fullmatch(_NAME, name):
         expected = "at most 64 letters, digits, '-' and '_'"
@@ -134,14 +126,9 @@ def check_name(name: str, what: str, where: str) -> None:
 
 
 def convert(given: RawValue, kind: str) -> Any:
-    """Return the checked value of a setting.
+    """Return the checked value of a setting. Raises SettingsError.
 
-    Args:
-        given: The value as it was written.
-        kind: Annotation of the field as text, or "secret".
-
-    Raises:
-        SettingsError: The value is invalid.
+    ``kind`` is the annotation of the field as text, or "secret".
     """
     reader = READERS.get(kind)
     if reader is None:

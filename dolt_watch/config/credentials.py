@@ -16,12 +16,8 @@ from dolt_watch.errors import SettingsError
 def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
     """Return the password, or '', and its source.
 
-    Variables of dolt_watch win over those of bd, and the environment wins over files.
-
-    Args:
-        address: The server, which selects a section of the credentials file.
-        env: The environment.
-        cwd: Folder that relative paths start at.
+    Variables of dolt_watch win over those of bd, and the environment wins over files. The address
+    selects a section of the credentials file. Relative paths start at ``cwd``.
 
     Raises:
         SettingsError: The file that a variable names, or the credentials file, can't be used.
@@ -50,12 +46,8 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
 def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
     """Return the secret in a file.
 
-    Args:
-        path: Path of the file.
-        what: Name of the file in an error.
-        fix: The fix if the file can't be used.
-        blanks: Whether to keep blanks around the secret. A password may begin or end with blanks,
-            but a token in a header can't.
+    A password may begin or end with ``blanks``, but a token in a header can't. ``what`` is the name
+    of the file in an error.
 
     Raises:
         SettingsError: The file can't be read, or is empty.

@@ -131,12 +131,8 @@ def _require_known(word: str, known: Iterable[str], what: str, where: str) -> No
 def target_kind(name: str, givens: Iterable[RawValue], assignments: Iterable[str]) -> str:
     """Return the kind of a target from the last source that sets it.
 
-    The kind is needed first, because the valid keys of the target's table depend on it.
-
-    Args:
-        name: Name of the target.
-        givens: The values in the settings file.
-        assignments: The texts of --set.
+    The kind is needed first, because the valid keys of the target's table depend on it. Sources are
+    the values of the settings file, and the texts of --set.
 
     Raises:
         SettingsError: There is no such kind.
@@ -246,11 +242,6 @@ def _env_name(key: str) -> str:
 
 def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[RawValue]:
     """Return the values of ``--set KEY=VALUE`` and ``--database``.
-
-    Args:
-        database: Value of --database, or None.
-        assignments: The texts of --set.
-        names: The valid names and keys.
 
     Raises:
         SettingsError: A text has no "=", or its key doesn't exist.

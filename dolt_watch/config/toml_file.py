@@ -19,11 +19,8 @@ _DEEPEST = 3
 def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
     """Return the path of the settings file, or None without one.
 
-    Args:
-        named: Path from the flag or DOLT_WATCH_CONFIG, or ''. Without it, the first file in a
-            folder from ``cwd`` up, or in its ``.beads/``, is used, then the file of the tracker.
-        env: The environment.
-        cwd: Folder that the search begins in.
+    ``named`` is the path from the flag or DOLT_WATCH_CONFIG, or ''. Without it, the first file in a
+    folder from ``cwd`` up, or in its ``.beads/``, is used, then the file of the tracker.
     """
     if named:
         return cwd / Path(named).expanduser()
@@ -48,11 +45,7 @@ def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
 
 
 def read_file(path: Path, cwd: Path) -> list[RawValue]:
-    """Return the values in a settings file, in its order.
-
-    Args:
-        path: Path of the file.
-        cwd: Working directory, for short names of the file.
+    """Return the values in a settings file, in its order. Short names of it start at ``cwd``.
 
     Raises:
         SettingsError: The file can't be read, or isn't TOML.

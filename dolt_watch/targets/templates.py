@@ -98,11 +98,7 @@ class Template:
 
 
 def read_template(path: Path, place: str) -> Template:
-    """Return the template in a file.
-
-    Args:
-        path: The file.
-        place: The key that names it, for errors.
+    """Return the template in a file. ``place`` is the key that names it, for errors.
 
     Raises:
         SettingsError: The file can't be read, or is not a valid template.
@@ -119,15 +115,9 @@ def read_template(path: Path, place: str) -> Template:
 
 
 def read_prompt(path: Path | None, place: str, package: str = "dolt_watch.targets") -> Template:
-    """Return the prompt in a file, or without a file that of a package.
+    """Return the prompt in a file. Without a path, that of a package.
 
-    Args:
-        path: The file, or None.
-        place: The key that names it, for errors.
-        package: Package with the built-in prompt.
-
-    Raises:
-        SettingsError: The file can't be read, or is not a valid template.
+    ``place`` is the key that names the file, for errors. Raises as ``read_template``.
     """
     if path is not None:
         return read_template(path, place)

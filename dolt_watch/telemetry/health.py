@@ -41,9 +41,8 @@ KEPT = 4
 def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
     """Return the seconds without a sign of the loop after which it is stuck.
 
-    Args:
-        timeouts: those of all targets.
-        pause: the longest pause between two polls, in seconds.
+    ``timeouts`` are those of all targets. ``pause`` is the longest one between two polls, in
+    seconds.
     """
     return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
