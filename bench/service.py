@@ -14,10 +14,11 @@ from collections.abc import Iterator
 
 from bench.ground import Place
 from bench.measure import MS
-from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.cli.composition import build
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.controller.service import SHORTEST, Service
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.telemetry.health import Health
 from dolt_watch.telemetry.metrics import Metrics
 from tests.stubs.beadboard import BeadBoardStub
@@ -90,7 +91,7 @@ def drawn() -> list[float]:
 
 def idle_poll(here: Place) -> tuple[float, float]:
     """Return the milliseconds of processor time of a poll and of its query alone."""
-    targets = TargetPool(here.settings)
+    targets = TargetPool(here.settings.targets)
     service = Service(
         lambda: open_engine(here.address),
         lambda engine: build(engine, here.settings, targets, DatabaseClock(), patient=False),

@@ -13,10 +13,11 @@ from pathlib import Path
 from bench.ground import DISPATCH, Place, sized
 from bench.measure import MS, alternate, database_time, ticked
 from bench.table import Figure
-from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.cli.composition import build
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.targets.registry import TargetPool
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support.servers import Server
 
@@ -84,7 +85,7 @@ def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], 
 
     Dispatches of other processes are applied before the measurement.
     """
-    targets = stack.enter_context(contextlib.closing(TargetPool(here.settings)))
+    targets = stack.enter_context(contextlib.closing(TargetPool(here.settings.targets)))
     engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
     loop = build(engine, here.settings, targets, DatabaseClock(), patient=False)
     processor = [0.0]

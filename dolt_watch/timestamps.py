@@ -30,6 +30,14 @@ def to_utc(value: Any) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def as_utc(value: Any) -> datetime:
+    """Return a database value as aware UTC. Raises ValueError if it is not a date and time."""
+    moment = to_utc(value)
+    if moment is None:
+        raise ValueError(f"{value!r} is not a date and time.")
+    return moment
+
+
 MAX_YEAR = 9000
 """First year of times that are never intended. Adding to them could overflow."""
 

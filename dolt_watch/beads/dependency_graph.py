@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -175,31 +175,20 @@ class DependencyGraph:
     def _load_edges(self, keys: Sequence[Key]) -> None:
         self.edges |= {key: [] for key in keys}
         for table, ids in _by_table(keys).items():
-            targets = self._targets(_SOURCES[table])
+            source = _SOURCES[table]
+            targets = self._targets(source)
             if not targets:
                 continue
-            sql = self._edges_sql(table, targets)
+            kinds = ", ".join(f"'{kind}'" for kind in (*BLOCKING, WAITS_FOR, PARENT))
+            metadata = "metadata" if self.schema.has(source, "metadata") else "NULL"
+            sql = (
+                f"SELECT issue_id, type, {metadata}, {', '.join(targets.values())} FROM"
+                f" {source}{self.of} WHERE type IN ({kinds}) AND issue_id IN ({{}})"
+            )
             for id, kind, data, *columns in self._read(table, sql, ids):
                 for to, target in zip(targets, columns, strict=True):
                     if target is not None:
                         self.edges[table, id].append(Edge(kind, (to, target), _any_children(data)))
-
-    def _edges_sql(self, table: str, targets: Mapping[str, str]) -> str:
-        source = _SOURCES[table]
-        kinds = ", ".join(f"'{kind}'" for kind in (*BLOCKING, WAITS_FOR, PARENT))
-        metadata = "metadata" if self.schema.has(source, "metadata") else "NULL"
-        return (
-            f"SELECT issue_id, type, {metadata}, {', '.join(targets.values())} FROM"
-            f" {source}{self.of} WHERE type IN ({kinds}) AND issue_id IN ({{}})"
-        )
-
-    def first_reads(self, beads: Sequence[str]) -> list[tuple[str, tuple[Param, ...]]]:
-        """Return the read with which ``load`` begins, none if the tracker has no dependencies."""
-        targets, ids = self._targets(_SOURCES[ISSUE]), sorted(beads)
-        if not targets:
-            return []
-        sql = self._edges_sql(ISSUE, targets).format(", ".join("?" * len(ids)))
-        return [(sql, (*self.at, *ids))]
 
     def _load_children(self, parents: Collection[Key]) -> None:
         new = [key for key in parents if key not in self.children]

@@ -30,7 +30,7 @@ from dolt_watch.beads.dependency_graph import CHUNK, INACTIVE, ISSUE, Dependency
 from dolt_watch.beads.schema import TrackerSchema, schema_at
 from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.core.model import EMPTY, CommitChanges, GateResult, HoldReason, RowChange
-from dolt_watch.engines import Engine, Param, Row
+from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
 from dolt_watch.timestamps import iso, parse_any
@@ -130,21 +130,8 @@ def readiness_at(
     ``schema``: the shape of the tables as they are now, which is the commit's in most cases. If
     the commit has another shape, it is looked up.
     """
-    # Beads that depend on nothing need no further read.
-    first = list(dict.fromkeys(beads))[:CHUNK]
-    graph = DependencyGraph(engine.query, schema, commit)
-    reads = [_own_read(first, schema, commit), *graph.first_reads(first)]
     try:
-        found = dict(zip(reads, engine.query_all(reads), strict=True))
-    except (SchemaChanged, NoSuchTable):
-        found = {}
-
-    def query(sql: str, params: Sequence[Param]) -> list[Row]:
-        rows = found.pop((sql, tuple(params)), None)
-        return engine.query(sql, params) if rows is None else rows
-
-    try:
-        return readiness(query, beads, schema, now, commit)
+        return readiness(engine.query, beads, schema, now, commit)
     except SchemaChanged:
         return readiness(engine.query, beads, schema_at(engine, commit), now, commit)
 
@@ -158,31 +145,30 @@ def unready_until_enough(
     now: datetime,
     commit: str,
     loose: bool,
-    unsure: set[str] | None = None,
-) -> dict[str, HoldReason]:
+) -> Readiness:
     """Return why beads are not ready, from the head of the queue on, until ``enough`` are found
     that are ready and not in ``held``.
 
     Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows
     of ``commit``: a row outside of history never lets a bead go. Such a row can hold one back:
     an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`. ``schema``: the shape of
-    the working set. ``unsure`` receives the ready beads for which such rows count. Raises
-    SchemaChanged.
+    the working set. Of the result, only ``holds`` and ``unsure`` are filled: the holds, and the
+    ready beads for which rows outside of history count. Raises SchemaChanged.
     """
     holds: dict[str, HoldReason] = {}
+    unsure: set[str] = set()
     for chunk in growing_chunks(queue, enough):
         found = readiness_at(engine, chunk, schema, now, commit)
         holds |= found.holds
         left = [bead for bead in chunk if bead not in holds and bead not in held]
-        if unsure is not None:
-            unsure.update(found.unsure.intersection(left))
+        unsure.update(found.unsure.intersection(left))
         again = [bead for bead in left if loose or bead in found.unsure]
         beside = readiness(engine.query, again, schema, now).holds if again else {}
         holds |= {bead: _unversioned(hold) for bead, hold in beside.items()}
         enough -= sum(bead not in holds and bead not in held for bead in chunk)
         if enough <= 0:
             break
-    return holds
+    return Readiness(holds, unsure=frozenset(unsure))
 
 
 def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
@@ -250,24 +236,14 @@ def _own_rows(
     query: Query, beads: Sequence[str], schema: TrackerSchema, commit: str
 ) -> dict[str, dict[str, Any]]:
     """Return the columns that decide, by bead; a bead without a row is left out."""
-    names = _own_names(schema)
+    names = ["id", *(name for name in (*OWN_COLUMNS, "is_blocked") if schema.has("issues", name))]
+    of, at = (" AS OF ?", (commit,)) if commit else ("", ())
+    marks = ", ".join("?" * len(beads))
+    sql = f"SELECT {', '.join(names)} FROM issues{of} WHERE id IN ({marks})"
     try:
-        rows = query(*_own_read(beads, schema, commit))
-        return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+        rows = query(sql, (*at, *beads))
     except NoSuchTable:
         if not commit:
             raise
         return {}  # the commit is older than the tracker
-
-
-def _own_names(schema: TrackerSchema) -> list[str]:
-    return ["id", *(name for name in (*OWN_COLUMNS, "is_blocked") if schema.has("issues", name))]
-
-
-def _own_read(
-    beads: Sequence[str], schema: TrackerSchema, commit: str
-) -> tuple[str, tuple[Param, ...]]:
-    marks = ", ".join("?" * len(beads))
-    of = " AS OF ?" if commit else ""
-    sql = f"SELECT {', '.join(_own_names(schema))} FROM issues{of} WHERE id IN ({marks})"
-    return sql, (commit, *beads) if commit else tuple(beads)
+    return {row[0]: dict(zip(names, row, strict=True)) for row in rows}

@@ -19,7 +19,7 @@ WATCHED_TABLES = ("issues", "comments", "events", "labels", "dependencies")
 KNOWN_TABLES = (*WATCHED_TABLES, "leases", "wisps", "wisp_dependencies")
 """Tables of beads that dolt_watch reads or writes. All others are ignored."""
 
-READ_FOR_READINESS = ("issues", "dependencies")
+READ_FOR_READINESS = frozenset({"issues", "dependencies"})
 """Versioned tables whose rows decide whether a bead is ready."""
 
 SUPPORTED = "bd 1.0.2 to 1.3"
@@ -80,14 +80,13 @@ class TrackerSchema(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the versioned part of the shape, for ``cached_schema``."""
         return {
-            "tables": {table: dict(self.tables[table]) for table in self.versioned_tables},
+            "tables": {
+                table: dict(columns)
+                for table, columns in self.tables.items()
+                if table not in self.unversioned
+            },
             "unversioned": sorted(self.unversioned),
         }
-
-    @property
-    def versioned_tables(self) -> tuple[str, ...]:
-        """The tables of ``KNOWN_TABLES`` that exist and are versioned."""
-        return tuple(t for t in KNOWN_TABLES if t not in self.unversioned and t in self.tables)
 
     def has(self, table: str, *columns: str) -> bool:
         """Return whether the table exists and has all of the columns."""
@@ -194,19 +193,16 @@ class _Tables(Mapping[str, Mapping[str, str]]):
     ) -> None:
         self._known, self._unread, self._read = dict(known), set(unread), read
 
-    def _load(self, table: str) -> None:
+    def __getitem__(self, table: str) -> Mapping[str, str]:
         if table in self._unread:
             self._unread.remove(table)
             if columns := self._read(table):
                 self._known[table] = columns
-
-    def __getitem__(self, table: str) -> Mapping[str, str]:
-        self._load(table)
         return self._known[table]
 
     def __iter__(self) -> Iterator[str]:
         for table in sorted(self._unread):
-            self._load(table)
+            self.get(table)
         return iter(self._known)
 
     def __len__(self) -> int:
@@ -266,11 +262,6 @@ def missing(table: str, *columns: str) -> UnsupportedSchema:
         f" (supported: {SUPPORTED})",
         fix="`bd migrate` completes an interrupted migration; if bd is newer, upgrade dolt_watch",
     )
-
-
-def versioned(schema: TrackerSchema, tables: Iterable[str]) -> list[str]:
-    """Return those of the tables that a Dolt commit can stage."""
-    return [table for table in tables if table not in schema.unversioned]
 
 
 def target_expression(

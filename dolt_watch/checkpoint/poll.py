@@ -15,7 +15,7 @@ from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotABeadsDatabase, NotMigrated
 from dolt_watch.log_events import LogEvent, log_condition
-from dolt_watch.timestamps import to_utc
+from dolt_watch.timestamps import as_utc, to_utc
 
 logger = logging.getLogger(__name__)
 
@@ -98,19 +98,44 @@ class Poller:
             NotMigrated: a table of dolt_watch is missing.
             NotABeadsDatabase: the tables of bd are missing.
         """
-        while True:
-            hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
-            try:
-                rows = self.engine.query(
-                    "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id, token,"
-                    f" {hashes}, {_CURSOR} FROM {_FROM}"
-                )
-            except NoSuchTable as error:
-                self._without(error)
-                continue
-            if not rows:
-                raise _not_migrated()
-            return self._read(rows)
+        reads = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
+        try:
+            rows = self.engine.query(
+                "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id, token,"
+                f" {reads}, {_CURSOR} FROM {_FROM}"
+            )
+        except NoSuchTable as error:
+            self._without(error)
+            return self.poll()
+        if not rows:
+            raise _not_migrated()
+        count = len(self.tables)
+        head, now, merging, bead, token, *rest = rows[0]
+        commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
+        cache = orjson.loads(compiled or "{}")
+        # Rows of an ignored table never enter history, so a change of them needs no action. Only
+        # the last tick knows these tables, because a poll is one query.
+        unversioned = cache.get("unversioned", ())
+        hashes = zip(self.tables, rest[:count], strict=True)
+        return PollResult(
+            head=head,
+            now=as_utc(now),
+            hashes={table: hash for table, hash in hashes if table not in unversioned},
+            commit=commit,
+            fence=fence,
+            saved=saved,
+            seen={
+                table: TableState(hash, as_utc(since), bool(dirty))
+                for table, (hash, since, dirty) in orjson.loads(seen or "{}").items()
+            },
+            due={"dispatch": to_utc(dispatch), "reap": to_utc(reap)},
+            rules=orjson.loads(rules or "{}"),
+            compiled=cache,
+            shared=orjson.loads(shared or "{}"),
+            merging=bool(merging),
+            has_unsaved_claims=bead is not None,
+            unsaved_claim=(bead, token) if bead is not None and len(rows) == 1 else None,
+        )
 
     def _without(self, error: NoSuchTable) -> None:
         """Find the missing table that failed the statement, and raise or leave it out."""
@@ -120,34 +145,6 @@ class Poller:
         if not self.engine.columns("watch_cursor") or have == self.tables:
             raise _not_migrated() from error
         self.tables = have
-
-    def _read(self, rows: Sequence[Sequence[Any]]) -> PollResult:
-        count = len(self.tables)
-        head, now, merging, bead, token, *rest = rows[0]
-        commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
-        moment = to_utc(now)
-        assert moment is not None
-        cache = _json(compiled)
-        # Rows of an ignored table never enter history, so a change of them needs no action. Only
-        # the last tick knows these tables, because a poll is one query.
-        unversioned = cache.get("unversioned", ())
-        hashes = zip(self.tables, rest[:count], strict=True)
-        return PollResult(
-            head=head,
-            now=moment,
-            hashes={table: hash for table, hash in hashes if table not in unversioned},
-            commit=commit,
-            fence=fence,
-            saved=saved,
-            seen={table: _seen(value) for table, value in _json(seen).items()},
-            due={"dispatch": to_utc(dispatch), "reap": to_utc(reap)},
-            rules=_json(rules),
-            compiled=cache,
-            shared=_json(shared),
-            merging=bool(merging),
-            has_unsaved_claims=bead is not None,
-            unsaved_claim=(bead, token) if bead is not None and len(rows) == 1 else None,
-        )
 
 
 def is_idle(
@@ -196,14 +193,3 @@ def _not_migrated() -> NotMigrated:
             " --print-sql` shows the statements."
         ),
     )
-
-
-def _json(text: str | None) -> dict[str, Any]:
-    value: dict[str, Any] = orjson.loads(text) if text else {}
-    return value
-
-
-def _seen(value: Sequence[Any]) -> TableState:
-    since = to_utc(value[1])
-    assert since is not None
-    return TableState(value[0], since, bool(value[2]))

@@ -16,7 +16,6 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.checkpoint.fence import OTHER_DECIDED
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.core.model import (
@@ -38,6 +37,10 @@ from dolt_watch.timestamps import to_utc
 
 MAX_TOMBSTONES = 100
 """Number of tombstone rows to keep before they are deleted."""
+
+
+OTHER_DECIDED = "another worker decided in between"
+"""The Conflict of a transaction whose fence another worker has changed."""
 
 
 class StateStore:
@@ -157,10 +160,6 @@ class StateStore:
             and self._state.commit != poll.commit
         )
 
-    def commit(self, poll: PollResult) -> str:
-        """Return the commit of ``load``, without reading the beads."""
-        return self._state.commit if self._state and self._saved == poll.saved else poll.commit
-
     def stage(self, poll: PollResult, state: State, touched: Iterable[str] | None) -> None:
         """Keep a newer state, to be saved at the end of the tick.
 
@@ -175,10 +174,6 @@ class StateStore:
     def discard(self) -> None:
         """Drop the state in memory, so that the saved one is current again."""
         self._state = None
-
-    def set_down(self, words: Iterable[str]) -> None:
-        """Replace the outages that an idle tick reports; saved with the cursor."""
-        self._down = sorted(words)
 
     def add_notices(self, notices: Iterable[Mapping[str, Any]]) -> None:
         """Add to the notices that wait; saved with the cursor."""
@@ -195,13 +190,18 @@ class StateStore:
         due: Mapping[str, datetime | None],
         rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
+        down: Iterable[str] | None = None,
     ) -> None:
         """Save cursor and state in one transaction, and delete its claims from ``watch_attempt``.
+
+        ``down``: the outages that an idle tick reports. None: they are as before.
 
         Raises:
             Conflict: another worker has changed the fence.
         """
         state, touched = self.load(poll), self._touched
+        if down is not None:
+            self._down = sorted(down)
         if (
             touched is not None
             and not touched
@@ -241,8 +241,21 @@ class StateStore:
                     which = "" if touched is None else " WHERE record = ''"
                     tx.write(f"DELETE FROM watch_bead{which}")
                     self._gone = 0
+                # One statement for many records: each further one would write the same pages again.
+                # A bead that left has an empty record.
                 for some in chunks(state.beads if touched is None else touched, 200):
-                    _put(tx, [(id, state.beads.get(id)) for id in some])
+                    marks = ", ".join(["(?, ?, ?)"] * len(some))
+                    cells: list[Param] = []
+                    for id in some:
+                        bead = state.beads.get(id)
+                        cells += (
+                            (id, bead.phase.value, _text(encode_bead(bead)))
+                            if bead
+                            else (id, "", "")
+                        )
+                    tx.write(
+                        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}", cells
+                    )
                 if (touched is None or touched) and poll.has_unsaved_claims:
                     tx.write("DELETE FROM watch_attempt")
                 tx.commit()
@@ -250,8 +263,22 @@ class StateStore:
         self._saved, self._touched = saved, set()
 
     def _shared(self, state: State) -> dict[str, Any]:
-        more = {"outbox": self.outbox, "down": self._down}
-        return {name: value for name, value in more.items() if value} | _shared(state)
+        """Return the state without its beads, and the texts that wait."""
+        seldom = {
+            "outbox": self.outbox,
+            "down": self._down,
+            "outages": {name: outage._asdict() for name, outage in state.outages.items()},
+            "busy": dict(state.busy),
+        }
+        return {name: value for name, value in seldom.items() if value} | {
+            "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()},
+            "resting": dict(state.cooldowns),
+            "stopped": dict(state.halted_rules),
+            "claims": {rule: list(times) for rule, times in state.claims.items()},
+            "made": state.made,
+            "version": state.version,
+            "waiting": sum(bead.matches for bead in state.beads.values()),
+        }
 
     def _leads_anew(self, poll: PollResult) -> bool:
         """Return whether another `run` leads than the one that saved last. It records that once."""
@@ -261,20 +288,20 @@ class StateStore:
         )
 
 
-def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
-    """Write the records of beads in one statement; a bead that left has an empty record.
+def advance_fence(tx: Transaction, held: str | None) -> str:
+    """Change the fence, and return its new value.
 
-    Each further statement on the table would write the same pages again.
+    Args:
+        held: the value that the fence must have; None: any.
+
+    Raises Conflict if another worker has changed the fence.
     """
-    marks = ", ".join(["(?, ?, ?)"] * len(beads))
-    values = [
-        (id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", "")
-        for id, bead in beads
-    ]
-    tx.write(
-        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}",
-        [cell for row in values for cell in row],
-    )
+    sql, token = "UPDATE watch_cursor SET fence = ? WHERE id = 1", uuid.uuid4().hex
+    if held is None:
+        tx.write(sql, (token,))
+    else:
+        tx.write(f"{sql} AND fence = ?", (token, held), unmatched=OTHER_DECIDED)
+    return token
 
 
 def _is_unchanged(
@@ -297,22 +324,6 @@ def _is_unchanged(
 
 def _text(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-def _shared(state: State) -> dict[str, Any]:
-    seldom = {
-        "outages": {name: outage._asdict() for name, outage in state.outages.items()},
-        "busy": dict(state.busy),
-    }
-    return {name: value for name, value in seldom.items() if value} | {
-        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()},
-        "resting": dict(state.cooldowns),
-        "stopped": dict(state.halted_rules),
-        "claims": {rule: list(times) for rule, times in state.claims.items()},
-        "made": state.made,
-        "version": state.version,
-        "waiting": sum(bead.matches for bead in state.beads.values()),
-    }
 
 
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:

@@ -39,7 +39,9 @@ class Turns:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._wanted = self._held = self._waited = False
+        self.are_taken = False
+        """Whether this worker takes turns with others."""
+        self._held = self._waited = False
         self._fence = ""
         """The fence as this worker changed it last in this tick. '' if it didn't."""
         self._writes = 0
@@ -51,7 +53,7 @@ class Turns:
 
     def on_conflict(self) -> None:
         """Note that another worker committed first."""
-        self._wanted = self._waited = True
+        self.are_taken = self._waited = True
 
     def on_write(self, fence: str) -> None:
         """Note the fence that this worker wrote.
@@ -60,24 +62,19 @@ class Turns:
         """
         self._fence = fence
         self._writes += 1
-        self._wanted = self._wanted or self._writes >= MANY_WRITES
+        self.are_taken = self.are_taken or self._writes >= MANY_WRITES
 
     def on_poll(self, fence: str) -> None:
         """Note the fence that a poll found. Another value shows that another worker decided."""
         if self._fence and fence != self._fence:
             self.on_conflict()
 
-    @property
-    def are_taken(self) -> bool:
-        """Whether this worker takes turns with others."""
-        return self._wanted
-
     def begin(self) -> bool:
         """Wait for this worker's turn, if it takes turns. Return whether it has one."""
-        if self._wanted and not self._held:
+        if self.are_taken and not self._held:
             begun = time.monotonic()
             self._held = self._engine.take_turn(WAIT_SECONDS)
-            self._wanted = self._held
+            self.are_taken = self._held
             self._begun = time.monotonic()
             self._waited = self._waited or self._begun - begun > QUICK_SECONDS
         return self._held
@@ -106,6 +103,6 @@ class Turns:
 
     def end_tick(self) -> None:
         """End the turn. Take none in the next tick if no other worker was in the way in this."""
-        self._wanted, self._waited = self._waited, False
+        self.are_taken, self._waited = self._waited, False
         self._fence, self._writes = "", 0
         self.end()

@@ -67,8 +67,17 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name.startswith("-"):
+            return None  # An option that doesn't exist, which click reports.
         if cmd_name not in COMMANDS:
-            return None
+            # Late: only a wrong name needs suggestions.
+            from dolt_watch.errors import SettingsError
+            from dolt_watch.sanitize import sanitize
+            from dolt_watch.suggestions import suggest
+
+            raise SettingsError(
+                f"There is no command {sanitize(cmd_name, 80)!r}.", fix=suggest(cmd_name, COMMANDS)
+            )
         command: click.Command = import_module(f"dolt_watch.cli.{cmd_name}").command
         text, marker, example = (command.help or "").partition(EXAMPLE)
         if marker:
@@ -76,20 +85,6 @@ class LazyGroup(click.Group):
             command.help = text.rstrip()
             command.epilog = f"\b\nExample:\n  {' '.join(example.split())}"
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            # Late: only a wrong name needs suggestions.
-            from dolt_watch.errors import SettingsError
-            from dolt_watch.sanitize import sanitize
-            from dolt_watch.suggestions import suggest
-
-            raise SettingsError(
-                f"There is no command {sanitize(args[0], 80)!r}.", fix=suggest(args[0], COMMANDS)
-            )
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))

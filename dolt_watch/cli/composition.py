@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dolt_watch.checkpoint.poll import Poller
@@ -30,31 +29,6 @@ if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
 
 
-@dataclass(eq=False, repr=False)
-class TargetPool:
-    """Targets by name, each opened at its first use."""
-
-    settings: Settings
-    on_progress: Callable[[], None] = lambda: None
-    """Called at each use, so that the liveness probe doesn't fail during a tick that asks a target
-    about many beads.
-    """
-    _open: dict[str, Target] = field(default_factory=dict)
-
-    def __call__(self, name: str) -> Target:
-        self.on_progress()
-        if name not in self._open:
-            # Late: a tick that sends nothing needs no HTTP client.
-            from dolt_watch.targets.registry import open_target
-
-            self._open[name] = open_target(self.settings.targets[name])
-        return self._open[name]
-
-    def close(self) -> None:
-        for target in self._open.values():
-            target.close()
-
-
 def identity(settings: Settings) -> WriterIdentity:
     """Return the identity of this process in the entries that it writes."""
     # Late: most ticks write no entry, so they don't import the code that does.
@@ -76,7 +50,9 @@ def ledger(
     # Late: most ticks write no entry, so they don't import the code that does.
     from dolt_watch.ledger.writer import LedgerWriter
 
-    return LedgerWriter(engine, identity(settings), clock or DatabaseClock(), turns)
+    return LedgerWriter(
+        engine, identity(settings), clock or DatabaseClock(), turns or Turns(engine)
+    )
 
 
 def policy(settings: Settings, *, settles: bool = False) -> Policy:
@@ -121,7 +97,6 @@ def build(
         on_progress: Called whenever the loop made progress.
     """
     plans_by = policy(settings, settles=True)._replace(poll=None if patient else settings.poll)
-    config = _config(settings, wait_for_settle=patient, worker=worker)
     turns = Turns(engine)
     notifier = None
     if settings.notify.target:
@@ -134,12 +109,14 @@ def build(
     return ControlLoop(
         _assemble(
             engine,
+            settings,
             plans_by,
             targets,
             executor,
             clock,
-            config,
             poller=poller,
+            patient=patient,
+            worker=worker,
             turns=turns,
             on_progress=on_progress,
         )
@@ -162,7 +139,10 @@ def build_dry_run(
     poller: Poller | None = None,
 ) -> ControlLoop:
     """Return a loop that only logs its decisions, and never waits."""
-    return ControlLoop(_passive(engine, settings, targets, clock, DryRunExecutor(), poller))
+    executor = DryRunExecutor()
+    return ControlLoop(
+        _assemble(engine, settings, policy(settings), targets, executor, clock, poller=poller)
+    )
 
 
 def build_reader(
@@ -172,69 +152,43 @@ def build_reader(
     # Late: a tick has no reader.
     from dolt_watch.controller.state_reader import StateReader
 
-    return StateReader(_passive(engine, settings, targets, clock, Reading(), None))
-
-
-def _passive(
-    engine: Engine,
-    settings: Settings,
-    targets: Callable[[str], Target],
-    clock: Clock,
-    executor: Reading,
-    poller: Poller | None,
-) -> LoopParts:
-    return _assemble(
-        engine,
-        policy(settings),
-        targets,
-        executor,
-        clock,
-        _config(settings, wait_for_settle=False),
-        poller=poller,
-    )
-
-
-def _config(
-    settings: Settings, *, wait_for_settle: bool, worker: Mapping[str, Any] = EMPTY
-) -> LoopConfig:
-    return LoopConfig(
-        rule_hashes={rule.name: rule_hash(rule) for rule in settings.rules},
-        adopt=settings.adopt,
-        wait_for_settle=wait_for_settle,
-        project_id=settings.project_id,
-        poll_interval=settings.poll,
-        worker=worker,
-        notified=settings.notify.kinds,
-    )
+    return StateReader(_assemble(engine, settings, policy(settings), targets, Reading(), clock))
 
 
 def _assemble(
     engine: Engine,
+    settings: Settings,
     policy: Policy,
     targets: Callable[[str], Target],
     executor: Executor,
     clock: Clock,
-    config: LoopConfig,
     *,
-    poller: Poller | None,
+    poller: Poller | None = None,
+    patient: bool = False,
+    worker: Mapping[str, Any] = EMPTY,
     turns: Turns | None = None,
     on_progress: Callable[[], None] = lambda: None,
 ) -> LoopParts:
     """Return the parts, which share one connection, one poller and one store of the state."""
     poller = poller or Poller(engine)
-    store = StateStore(engine, config.worker, clock)
+    store = StateStore(engine, worker, clock)
     tracker = StateTracker(
         engine=engine,
         policy=policy,
-        rule_hashes=config.rule_hashes,
+        rule_hashes={rule.name: rule_hash(rule) for rule in settings.rules},
         poller=poller,
         executor=executor,
         store=store,
-        notified=config.notified,
-        project_id=config.project_id,
+        notified=settings.notify.kinds,
+        project_id=settings.project_id,
         on_progress=on_progress,
     )
-    observer = Observer(engine, policy, targets)
+    config = LoopConfig(
+        adopt=settings.adopt,
+        wait_for_settle=patient,
+        project_id=settings.project_id,
+        poll_interval=settings.poll,
+    )
     return LoopParts(
         engine=engine,
         policy=policy,
@@ -243,7 +197,7 @@ def _assemble(
         poller=poller,
         store=store,
         tracker=tracker,
-        observer=observer,
+        observer=Observer(engine, policy, targets),
         executor=executor,
         turns=turns or Turns(engine),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dolt_watch.cli.composition import TargetPool, build, build_reader
+from dolt_watch.cli.composition import build, build_reader
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import load
@@ -23,6 +23,7 @@ from dolt_watch.demo.scenario import AGENT, PROGRAM, SHORT, USER, run_scenario
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -77,7 +78,7 @@ def command(keep: bool, report: str | None) -> int:
 @contextmanager
 def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """Return the same live loop as all commands."""
-    with closing(TargetPool(settings)) as targets:
+    with closing(TargetPool(settings.targets)) as targets:
         yield build(engine, settings, targets, DatabaseClock())
 
 
@@ -90,7 +91,7 @@ def _page(address: FileAddress) -> str:
     """Return the report page of the last hour. The agent has ended, so no target is asked."""
     settings = load({"database": address.url, "set": SHORT}, {}, Path(address.path).parent)
     with closing(open_engine(address)) as engine:
-        loop = build_reader(engine, settings, TargetPool(settings), DatabaseClock())
+        loop = build_reader(engine, settings, TargetPool(settings.targets), DatabaseClock())
         hour = timedelta(hours=1)
         return render("report", ReportCollector().report(loop, lambda now: now - hour))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from dolt_watch.cli.composition import TargetPool, build_reader
+from dolt_watch.cli.composition import build_reader
 from dolt_watch.cli.options import format_option, load_settings, settings_options
 from dolt_watch.cli.output import show
 from dolt_watch.clock import DatabaseClock
@@ -24,6 +24,7 @@ from dolt_watch.inspection.doctor.run import run_all
 from dolt_watch.inspection.doctor.view import finding_lines
 from dolt_watch.inspection.doctor.workload_checks import target
 from dolt_watch.inspection.screen import Screen
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.inspection.doctor.findings import Finding
@@ -65,7 +66,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
         return
     rules = ", ".join(rule.name for rule in settings.rules)
     yield ok(f"readable; rules: {rules}")._replace(check="settings")
-    with closing(TargetPool(settings)) as targets:
+    with closing(TargetPool(settings.targets)) as targets:
         yield from named("target", target(settings, targets))
         try:
             engine = open_engine(settings.address)
@@ -79,7 +80,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
                     settings=settings,
                     engine=engine,
                     policy=reader.policy,
-                    rule_hashes=reader.parts.config.rule_hashes,
+                    rule_hashes=reader.parts.tracker.rule_hashes,
                     read_survey=lambda: reader.survey(BOTH),
                     machine=_machine,
                     capacity=lambda name: targets(name).capacity(),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from dolt_watch.cli.composition import TargetPool, build_dry_run, identity
+from dolt_watch.cli.composition import build_dry_run, identity
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.cli.output import console
 from dolt_watch.clock import DatabaseClock
@@ -17,13 +17,14 @@ from dolt_watch.config import Settings
 from dolt_watch.config.template import settings_as_toml
 from dolt_watch.config.toml_file import FILE
 from dolt_watch.controller.state_reader import StateReader
-from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.decisions.policy import stale_at
 from dolt_watch.core.model import Phase
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.ledger.privileges import grant_statements
 from dolt_watch.ledger.schema import check_database, is_up_to_date, local_sql, migrate, migrations
+from dolt_watch.targets.registry import TargetPool
 
 UP_TO_DATE = "migrated: already up to date"
 NEXT = """
@@ -99,7 +100,7 @@ def _init(settings: Settings, if_needed: bool) -> None:
         check_database(engine, settings.project_id)
         _adopt_rules(engine)
         with console() as out:
-            loop = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock())
+            loop = build_dry_run(engine, settings, TargetPool(settings.targets), DatabaseClock())
             state, now = StateReader(loop.parts).current_state()
         out.check()
     rules = {rule.name: rule for rule in settings.rules}

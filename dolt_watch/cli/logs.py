@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options
 from dolt_watch.core.model import entry_payloads
 from dolt_watch.engines.connect import open_engine
@@ -18,6 +17,7 @@ from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
@@ -51,7 +51,10 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
     Example: dolt_watch logs bd-12
     """
     settings = load_settings(kwargs)
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as targets,
+    ):
         check_project(engine, settings.project_id)
         bead = require_bead(engine, bead)
         run = _find_run(engine, bead, attempt)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool, build_reader, ledger
+from dolt_watch.cli.composition import build_reader, ledger
 from dolt_watch.cli.options import (
     check_rule,
     current_user,
@@ -31,6 +31,7 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.inspection.status import describe_pause
 from dolt_watch.ledger.schema import check_database
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -167,7 +168,7 @@ def _state(engine: Engine, settings: Settings) -> State | None:
     """Return the state, or None if it can't be read: a kill switch must not depend on it."""
     try:
         return build_reader(
-            engine, settings, TargetPool(settings), DatabaseClock()
+            engine, settings, TargetPool(settings.targets), DatabaseClock()
         ).current_state()[0]
     except DoltWatchError:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from dolt_watch.cli.composition import TargetPool, build, build_dry_run, policy
+from dolt_watch.cli.composition import build, build_dry_run, policy
 from dolt_watch.cli.options import current_user, say
 from dolt_watch.cli.output import console
 from dolt_watch.cli.progress import progress
@@ -25,6 +25,7 @@ from dolt_watch.history.revisions import head_commit, resolve_revision
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.replay import verification
 from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import iso
 
@@ -121,7 +122,10 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
             where="--from",
             fix="Run `dolt_watch replay --apply --from COMMIT --dry-run`.",
         )
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as targets,
+    ):
         head = head_commit(engine)
         begins = absolute(begins, server_time(engine), "--from")
         commit = resolve_revision(engine, begins, head, "--from")

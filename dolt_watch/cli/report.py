@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool, build_reader
+from dolt_watch.cli.composition import build_reader
 from dolt_watch.cli.options import bead_option, load_settings, settings_options
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.times import resolve_time
@@ -20,6 +20,7 @@ from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.place import place_of
 from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
 from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.registry import TargetPool
 
 
 @click.command()
@@ -52,7 +53,10 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
     """
     check_page(output)
     settings = load_settings(kwargs)
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as targets,
+    ):
         # A mistyped ID would give an empty page, which looks like inactivity.
         beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
         tolerant = FaultTolerantTargets(targets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool, build_reader, ledger
+from dolt_watch.cli.composition import build_reader, ledger
 from dolt_watch.cli.options import (
     beads_argument,
     check_rule,
@@ -30,6 +30,7 @@ from dolt_watch.history.revisions import head_commit
 from dolt_watch.inspection.bead_ids import resolve_bead_id
 from dolt_watch.inspection.why.explanation import no_such_bead
 from dolt_watch.ledger.schema import check_database
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -125,7 +126,10 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
     Raises:
         DatabaseError: The database can't be used, or dolt_watch's tables are missing.
     """
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as targets,
+    ):
         check_database(engine, settings.project_id)
         reader = build_reader(engine, settings, targets, DatabaseClock())
         yield ManualActions(reader, ledger(engine, settings))

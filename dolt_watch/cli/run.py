@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool, build, build_reader
+from dolt_watch.cli.composition import build, build_reader
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.cli.shutdown import Shutdown
 from dolt_watch.clock import DatabaseClock
@@ -27,6 +27,7 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.telemetry.health import Health, Server, stall_threshold
 from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
@@ -112,7 +113,7 @@ def command(
         HeartbeatPing(ping_url) if ping_url else None,
         stuck=stall_threshold(timeouts, max(seconds, LONGEST_PAUSE)),
     )
-    targets = TargetPool(settings, health.heartbeat)
+    targets = TargetPool(settings.targets, health.heartbeat)
     loops: list[ControlLoop] = []
 
     def make(engine: Engine) -> ControlLoop:

@@ -50,8 +50,8 @@ class Shutdown:
         self.at_once = stop is None
         self.stop = stop or threading.Event()
         self.codes = codes
-        self.signal = 0
-        """Number of the first signal, or 0."""
+        self.code = 0
+        """Exit code of a command that a signal ended in good order, or 0 without a signal."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Shutdown:
@@ -71,16 +71,11 @@ class Shutdown:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @property
-    def code(self) -> int:
-        """Exit code of a command that a signal ended in good order, or 0 without a signal."""
-        return 128 + self.signal if self.signal else 0
-
     def _came(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if self.code:
             self._end(number, second=True)
             return
-        self.signal = number
+        self.code = 128 + number
         self.stop.set()
         attempt = self.under_way()
         if self.at_once and attempt is None:

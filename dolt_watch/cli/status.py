@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
-from dolt_watch.cli.composition import TargetPool, build_reader
+from dolt_watch.cli.composition import build_reader
 from dolt_watch.cli.options import (
     beads_argument,
     check_rule,
@@ -31,6 +31,7 @@ from dolt_watch.inspection.report.place import place_of
 from dolt_watch.inspection.screen import Screen, is_dumb
 from dolt_watch.inspection.status import collect_status
 from dolt_watch.inspection.status_view import GROUP_LIMIT, show_status
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -131,7 +132,10 @@ class _Filter(NamedTuple):
 
 
 def _read(settings: Settings, chosen: _Filter) -> Status:
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as targets:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as targets,
+    ):
         reader = build_reader(engine, settings, targets, DatabaseClock())
         now = collect_status(reader, lambda name: targets(name).capacity())
         now = now._replace(recent=read_recent(engine, now.now))

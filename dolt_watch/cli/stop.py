@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import (
     beads_argument,
     complain,
@@ -20,6 +19,7 @@ from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import act, by_hand, check_beads, reason_option
 from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
 from dolt_watch.core.model import Decision, Verdict
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -45,7 +45,7 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     check_reason(reason)
     settings = load_settings(kwargs)
     who, code = current_user(), 0
-    with closing(TargetPool(settings)) as targets, by_hand(settings) as hand:
+    with closing(TargetPool(settings.targets)) as targets, by_hand(settings) as hand:
         for bead in check_beads(hand, beads):
             code |= _stop(hand, settings, targets, bead, who, reason)
     return code

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,7 @@ def run_tick(
 ) -> int:
     """Run one tick, and return the exit code.
 
-    After a successful tick (``TickResult.succeeded``) that isn't a dry run, DOLT_WATCH_PING_URL is
-    fetched.
+    After a successful tick that isn't a dry run, DOLT_WATCH_PING_URL is fetched.
 
     Args:
         settings: The settings.
@@ -72,30 +72,17 @@ def run_tick(
         now: The moment to decide by, or None for the database's clock.
         metrics_file: Name of a file for the metrics of the tick, or None.
     """
-    with console() as out:
-        return _tick(settings, kinds, out, dry_run=dry_run, now=now, metrics_file=metrics_file)
-
-
-def _tick(
-    settings: Settings,
-    kinds: Sequence[str],
-    out: Console,
-    *,
-    dry_run: bool,
-    now: datetime | None,
-    metrics_file: str | None,
-) -> int:
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
     # The prerequisites of a ping and of metrics are checked before anything is done.
-    ping = _ping(dry_run)
+    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
+    ping = _ping(url) if url else lambda: None
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
-    engine = open_engine(settings.address)
-    try:
-        # An idle tick is this one query, and imports nothing of the loop.
+    with console() as out, closing(open_engine(settings.address)) as engine:
+        # An idle tick is this one query, and imports nothing of the loop. The reap table and the
+        # metrics list beads for which nothing is due yet.
         poller = Poller(engine)
         first = poller.poll()
-        # The reap table and the metrics list beads for which nothing is due yet.
         thorough = write is not None or (dry_run and "reap" in kinds)
         if not thorough and is_idle(
             first,
@@ -112,15 +99,15 @@ def _tick(
             return int(down and not dry_run)
 
         # Late: an idle tick ends above, and imports nothing of the loop.
-        from dolt_watch.cli.composition import TargetPool, build, build_dry_run
+        from dolt_watch.cli.composition import build, build_dry_run
         from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.controller.executors import under_way
         from dolt_watch.core.decisions.policy import Scope
+        from dolt_watch.targets.registry import TargetPool
 
         # The loop continues from this poll. A signal ends it when the current decision is
         # recorded.
-        targets = TargetPool(settings)
-        try:
+        with closing(TargetPool(settings.targets)) as targets:
             if dry_run:
                 loop = build_dry_run(engine, settings, targets, clock, poller=poller)
             else:
@@ -129,9 +116,7 @@ def _tick(
                 loop = build(engine, settings, targets, clock, poller=poller, worker=worker)
             with Shutdown(lambda: under_way(loop.executor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=thorough)
-        finally:
-            targets.close()
+                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=True)
         # A dry run prints its findings and succeeds. A tick's result is its exit code.
         if dry_run:
             _print_reap_table(out, outcome)
@@ -139,12 +124,11 @@ def _tick(
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
-        if not shutdown.code and outcome.succeeded:
+        code = shutdown.code or outcome.exit_code
+        if not code:
             ping()
         out.check()
-        return shutdown.code or outcome.exit_code
-    finally:
-        engine.close()
+        return code
 
 
 def _print_reap_table(out: Console, outcome: TickResult) -> None:
@@ -162,15 +146,12 @@ def _print_reap_table(out: Console, outcome: TickResult) -> None:
         out.print(line)
 
 
-def _ping(dry_run: bool) -> Callable[[], None]:
+def _ping(url: str) -> Callable[[], None]:
     """Return the function that reports a successful tick.
 
     Raises:
         SettingsError: The value is not a URL. Raised before the tick begins.
     """
-    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
-    if not url:
-        return lambda: None
     # Late: few ticks send a ping.
     from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 

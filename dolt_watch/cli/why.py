@@ -11,7 +11,7 @@ import click
 import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
-from dolt_watch.cli.composition import TargetPool, build_reader, policy
+from dolt_watch.cli.composition import build_reader, policy
 from dolt_watch.cli.options import complete_bead, format_option, load_settings, settings_options
 from dolt_watch.cli.output import show
 from dolt_watch.cli.times import absolute
@@ -33,6 +33,7 @@ from dolt_watch.inspection.why.decision_snapshot import (
 from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.inspection.why.view import explanation_lines
 from dolt_watch.ledger.schema import check_project
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any)
     if every and form == "json":
         raise click.UsageError("JSON contains all conditions: omit --all.")
     settings = load_settings(kwargs)
-    with closing(open_engine(settings.address)) as engine, closing(TargetPool(settings)) as pool:
+    with (
+        closing(open_engine(settings.address)) as engine,
+        closing(TargetPool(settings.targets)) as pool,
+    ):
         bead = resolve_bead_id(engine, bead)
         check_project(engine, settings.project_id)
         until = head_commit(engine)

@@ -42,24 +42,24 @@ class ConflictPolicy:
 
     _poller: Poller
     _in_a_row: int = 0
+    _last: int = 0
+    """Number of the last iteration that had a conflict."""
     stuck: dict[str, Conflict] = field(default_factory=dict)
     """Bead → the last conflict about it during which no other writer committed."""
 
-    def on_success(self) -> None:
-        """Reset the count after an iteration without a conflict."""
-        self._in_a_row = 0
-
-    def on_conflict(self, conflicted: Conflicted, poll: PollResult) -> Reaction:
+    def on_conflict(self, conflicted: Conflicted, poll: PollResult, iteration: int) -> Reaction:
         """Return the reaction to a conflict.
 
         Args:
             conflicted: The conflict.
             poll: The poll of the iteration.
+            iteration: The number of the iteration, from 1.
 
         Raises:
             Conflict: The conflict is about no bead, and no other writer committed.
         """
-        self._in_a_row += 1
+        self._in_a_row = self._in_a_row + 1 if iteration == self._last + 1 else 1
+        self._last = iteration
         error, bead = conflicted
         if self._in_a_row % CONFLICTS_BEFORE_CHECK == 0 and not self._others_wrote(poll):
             if not bead:
@@ -86,7 +86,7 @@ class ConflictPolicy:
 
         return uniform(0, min(seconds * 2 ** min(self._in_a_row, 3), MAX_BACKOFF_SECONDS))
 
-    def raise_if_stuck(self) -> None:
+    def raise_stuck(self) -> None:
         """Raise Conflict for the first bead about which nothing could be written."""
         for bead, error in self.stuck.items():
             raise _no_way(error, bead) from error

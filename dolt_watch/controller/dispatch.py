@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.controller.messages import log_entry
-from dolt_watch.core.decisions.circuit_breaker import health_of
-from dolt_watch.core.decisions.settlement import settle
+from dolt_watch.core.decisions.settlement import health_of, settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.recorded_inputs import RecordedInputs, encode_answer
@@ -43,11 +43,9 @@ class Claim(NamedTuple):
     """The bead's row as the claim's transaction read it."""
     context: DecisionContext
     rule: Rule
-    begun: float
-    """Start of the claim, in seconds of the monotonic clock. Also for the next field."""
+    payload: entry_payloads.Claimed
     ended: float
-    is_resend: bool
-    """The bead is in progress because of an earlier claim whose outcome is unknown."""
+    """End of the claim, in seconds of the monotonic clock."""
 
 
 def dispatch_bead(
@@ -59,59 +57,39 @@ def dispatch_bead(
         Conflict: The claim was not written.
         OutcomeNotRecorded: The outcome could not be written.
     """
-    attempt, begun = decision._replace(token=uuid.uuid4().hex), time.monotonic()
-    with ledger.attempt(attempt):
-        claim = _claim(attempt, begun, context, rule, target, ledger)
-        # Nothing is sent if the bead changed at the moment of the claim, or if another worker may
-        # already settle the claim.
-        release = _no_longer_matches(claim, ledger) or _claim_expired(claim)
-        if release is not None:
-            status = OPEN if claim.is_resend else str(claim.row["status"])
-            outcome = release._replace(status=status)
-        else:
-            with ledger.turns.request():
-                outcome = _send(claim, target)
-        # The outcome is recorded for this attempt in any case.
-        outcome = outcome._replace(
-            bead=attempt.bead,
-            rule=rule.name,
-            attempt=attempt.attempt,
-            token=attempt.token,
-            cause=claim.written.commit,
-        )
-        recorded = ledger.append_outcome(context, outcome)
-        _log_warnings(attempt.bead, claim.written.warning, recorded.warning)
-        return recorded
-
-
-def _claim(
-    decision: Decision,
-    begun: float,
-    context: DecisionContext,
-    rule: Rule,
-    target: Target,
-    ledger: LedgerWriter,
-) -> Claim:
-    """Write the claim with its token into history: a token is sent at most once."""
+    payload, begun = entry_payloads.Claimed.decode(decision.detail), time.monotonic()
     if site := getattr(target, "site", ""):  # Only a worker at this site can settle the attempt.
         at = entry_payloads.Claimed(site=site).encode()
         decision = decision._replace(detail={**decision.detail, **at})
-    valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
-    written = ledger.append_decision(context, decision, valid)
-    ended = time.monotonic()
-    log_entry(written, f"picked bead: {decision.bead}")
-    assert written.row is not None  # A claim reads its bead's row.
-    is_resend = entry_payloads.Claimed.decode(decision.detail).resend is not None
-    return Claim(
-        decision=decision,
-        written=written,
-        row=written.row,
-        context=context,
-        rule=rule,
-        begun=begun,
-        ended=ended,
-        is_resend=is_resend,
-    )
+    attempt = decision._replace(token=uuid.uuid4().hex)
+    with ledger.attempt(attempt):
+        # The claim is in history before anything is sent: a token is sent at most once.
+        valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
+        written = ledger.append_decision(context, attempt, valid)
+        assert written.row is not None  # A claim reads its bead's row.
+        claim = Claim(
+            decision=attempt,
+            written=written,
+            row=written.row,
+            context=context,
+            rule=rule,
+            payload=payload,
+            ended=time.monotonic(),
+        )
+        log_entry(written)
+        # Nothing is sent if the bead changed at the moment of the claim, or if another worker may
+        # already settle the claim: after its deadline.
+        outcome = _no_longer_matches(claim, ledger)
+        if outcome is None and time.monotonic() - begun >= SEND_WINDOW_SECONDS:
+            outcome = _release(claim, "claiming took too long", ReasonCode.CLAIMED_TOO_LATE)
+        if outcome is None:
+            outcome = _send(claim, target, ledger.turns)
+        # The outcome is recorded for this attempt in any case.
+        recorded = ledger.append_outcome(context, outcome)
+        for warning in filter(None, (written.warning, recorded.warning)):
+            fields = event_fields(LogEvent.NOTES_FULL, bead=attempt.bead)
+            logger.warning(f"warning: {warning}", extra=fields)
+        return recorded
 
 
 def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
@@ -120,7 +98,7 @@ def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
     Dolt merges cell by cell, so a user can unassign the bead at the same moment. The row is read
     again, with the old values of the cells that the claim changed.
     """
-    entry, again = claim.written.entry, claim.is_resend
+    entry, again = claim.written.entry, claim.payload.resend is not None
     compiled = claim.context.compiled[entry.rule]
     row = {**claim.row, "status": OPEN} if again else claim.row
     before = [row[name] for name in compiled.put_back]
@@ -129,51 +107,47 @@ def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
         (*before, entry.bead),
     )
     if not rows:
-        return _release("it was deleted", ReasonCode.BEAD_DELETED)
+        return _release(claim, "it was deleted", ReasonCode.BEAD_DELETED)
     status, matches = rows[0]
     if status != IN_PROGRESS or not matches:
-        return _release("it no longer matches its rule", ReasonCode.NO_LONGER_MATCHES)
+        return _release(claim, "it no longer matches its rule", ReasonCode.NO_LONGER_MATCHES)
     # The first claim checked that the bead is ready. A bead that is sent again may have been
     # deferred or blocked since.
     hold = ledger.unready(claim.context, entry) if again else None
     if hold is not None:
-        return _release(f"it is not ready: {hold.why}", ReasonCode.NOT_READY)
+        return _release(claim, f"it is not ready: {hold.why}", ReasonCode.NOT_READY)
     return None
 
 
-def _claim_expired(claim: Claim) -> Decision | None:
-    """Return the release of a claim that may no longer be sent. None if it may.
-
-    After the deadline another worker may settle the claim.
-    """
-    if time.monotonic() - claim.begun < SEND_WINDOW_SECONDS:
-        return None
-    return _release("claiming took too long", ReasonCode.CLAIMED_TOO_LATE)
-
-
-def _release(why: str, code: ReasonCode) -> Decision:
-    """Return a release. Attempt, bead and status are those of the claim."""
+def _release(claim: Claim, why: str, code: ReasonCode) -> Decision:
+    """Return the release of a claim. The row gets the status that it had before."""
+    resend = claim.payload.resend is not None
     return Decision(
         kind=EntryKind.RELEASE,
-        bead="",
-        rule="",
-        attempt=0,
-        cause="",
+        bead=claim.decision.bead,
+        rule=claim.rule.name,
+        attempt=claim.decision.attempt,
+        cause=claim.written.commit,
+        token=claim.decision.token,
         reason=f"{why}; nothing was sent",
         reason_code=code,
+        status=OPEN if resend else str(claim.row["status"]),
     )
 
 
-def _send(claim: Claim, target: Target) -> Decision:
+def _send(claim: Claim, target: Target, turns: Turns) -> Decision:
     """Send the bead and interpret the answer. No transaction is open meanwhile."""
     decision, context, rule = claim.decision, claim.context, claim.rule
     task = BeadTask(decision.bead, dict(claim.row), rule.name, decision.attempt)
-    answer, jitter = target.dispatch(task, decision.token), round(random.random(), 6)
+    with turns.request():
+        answer = target.dispatch(task, decision.token)
+    jitter = round(random.random(), 6)
     # Not the time of the poll: a cooldown starts with the answer.
     now = claim.written.entry.at + timedelta(seconds=time.monotonic() - claim.ended)
-    note = entry_payloads.Claimed.decode(decision.detail).deferred_note
+    note = claim.payload.deferred_note
     health = health_of(context.state, rule.target, decision.bead, now, note)
     attempt = context.state.beads[decision.bead]._replace(
+        rule=rule.name,
         attempt=decision.attempt,
         token=decision.token,
         cause=claim.written.commit,
@@ -189,8 +163,3 @@ def _send(claim: Claim, target: Target) -> Decision:
         health=health,
     )
     return outcome._replace(detail={**outcome.detail, **given.encode()})
-
-
-def _log_warnings(bead: str, *warnings: str) -> None:
-    for warning in filter(None, warnings):
-        logger.warning(f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead))

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.checkpoint.poll import PollResult, TableState
-from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.checkpoint.state_store import StateStore, advance_fence
 from dolt_watch.controller.messages import tell_holds
 from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
 from dolt_watch.controller.tick_result import Next

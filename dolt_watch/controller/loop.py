@@ -20,11 +20,11 @@ from dolt_watch.checkpoint.poll import PollResult, TableState, is_idle, log_idle
 from dolt_watch.controller.conflict_policy import ConflictPolicy, Reaction
 from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.messages import log_entry, log_holds
-from dolt_watch.controller.observer import Uncommitted, read_uncommitted
+from dolt_watch.controller.observer import CLEAN, Uncommitted, read_uncommitted
 from dolt_watch.controller.parts import LoopParts
 from dolt_watch.controller.reap_table import ReapCandidate, reap_table
 from dolt_watch.controller.tick_result import Conflicted, Iteration, Next, TickResult, Wait
-from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postpone_tries
 from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
@@ -103,69 +103,66 @@ class ControlLoop:
             stop: Checked before each iteration.
             thorough: Iterate even if nothing is due.
         """
-        try:
-            return self._tick(scope, first, stop, thorough)
-        finally:
-            self.parts.turns.end_tick()
-
-    def _tick(
-        self, scope: Scope, first: PollResult | None, stop: Callable[[], bool], thorough: bool
-    ) -> TickResult:
         parts, result = self.parts, TickResult()
         conflicts = ConflictPolicy(parts.poller)
         progress = Progress(scope, parts.config.wait_for_settle)
-        while not stop():
-            if not progress.first:
-                parts.turns.begin()
-            poll, first = first or parts.poller.poll(), None
-            parts.turns.on_poll(poll.fence)
-            self.now = now = parts.clock.now(poll.now)
-            self._due = poll.due
-            # An idle tick ends after its one query.
-            if not thorough and self._is_idle(poll, now, scope):
-                if progress.first:
-                    result.down |= log_idle(poll, scope.kinds)
-                return result
-            # A worker that competes with others polls again in its turn.
-            if progress.first and parts.turns.are_taken and parts.turns.begin():
-                poll = parts.poller.poll()
+        policy, adopt, kinds = parts.policy, parts.config.adopt, scope.kinds
+        in_turn = False
+        try:
+            while not stop():
+                if not progress.first:
+                    parts.turns.begin()
+                poll, first = first or parts.poller.poll(), None
+                parts.turns.on_poll(poll.fence)
                 self.now = now = parts.clock.now(poll.now)
-                if not thorough and self._is_idle(poll, now, scope):
+                self._due = poll.due
+                # An idle tick ends after its one query.
+                if (
+                    not thorough
+                    and not parts.store.has_unsaved(poll)
+                    and is_idle(poll, now, policy.settings_hash, kinds, policy.settle, adopt)
+                ):
+                    if progress.first:
+                        result.down |= log_idle(poll, kinds)
                     return result
-            thorough, begun = False, time.monotonic()
-            iteration = self._run_iteration(poll, now, progress)
-            parts.turns.offer()
-            result.add(iteration)
-            # Only the result of the iteration decides how the tick continues.
-            match iteration.next:
-                case Conflicted() as conflicted:
-                    reaction = conflicts.on_conflict(conflicted, poll)
-                    if reaction is Reaction.GIVE_UP:
+                # A worker that competes with others polls again in its turn.
+                if progress.first and not in_turn and parts.turns.begin():
+                    in_turn = True
+                    continue
+                thorough, begun = False, time.monotonic()
+                iteration = self._run_iteration(poll, now, progress)
+                parts.turns.offer()
+                result.add(iteration)
+                # Only the result of the iteration decides how the tick continues.
+                match iteration.next:
+                    case Conflicted() as conflicted:
+                        reaction = conflicts.on_conflict(conflicted, poll, result.rounds)
+                        if reaction is Reaction.GIVE_UP:
+                            return result
+                        # The next try waits for this worker's turn, or at random if the server has
+                        # no turns.
+                        parts.turns.end()
+                        parts.turns.on_conflict()
+                        if reaction is Reaction.RETRY and not parts.turns.begin():
+                            parts.clock.sleep(conflicts.backoff(time.monotonic() - begun))
+                    case Wait(seconds):
+                        parts.turns.end()
+                        progress = progress._replace(may_wait=False)
+                        parts.clock.sleep(seconds)
+                    case Next.LEAVE:
                         return result
-                    # The next try waits for this worker's turn, or at random if the server has
-                    # no turns.
-                    parts.turns.end()
-                    parts.turns.on_conflict()
-                    if reaction is Reaction.RETRY and not parts.turns.begin():
-                        parts.clock.sleep(conflicts.backoff(time.monotonic() - begun))
-                case Wait(seconds):
-                    conflicts.on_success()
-                    parts.turns.end()
-                    progress = progress._replace(may_wait=False)
-                    parts.clock.sleep(seconds)
-                case Next.LEAVE:
-                    return result
-                case Next.DONE:
-                    break
-                case _:
-                    conflicts.on_success()
-            progress = progress._replace(
-                first=False,
-                after_conflict=result.conflicts > 0,
-                attempted=progress.attempted.union((iteration.attempted,)),
-                stuck=conflicts.stuck.keys(),
-            )
-        conflicts.raise_if_stuck()
+                    case Next.DONE:
+                        break
+                progress = progress._replace(
+                    first=False,
+                    after_conflict=result.conflicts > 0,
+                    attempted=progress.attempted.union((iteration.attempted,)),
+                    stuck=conflicts.stuck.keys(),
+                )
+        finally:
+            parts.turns.end_tick()
+        if conflicts.stuck:
+            conflicts.raise_stuck()
         return result
 
     def seconds_until_due(self) -> float | None:
@@ -176,12 +173,6 @@ class ControlLoop:
         now = self.now
         ahead = [at for at in self._due.values() if at is not None and now is not None and at > now]
         return (min(ahead) - now).total_seconds() if ahead and now is not None else None
-
-    def _is_idle(self, poll: PollResult, now: datetime, scope: Scope) -> bool:
-        policy = self.parts.policy
-        return not self.parts.store.has_unsaved(poll) and is_idle(
-            poll, now, policy.settings_hash, scope.kinds, policy.settle, self.parts.config.adopt
-        )
 
     # -- one iteration --------------------
 
@@ -210,17 +201,14 @@ class ControlLoop:
         Raises Conflict, MergeInProgress, MigrationInProgress, SchemaChanged.
         """
         parts, tracker = self.parts, self.parts.tracker
-        # bd may have migrated its tables since the last tick.
-        if progress.first:
-            tracker.begin()
         if poll.merging:
             raise MergeInProgress()
         # The line from the saved state to HEAD, and the tables that changed on it.
-        tracker.read_ahead(poll)
+        ahead = tracker.read_ahead(poll, first=progress.first)
         # Checked once in the life of a loop: the tables exist, and the tracker is the configured
         # one.
         if not self._database_checked:
-            if not tracker.is_checked_database(poll):
+            if not ahead.is_checked:
                 # Late: an earlier tick has checked nearly every database.
                 from dolt_watch.ledger.schema import check_database
 
@@ -233,12 +221,12 @@ class ControlLoop:
         if not isinstance(state, State):
             return Iteration(state)
         self.state = state
-        context = tracker.context(poll, state, now, feed_query)
         # No decision depends on rows outside of history: they are committed first, or awaited.
-        tables = tracker.table_states(poll, now)
-        context = context._replace(committed=tracker.committed_tables(tables))
-        uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
-        if uncommitted.tables:
+        tables = tracker.table_states(poll, now, feed_query.schema)
+        context = tracker.context(poll, state, now, feed_query, tables)
+        uncommitted = CLEAN
+        if any(table.dirty for table in tables.values()):
+            uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
             adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
             if adoption is not Next.PROCEED:
                 return Iteration(adoption, lag=tracker.lag)
@@ -310,7 +298,8 @@ class ControlLoop:
         """Select candidates, observe, and plan."""
         scope, now = progress.scope, context.now
         skip = progress.attempted.union(progress.stuck)
-        policy = with_queue_order(self.parts.policy, context.feed_query.rules)
+        order = {rule.rule: rule.descending for rule in context.feed_query.rules}
+        policy = self.parts.policy._replace(descending=order)
         candidates = select_candidates(context.state, policy, now, scope, skip)
         observations, target_down, unsure = self.parts.observer.observe(
             context, candidates, tables, uncommitted, after_conflict=progress.after_conflict
@@ -360,11 +349,11 @@ class ControlLoop:
             seconds = settle_wait(proposal.candidates, proposal.policy, context.now)
             if seconds:
                 return Iteration(Wait(seconds))
-        # Idle ticks report these saved outages.
+        # Idle ticks report the saved outages.
         shared = [hold for holds in plan.rules.values() for hold in holds]
         outages = {hold.why for hold in shared if hold.gate == OUTAGE}
-        self.parts.store.set_down(outages)
-        self.parts.tracker.save(context.poll, context.now, tables, proposal.candidates.due)
+        due = proposal.candidates.due
+        self.parts.tracker.save(context.poll, context.now, tables, due, outages)
         log_holds(
             context.state,
             plan,

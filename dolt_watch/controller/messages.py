@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dolt_watch.checkpoint.poll import NO_BEADS
 from dolt_watch.core.decisions.candidates import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
-from dolt_watch.core.decisions.policy import Plan, Policy, Scope, active_pause
-from dolt_watch.core.decisions.reap_policy import last_activity, stale_at
+from dolt_watch.core.decisions.policy import (
+    Plan,
+    Policy,
+    Scope,
+    active_pause,
+    last_activity,
+    stale_at,
+)
 from dolt_watch.core.model import (
     EMPTY,
     Bead,
@@ -40,11 +46,11 @@ LISTED = 20
 """
 
 
-def log_entry(written: Written, words: str = "") -> None:
-    """Log an entry with its facts. ``words`` replaces the text of the entry."""
+def log_entry(written: Written) -> None:
+    """Log an entry with its facts."""
     entry = written.entry
     logger.info(
-        words or _words(entry),
+        _words(entry),
         extra=event_fields(
             LogEvent.DECISION,
             bead=entry.bead,
@@ -59,6 +65,8 @@ def log_entry(written: Written, words: str = "") -> None:
 def _words(entry: LedgerEntry) -> str:
     # Fixed texts that people and dashboards read.
     match entry.kind:
+        case EntryKind.CLAIM:
+            return f"picked bead: {entry.bead}"
         case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
         case EntryKind.REAP | EntryKind.REQUEUE:
@@ -139,7 +147,13 @@ def log_holds(
         if not any(bead.matches for bead in state.beads.values()):
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
         tell_holds(state, plan)
-        _log_clock_ahead(state, now)
+        ahead = [
+            bead
+            for bead in state.beads.values()
+            if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
+        ]
+        if ahead:
+            _log_clock_ahead(ahead, now)
     if state.pauses:
         _log_orphaned_pauses(state, policy, now)
     if any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds):
@@ -148,14 +162,7 @@ def log_holds(
         _log_kept(state, plan, policy, now)
 
 
-def _log_clock_ahead(state: State, now: datetime) -> None:
-    ahead = [
-        bead
-        for bead in state.beads.values()
-        if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
-    ]
-    if not ahead:
-        return
+def _log_clock_ahead(ahead: Sequence[Bead], now: datetime) -> None:
     first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
     by = format_span((first.matched_at or now) - now)
     words = (

@@ -70,8 +70,7 @@ class Observer:
                 now.
         """
         now = context.now
-        unsure: set[str] = set()
-        holds = self._holds(context, candidates, tables, uncommitted, after_conflict, unsure)
+        holds, unsure = self._holds(context, candidates, tables, uncommitted, after_conflict)
         capacity, target_down = self._capacity(candidates, holds)
         settled = self._settled(candidates.unsettled, now) if candidates.unsettled else {}
         silent = [*(bead.id for bead in (*candidates.stale, *candidates.unknown)), *settled]
@@ -94,7 +93,7 @@ class Observer:
 
             jitter = round(random(), 6)
         observations = Observations(capacity, holds, verdicts, leases, jitter)
-        return Observed(observations, target_down, frozenset(unsure))
+        return Observed(observations, target_down, unsure)
 
     def _holds(
         self,
@@ -103,16 +102,16 @@ class Observer:
         tables: Mapping[str, TableState],
         uncommitted: Uncommitted,
         after_conflict: bool,
-        unsure: set[str],
-    ) -> dict[str, HoldReason]:
+    ) -> tuple[dict[str, HoldReason], frozenset[str]]:
         """Return the holds by the rows: signs of life of stale beads, uncommitted changes, and
         readiness for as many beads as there are slots.
 
-        ``unsure`` receives the ready beads for which rows outside of history count.
+        Also return the ready beads for which rows outside of history count.
         """
         head, now = context.poll.head, context.now
         stale: dict[str, datetime] = {}
         holds: dict[str, HoldReason] = {}
+        unsure: set[str] = set()
         # Children are read for stale beads only. A command that reaps nothing has none.
         if candidates.stale:
             # Late: few ticks have a stale bead.
@@ -125,7 +124,7 @@ class Observer:
             holds |= uncommitted_holds(uncommitted.rows, candidates, names, stale, tables)
         # Also after a conflict: a claim checks the rows as they are, and another writer may have
         # changed them since the poll.
-        beside = after_conflict or uncommitted.affects_readiness
+        beside = after_conflict or not READ_FOR_READINESS.isdisjoint(uncommitted.tables)
         for rule in self.policy.rules:
             queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
             if rule.ready and queue:
@@ -133,18 +132,13 @@ class Observer:
                 from dolt_watch.beads.readiness import unready_until_enough
 
                 free = candidates.slots[rule.name]
-                holds |= unready_until_enough(
-                    self.engine,
-                    queue,
-                    free,
-                    holds,
-                    context.feed_query.schema,
-                    now,
-                    head,
-                    beside,
-                    unsure,
+                schema = context.feed_query.schema
+                found = unready_until_enough(
+                    self.engine, queue, free, holds, schema, now, head, beside
                 )
-        return holds
+                holds |= found.holds
+                unsure |= found.unsure
+        return holds, frozenset(unsure)
 
     def _capacity(
         self, candidates: Candidates, holds: Collection[str]
@@ -256,10 +250,9 @@ class Uncommitted(NamedTuple):
     rows: list[RowChange]
     """Without rows in which only columns that bd computes differ."""
 
-    @property
-    def affects_readiness(self) -> bool:
-        """Return whether uncommitted rows may affect readiness."""
-        return any(table in READ_FOR_READINESS for table in self.tables)
+
+CLEAN = Uncommitted([], frozenset(), [])
+"""A working set that is as HEAD."""
 
 
 def read_uncommitted(
@@ -268,7 +261,7 @@ def read_uncommitted(
     """Read the uncommitted changes. Nothing is read if no table has any."""
     tables = [table for table, one in seen.items() if one.dirty]
     if not tables:
-        return Uncommitted([], frozenset(), [])
+        return CLEAN
     migration = uncommitted_migration(engine)
     rows = change_feed.read_uncommitted(engine, head, tables, feed_query, migration)
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])

@@ -1,8 +1,7 @@
 """The parts of a loop, a reader and a reprocess."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore
@@ -12,15 +11,12 @@ from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.observer import Observer
 from dolt_watch.controller.state_tracker import StateTracker
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
 
 
 class LoopConfig(NamedTuple):
     """The configuration of a loop."""
 
-    rule_hashes: Mapping[str, str]
-    """Rule → the hash of its expressions."""
     adopt: bool = True
     """Commit uncommitted changes of other writers."""
     wait_for_settle: bool = True
@@ -29,10 +25,6 @@ class LoopConfig(NamedTuple):
     """The tracker's id. None: any."""
     poll_interval: timedelta = timedelta(seconds=2)
     """Interval of a `run` with these settings. Work may stay due for twice as long."""
-    worker: Mapping[str, Any] = EMPTY
-    """``host`` and ``by``, the command, saved with the state for liveness checks."""
-    notified: frozenset[str] = frozenset()
-    """Kinds of decisions that are reported to the notification target."""
 
 
 class LoopParts(NamedTuple):

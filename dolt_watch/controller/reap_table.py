@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.policy import Plan
-from dolt_watch.core.decisions.reap_policy import last_activity
+from dolt_watch.core.decisions.policy import Plan, last_activity
 from dolt_watch.core.model import (
     Bead,
     EntryKind,

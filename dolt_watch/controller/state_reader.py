@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.readiness import unready_until_enough
+from dolt_watch.beads.schema import READ_FOR_READINESS
 from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.controller.context import StateSurvey
 from dolt_watch.controller.observer import read_uncommitted, uncommitted_holds
 from dolt_watch.controller.parts import LoopParts
-from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
+from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.hold_reasons import in_line
 from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
@@ -64,7 +65,8 @@ class StateReader:
         state = self._state_at_head(poll, now)
         tracker = self.parts.tracker
         feed_query = tracker.feed_query(poll)
-        policy = with_queue_order(self.policy, feed_query.rules)
+        order = {rule.rule: rule.descending for rule in feed_query.rules}
+        policy = self.policy._replace(descending=order)
         candidates = select_candidates(state, policy, now, scope)
         holds = self._holds_in_line(poll, state, now, policy, candidates, feed_query)
         observations = Observations(holds=holds)
@@ -92,7 +94,7 @@ class StateReader:
     def _state_at_head(self, poll: PollResult, now: datetime) -> State:
         tracker = self.parts.tracker
         check_database(self.engine, self.parts.config.project_id)
-        tracker.begin()
+        tracker.read_ahead(poll, first=True)
         try:
             state = tracker.state_at_head(poll, now, tracker.feed_query(poll))
         except SchemaChanged:
@@ -112,7 +114,7 @@ class StateReader:
         feed_query: FeedQuery,
     ) -> dict[str, HoldReason]:
         """Return the holds of all waiting beads. A tick observes only as many as it has slots."""
-        tables = self.parts.tracker.table_states(poll, now)
+        tables = self.parts.tracker.table_states(poll, now, feed_query.schema)
         queues = in_line(state, policy, candidates)
         # Uncommitted rows first, because they hold beads regardless of readiness.
         uncommitted = read_uncommitted(self.engine, poll.head, tables, feed_query)
@@ -125,7 +127,9 @@ class StateReader:
             holds = {bead: hold for bead, hold in rows.items() if bead in waits}
         # More than there are, so that each bead is checked.
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
-        every, beside = len(ready) + 1, uncommitted.affects_readiness
-        return holds | unready_until_enough(
+        every = len(ready) + 1
+        beside = not READ_FOR_READINESS.isdisjoint(uncommitted.tables)
+        unready = unready_until_enough(
             self.engine, ready, every, holds, feed_query.schema, now, poll.head, beside
         )
+        return {**holds, **unready.holds}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.notifications import build_notice
 from dolt_watch.controller.tick_result import Next
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.core.model import LedgerEntry, Phase, State, entry_payloads
+from dolt_watch.core.model import EMPTY, LedgerEntry, Phase, State, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
@@ -47,16 +47,10 @@ class ReadAhead(NamedTuple):
     differences: Mapping[Edge, Changed]
     working: Changed
     """HEAD to the working set."""
-
-    @property
-    def schema(self) -> frozenset[str]:
-        """Tables whose schema changed, committed or not."""
-        return self.working.schema.union(*(one.schema for one in self.differences.values()))
-
-    @property
-    def data(self) -> frozenset[str]:
-        """Tables whose rows changed, committed or not."""
-        return self.working.data.union(*(one.data for one in self.differences.values()))
+    is_checked: bool
+    """An earlier tick checked this database for this program and project, and nothing that it
+    checked has changed.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -82,6 +76,11 @@ class StateTracker:
     lag: tuple[int, float] = field(default=(0, 0.0), init=False)
     """Number of commits that were applied last, and the age of the oldest of them in seconds."""
     _schema: TrackerSchema | None = field(default=None, init=False)
+    """The shape of bd's tables: read once a tick, and again after it changed."""
+    _columns: Mapping[str, str] = field(default_factory=dict, init=False)
+    """Column of `issues` → its type."""
+    _found: Mapping[str, Any] = field(default_factory=dict, init=False)
+    """The shape as the cursor row keeps it. Empty if the shape came from there."""
     _ahead: ReadAhead | None = field(default=None, init=False)
     _fresh: Mapping[str, Any] | None = field(default=None, init=False)
     _anew_since: str | None = field(default=None, init=False)
@@ -95,63 +94,53 @@ class StateTracker:
     it.
     """
 
-    @property
-    def _check(self) -> list[str | None]:
-        """The program and the project with which ``check_database`` passes."""
-        return [__version__, self.project_id]
-
-    def read_ahead(self, poll: PollResult) -> None:
+    def read_ahead(self, poll: PollResult, *, first: bool) -> ReadAhead:
         """Read what ``state_at_head`` and ``table_states`` need, in two queries.
 
         It also shows whether the shape of the tables is as saved, so that a tick need not read it.
+
+        Args:
+            poll: The poll.
+            first: Whether it is the first of a tick. bd may have migrated its tables since the
+                last.
         """
-        since = self.store.commit(poll)
+        since = self.store.load(poll).commit
         line: Sequence[Commit] | None = [] if since == poll.head else None
         if since and line is None:
             line = find_line(self.engine, since, poll.head)
+        # History was rewritten again and lost the rebuild that was just recorded. The rebuilt state
+        # may still lead to HEAD, but history lacks the beads that the entry holds, and its reason.
+        resync, self._resync = self._resync, ""
+        if resync and resync not in {one.hash for one in line or ()}:
+            self.store.discard()
+            self._anew_since = None
+            return self.read_ahead(poll, first=first)
         differences, working = read_differences(self.engine, line or [], poll.head)
-        self._ahead = ReadAhead(since, poll.head, line, differences, working)
-        if self._schema is None and self._is_as_saved(poll):
-            self._schema = cached_schema(self.engine, poll.compiled["shape"])
+        # Tables whose schema or rows changed, committed or not.
+        schema = working.schema.union(*(one.schema for one in differences.values()))
+        data = working.data.union(*(one.data for one in differences.values()))
+        reshaped = IGNORE in data or not schema.isdisjoint((*KNOWN_TABLES, IGNORE))
+        if first or reshaped:
+            self._schema = None
 
-    def _is_as_saved(self, poll: PollResult) -> bool:
-        """Return whether the shape of the tables is the one in the cursor row."""
-        ahead = self._ahead
-        return (
-            ahead is not None
-            and ahead.line is not None
-            and ahead.since == poll.commit
+        as_saved = (
+            line is not None
+            and since == poll.commit
             and poll.compiled.get("shape") is not None
+            and not reshaped
             and not self.recompile_rules
-            and ahead.schema.isdisjoint((*KNOWN_TABLES, IGNORE))
-            and IGNORE not in ahead.data
         )
-
-    def is_checked_database(self, poll: PollResult) -> bool:
-        """Return whether an earlier tick checked this database for this program and project, and
-        nothing that it checked has changed.
-        """
-        ahead = self._ahead
-        return (
-            ahead is not None
-            and self._is_as_saved(poll)
-            and poll.compiled.get("checked") == self._check
-            and (ahead.data | ahead.schema).isdisjoint(CHECKED)
+        if as_saved and self._schema is None:
+            shape = poll.compiled["shape"]
+            self._schema = cached_schema(self.engine, shape)
+            self._columns, self._found = shape["tables"]["issues"], {}
+        is_checked = (
+            as_saved
+            and poll.compiled.get("checked") == [__version__, self.project_id]
+            and (data | schema).isdisjoint(CHECKED)
         )
-
-    def schema(self) -> TrackerSchema:
-        """Return the shape of bd's tables: read once a tick, and again after a column was missing.
-
-        Raises UnsupportedSchema.
-        """
-        if self._schema is None:
-            self._schema = tracker_schema(self.engine)
-            self._schema.require()
-        return self._schema
-
-    def begin(self) -> None:
-        """Forget the shape of the tables: bd may have migrated them since the last tick."""
-        self._schema = self._ahead = None
+        self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked)
+        return self._ahead
 
     def forget_columns(self) -> None:
         """Read the columns again, because a statement used one that does not exist."""
@@ -160,45 +149,48 @@ class StateTracker:
     def feed_query(self, poll: PollResult) -> FeedQuery:
         """Return the feed query.
 
-        Its SQL is cached in the cursor row, so that a tick need not import sqlglot.
-
-        It is compiled again if it belongs to other rules.
+        Its SQL is cached in the cursor row, so that a tick need not import sqlglot. It is compiled
+        again if it belongs to other rules. Raises UnsupportedSchema.
         """
-        schema = self.schema()
+        if self._schema is None:
+            self._schema = tracker_schema(self.engine)
+            self._schema.require()
+            self._columns = dict(self._schema.tables["issues"])
+            working = self._ahead.working if self._ahead is not None else None
+            # The shape is saved unless a change of it is not committed.
+            committed = (
+                working is not None
+                and IGNORE not in working.data
+                and working.schema.isdisjoint((*KNOWN_TABLES, IGNORE))
+            )
+            self._found = {
+                "unversioned": sorted(self._schema.unversioned),
+                "shape": self._schema.to_json() if committed else None,
+            }
+        schema, rules = self._schema, self.policy.rules
         cache = self._fresh or poll.compiled  # The cursor row contains it only after the tick.
-        columns = dict(schema.tables["issues"])
-        key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
-        unversioned, shape = sorted(schema.unversioned), self._shape(schema)
+        columns = self._columns
+        key = fingerprint(rules, columns, self.engine.dialect, __version__)
+        found = {**self._found, "checked": [__version__, self.project_id]}
         if cache.get("key") == key and not self.recompile_rules:
-            known = {"unversioned": unversioned, "shape": shape, "checked": self._check}
-            if any(cache.get(name) != value for name, value in known.items()):
-                self._fresh = {**cache, **known}
-            rules = [
-                CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules
-            ]
-            return FeedQuery(rules, list(columns), schema=schema)
-        rules = [compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules]
-        self._fresh = {
-            "key": key,
-            "columns": columns,
-            "unversioned": unversioned,
-            "shape": shape,
-            "checked": self._check,
-            "rules": {rule.rule: rule.to_json() for rule in rules},
-        }
-        return FeedQuery(rules, list(columns), schema=schema)
-
-    def _shape(self, schema: TrackerSchema) -> Mapping[str, Any] | None:
-        """Return the shape to save. None while a change of it is not committed."""
-        working = self._ahead.working if self._ahead is not None else None
-        if working is None or not working.schema.isdisjoint((*KNOWN_TABLES, IGNORE)):
-            return None
-        return None if IGNORE in working.data else schema.to_json()
+            compiled = [CompiledRule.from_json(cache["rules"][rule.name]) for rule in rules]
+        else:
+            compiled = [compile_for(rule, columns, self.engine.dialect) for rule in rules]
+            texts = {rule.rule: rule.to_json() for rule in compiled}
+            found |= {"key": key, "columns": columns, "rules": texts}
+        if any(cache.get(name) != value for name, value in found.items()):
+            self._fresh = {**cache, **found}
+        return FeedQuery(compiled, list(columns), schema=schema)
 
     def context(
-        self, poll: PollResult, state: State, now: datetime, feed_query: FeedQuery
+        self,
+        poll: PollResult,
+        state: State,
+        now: datetime,
+        feed_query: FeedQuery,
+        tables: Mapping[str, TableState] = EMPTY,
     ) -> DecisionContext:
-        """Return the context for decisions on this state."""
+        """Return the context for decisions on this state. ``tables``: by ``table_states``."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
         compiled = {rule.rule: rule for rule in feed_query.rules}
         return DecisionContext(
@@ -208,6 +200,11 @@ class StateTracker:
             feed_query=feed_query,
             ready=ready,
             compiled=compiled,
+            committed={
+                table: one.hash
+                for table, one in tables.items()
+                if not one.dirty and table not in self._kept_out
+            },
         )
 
     def state_at_head(self, poll: PollResult, now: datetime, feed_query: FeedQuery) -> State | Next:
@@ -215,10 +212,6 @@ class StateTracker:
 
         Returns ``Next.AGAIN`` if the rebuild wrote an entry. Raises Conflict.
         """
-        if self._has_lost_resync(poll):
-            self.store.discard()
-            self._anew_since = None
-        self._resync = ""
         reason = self._rebuild_reason(poll)
         if reason is None:
             state = self._apply_changes(poll, now, feed_query)
@@ -238,28 +231,25 @@ class StateTracker:
 
         Returns None if they don't lead to HEAD: history was rewritten.
         """
-        state = self.store.load(poll)
+        state, ahead = self.store.load(poll), self._ahead
+        assert ahead is not None  # ``read_ahead`` comes before.
         if state.commit == poll.head:
             return state  # Nothing was committed, or this tick has already applied it.
-        projection = Projection(state)
-        ahead = self._ahead
-        if ahead is None or (ahead.since, ahead.head) != (state.commit, poll.head):
-            ahead = None
-        path = ahead.line if ahead else find_line(self.engine, state.commit, poll.head)
+        path = ahead.line
         if path is None:
             return None
-        self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
+        projection = Projection(state)
+        self.lag = (len(path), (now - path[0].date).total_seconds())
         notices: list[Mapping[str, Any]] = []
         # The reader keeps one page of commits in memory, so the path may be long.
         reader = HistoryReader(self.engine, feed_query, self.policy.rules, self.poller.tables)
-        differences = ahead.differences if ahead else {}
-        for _, changes, events in reader.read(path, fit_columns=False, differences=differences):
+        read = reader.read(path, fit_columns=False, differences=ahead.differences)
+        for _, changes, events in read:
             self.on_progress()
-            projection.apply(events)
+            projection.apply(events, changes.commit)
             if self.notified:
                 notices += [build_notice(one) for one in changes.entries if self._is_notified(one)]
         # Kept only now: after a missing column, all commits are read again.
-        projection.move_to(poll.head)
         state = projection.state()
         if notices:
             self.store.add_notices(notices)
@@ -304,15 +294,6 @@ class StateTracker:
             self._anew_since, self._resync = poll.saved, recorded.commit
         return Next.AGAIN
 
-    def _has_lost_resync(self, poll: PollResult) -> bool:
-        """Return whether history lost the rebuild that was just recorded.
-
-        It was rewritten again. The rebuilt state may still lead to HEAD, but lacks the beads that
-        the entry holds, and history lacks the reason.
-        """
-        line = self._ahead.line if self._ahead is not None else None
-        return bool(self._resync) and self._resync not in {one.hash for one in line or ()}
-
     def _begin_ledger(self, state: State, poll: PollResult, now: datetime) -> State | Next:
         """Return the state of the first start on a tracker without a ledger.
 
@@ -333,7 +314,8 @@ class StateTracker:
         Raises:
             SettingsError: Another process took over with other rules.
         """
-        if self.store.has_unsaved(poll) or self._anew_since == poll.saved:
+        is_unsaved = self.store.load(poll).commit != poll.commit
+        if is_unsaved or self._anew_since == poll.saved:
             return None
         if not poll.commit:
             return ReasonCode.FIRST_START
@@ -350,7 +332,9 @@ class StateTracker:
             return ReasonCode.RULES_CHANGED
         return None
 
-    def table_states(self, poll: PollResult, now: datetime) -> dict[str, TableState]:
+    def table_states(
+        self, poll: PollResult, now: datetime, schema: TrackerSchema
+    ) -> dict[str, TableState]:
         """Return each table's working hash, when it was first seen, and whether it is
         uncommitted.
         """
@@ -367,7 +351,7 @@ class StateTracker:
             else self.engine.changed(poll.head, WORKING)
         )
         dirty = changed.data | changed.schema
-        hashes = {t: hash for t, hash in poll.hashes.items() if t not in self.schema().unversioned}
+        hashes = {t: hash for t, hash in poll.hashes.items() if t not in schema.unversioned}
         self._kept_out = dict(
             self._kept_out.items() & {(table, poll.hashes.get(table, "")) for table in dirty}
         )
@@ -377,14 +361,6 @@ class StateTracker:
             since = before.since if before is not None and before.hash == hash else now
             seen[table] = TableState(hash, since, table in dirty and table not in self._kept_out)
         return seen
-
-    def committed_tables(self, tables: Mapping[str, TableState]) -> dict[str, str]:
-        """Return the working hash of each table whose rows are all committed."""
-        return {
-            table: one.hash
-            for table, one in tables.items()
-            if not one.dirty and table not in self._kept_out
-        }
 
     def mark_uncommittable(self, tables: Mapping[str, str]) -> None:
         """Mark tables that can't be committed.
@@ -401,15 +377,22 @@ class StateTracker:
         now: datetime,
         tables: Mapping[str, TableState],
         due: Mapping[str, datetime | None],
+        down: Iterable[str] | None = None,
     ) -> None:
         """Save cursor and state: the hashes of the state's rules and of earlier rules, and the
         compiled rules. Raises Conflict.
 
-        ``due``: 'dispatch' and 'reap' → the next time that makes a difference.
+        Args:
+            poll: The poll.
+            now: The time to decide by.
+            tables: The state of each table.
+            due: 'dispatch' and 'reap' → the next time that makes a difference.
+            down: The outages that idle ticks report. None: they are as before.
         """
         was = poll.rules.get("was", [])
         if poll.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [poll.rules["now"], now.isoformat()]][-5:]
         rules = {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
         self.recompile_rules = False
-        self.executor.save(self.store, poll, tables, due, rules, self._fresh or poll.compiled)
+        compiled = self._fresh or poll.compiled
+        self.executor.save(self.store, poll, tables, due, rules, compiled, down)

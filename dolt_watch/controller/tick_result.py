@@ -91,17 +91,14 @@ class TickResult:
         return self.kinds[EntryKind.UNKNOWN] + self.kinds[EntryKind.OVERDUE]
 
     @property
-    def succeeded(self) -> bool:
-        """Return whether no dispatch failed, no outcome is unknown, and no target of waiting beads
-        is down.
+    def exit_code(self) -> int:
+        """Return 0 if no dispatch failed, no outcome is unknown, and no target of waiting beads is
+        down, else 1.
 
         Idle, busy and paused ticks succeed.
         """
-        return not (self.failed or self.unknown or self.down)
-
-    @property
-    def exit_code(self) -> int:
-        return 0 if self.succeeded else 1
+        unknown = self.kinds.keys() & UNKNOWN_OUTCOMES
+        return int(bool(self.failed or unknown or self.down))
 
     def add(self, one: Iteration) -> None:
         """Add the result of an iteration."""
@@ -113,14 +110,12 @@ class TickResult:
             self.lag = one.lag
         if one.plan is not None:
             self.holds, self.reap_table = one.plan.holds, one.reap_table
-        for kind in one.kinds:
-            self.count(kind)
+        self.kinds.update(one.kinds)
+        self.failed += sum(kind in FAILURES for kind in one.kinds)
 
-    def count(self, kind: EntryKind) -> None:
-        """Count a ledger entry of this kind."""
-        self.kinds[kind] += 1
-        self.failed += kind in FAILURES
 
+UNKNOWN_OUTCOMES = frozenset({EntryKind.UNKNOWN, EntryKind.OVERDUE})
+"""Kinds of entries about attempts of unknown outcome."""
 
 FAILURES = frozenset(
     {

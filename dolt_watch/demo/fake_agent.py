@@ -15,7 +15,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from dolt_watch.beads.schema import tracker_schema, versioned
+from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict
 from dolt_watch.timestamps import to_utc
@@ -72,8 +72,9 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (str(uuid.uuid4()), bead, kind, who, "{}", json.dumps(cells), now),
         )
+        unversioned = tracker_schema(engine).unversioned
         tx.dolt_commit(
-            versioned(tracker_schema(engine), ["issues", "events"]),
+            [table for table in ("issues", "events") if table not in unversioned],
             message,
             f"{who} <{who}@example.com>",
         )

@@ -14,8 +14,7 @@ from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.candidates import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import Reason, reasons, rule_words
-from dolt_watch.core.decisions.policy import BOTH, active_pauses
-from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.decisions.policy import BOTH, active_pauses, stale_at
 from dolt_watch.core.model import (
     EMPTY,
     Bead,

@@ -14,8 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.controller.context import StateSurvey
-from dolt_watch.core.decisions.policy import IMMEDIATELY, Plan
-from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.decisions.policy import IMMEDIATELY, Plan, stale_at
 from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.engines import Engine
 from dolt_watch.timestamps import format_span, iso, to_utc

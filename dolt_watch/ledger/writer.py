@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,11 +21,10 @@ import orjson
 
 from dolt_watch import __version__
 from dolt_watch.beads.dependency_graph import Query
-from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.readiness import readiness
-from dolt_watch.beads.schema import NOT_COMMITTED, READ_FOR_READINESS, TrackerSchema, versioned
-from dolt_watch.checkpoint.fence import advance_fence
+from dolt_watch.beads.schema import NOT_COMMITTED, READ_FOR_READINESS, TrackerSchema
+from dolt_watch.checkpoint.state_store import advance_fence
 from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status
@@ -54,11 +54,17 @@ from dolt_watch.errors import (
     OutcomeNotRecorded,
     Unreachable,
 )
-from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
-from dolt_watch.ledger.commit_message import commit_message
+from dolt_watch.ledger.codec import (
+    ENTRY_COLUMNS,
+    bd_snapshot,
+    bd_value,
+    commit_message,
+    decode_entry,
+    fit_to_column,
+)
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.sanitize import sanitize
-from dolt_watch.timestamps import to_utc
+from dolt_watch.timestamps import as_utc
 
 OUTCOME_TIMEOUT_SECONDS = 60.0
 """Seconds for which an outcome entry waits for its turn, for the end of a merge, or for the server.
@@ -149,21 +155,19 @@ class _Begun(NamedTuple):
     """
 
 
+@dataclass(eq=False, repr=False)
 class LedgerWriter:
     """Writes entries with one engine."""
 
-    def __init__(
-        self, engine: Engine, identity: WriterIdentity, clock: Clock, turns: Turns | None = None
-    ) -> None:
-        self.engine = engine
-        self.turns = turns or Turns(engine)
-        """Of this worker, when others on the server compete with it."""
-        self.identity = identity
-        self.clock = clock
-        self.under_way: Decision | None = None
-        """The attempt that is begun and not recorded: its claim, and after the target's answer its
-        outcome entry.
-        """
+    engine: Engine
+    identity: WriterIdentity
+    clock: Clock
+    turns: Turns
+    """Of this worker, when others on the server compete with it."""
+    under_way: Decision | None = field(default=None, init=False)
+    """The attempt that is begun and not recorded: its claim, and after the target's answer its
+    outcome entry.
+    """
 
     @contextmanager
     def attempt(self, claim: Decision) -> Iterator[None]:
@@ -229,7 +233,8 @@ class LedgerWriter:
             # The entry alone commits nothing of bd's migration. The row follows later.
             except MigrationInProgress:
                 withheld = entry_payloads.Withheld(decision.note, decision.status)
-                detail = {**decision.detail, **withheld.encode()}
+                ended = entry_payloads.Ended(withheld=withheld)
+                detail = {**decision.detail, **ended.encode()}
                 decision, alone = decision._replace(note="", status="", detail=detail), True
             except (Conflict, Unreachable) as error:
                 unsure = unsure or isinstance(error, Unreachable)
@@ -290,7 +295,8 @@ class LedgerWriter:
                 raise Conflict("History changed since this was decided.")
             beads: list[str] = []
             if about is not None:
-                beads = versioned(about.feed_query.schema, ("issues", "events"))
+                unversioned = about.feed_query.schema.unversioned
+                beads = [table for table in ("issues", "events") if table not in unversioned]
                 unsure = set(beads) - begun.unchanged
                 if unsure and self.engine.uncommitted_schema(unsure):
                     raise MigrationInProgress(NOT_COMMITTED)
@@ -302,8 +308,6 @@ class LedgerWriter:
             if about is not None:
                 self._apply(tx, about.feed_query.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
-            if decision.kind is EntryKind.CLAIM:
-                self._record_local_claim(tx, entry)
             # Only these tables: a user's uncommitted changes in others stay uncommitted.
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
@@ -319,6 +323,7 @@ class LedgerWriter:
         Raises:
             MergeInProgress: A merge is not committed.
             BeadNotFound: The decision is about a bead without a row.
+            MissingRule: The settings lack the rule that guards the decision.
         """
         # The transaction begins, and both queries read one snapshot.
         observed = context.committed if context is not None else {}
@@ -327,19 +332,27 @@ class LedgerWriter:
         reads: list[Read] = [
             (_BEGIN.format(hashes=hashes), (self.identity.settings_hash, decision.bead))
         ]
-        asks = _guard(context, decision) if context is not None else ()
+        asks: Sequence[str] = ()
         if context is not None:
+            # The rule's `when` and `running` guard these decisions. Others don't depend on their
+            # rule, which may be removed from the settings.
+            if decision.kind in GUARDED_BY_RULE:
+                compiled = context.compiled.get(decision.rule)
+                if compiled is None:
+                    raise MissingRule(
+                        f"{decision.kind.value} {decision.bead}: there is no rule"
+                        f" {decision.rule!r} to check its row."
+                    )
+                asks = (compiled.when_row, compiled.running_row)
             names = ", ".join((*asks, *context.feed_query.columns))
             reads.append((f"SELECT {names} FROM issues WHERE id = ?", (decision.bead,)))
         [(head, clock, merging, last, settings, *found)], *rows = tx.query_all(reads)
         if merging:
             raise MergeInProgress()
-        moment = to_utc(clock)
-        assert moment is not None
         free = (
             max(int(last or 0), 0) + 1
         )  # An imported entry may have a version below 1, and projection reads 0 as applied.
-        begun = _Begun(head, self.clock.now(moment), free, bool(settings))
+        begun = _Begun(head, self.clock.now(as_utc(clock)), free, bool(settings))
         if context is None:
             return begun
         if not rows[0]:
@@ -460,6 +473,11 @@ class LedgerWriter:
             __version__, self.identity.host, wrote, decision.reason_code
         )
         detail = {**decision.detail, **claimed.encode(), **envelope.encode()}
+        actor = self.identity.actor_dispatch
+        if kind in BY_HAND:
+            actor = sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
+        elif kind in (EntryKind.REAP, EntryKind.REQUEUE):
+            actor = self.identity.actor_reap
         asked_for = ""
         if context is not None and row is not None:
             asked_for = bead_hash(row, context.compiled.get(decision.rule))
@@ -477,18 +495,12 @@ class LedgerWriter:
             reason=sanitize(decision.reason),
             bead_hash=asked_for,
             settings_hash=self.identity.settings_hash,
-            actor=self._actor(decision),
+            actor=actor,
             detail=detail,
             wrote=wrote,
             reason_code=decision.reason_code,
         )
         return entry, changes, warning
-
-    def _actor(self, decision: Decision) -> str:
-        if decision.kind in BY_HAND:
-            return sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
-        reaps = decision.kind in (EntryKind.REAP, EntryKind.REQUEUE)
-        return self.identity.actor_reap if reaps else self.identity.actor_dispatch
 
     def _apply(
         self,
@@ -514,7 +526,7 @@ class LedgerWriter:
             cells["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
         sets.append("updated_at = ?")
         params.append(second)
-        if schema.has_row_lock:
+        if "row_lock" in row:
             # As bd does with each write of the row. Dolt merges concurrent writes of one row cell
             # by cell. Two new values of one cell conflict, so bd's write and this one can't both
             # succeed.
@@ -575,42 +587,22 @@ class LedgerWriter:
                 orjson.dumps(entry.detail).decode(),
             ),
         )
-
-    def _record_local_claim(self, tx: Transaction, entry: LedgerEntry) -> None:
-        """Record a claim outside of history too, until the saved state contains it.
-
-        If history loses this commit, the attempt is still known.
-        """
-        tx.write(
-            "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
-            " worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry.bead,
-                entry.attempt,
-                entry.rule,
-                entry.token,
-                entry.at,
-                entry_payloads.Claimed.decode(entry.detail).deadline,
-                self.identity.host,
-            ),
-        )
-
-
-def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
-    """Return the two expressions that guard the decision: its rule's `when` and `running`.
-
-    They are empty for a decision that doesn't depend on them, since its rule may be removed from
-    the settings. Raises MissingRule.
-    """
-    if decision.kind not in GUARDED_BY_RULE:
-        return ()
-    compiled = context.compiled.get(decision.rule)
-    if compiled is None:
-        raise MissingRule(
-            f"{decision.kind.value} {decision.bead}: there is no rule"
-            f" {decision.rule!r} to check its row."
-        )
-    return compiled.when_row, compiled.running_row
+        # A claim is recorded outside of history too, until the saved state contains it. If history
+        # loses this commit, the attempt is still known.
+        if entry.kind is EntryKind.CLAIM:
+            tx.write(
+                "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
+                " worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    entry.bead,
+                    entry.attempt,
+                    entry.rule,
+                    entry.token,
+                    entry.at,
+                    entry_payloads.Claimed.decode(entry.detail).deadline,
+                    self.identity.host,
+                ),
+            )
 
 
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:

@@ -202,8 +202,7 @@ class HistoryReplayer:
         history = HistoryReader(self.engine, *read_rules(now))
         switches = {commit: read_rules(settings) for commit, settings in turns.items()}
         for commit, changes, events in history.read(line, ahead=True, switches=switches):
-            projection.apply(events)
-            projection.move_to(commit.hash)
+            projection.apply(events, commit.hash)
             if commit.hash in turns:
                 now = turns[commit.hash]
                 projection = self.projection_at(commit.hash, now)

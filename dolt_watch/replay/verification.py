@@ -267,7 +267,7 @@ class _EntryVerifier:
         self._ready.clear()
         self._front = QueueFront()
         edges = [Edge(commit.parents[0], commit.hash) for commit in line if commit.parents]
-        altered = self.replayer.engine.altered(READ_FOR_READINESS, edges) if edges else {}
+        altered = self.replayer.engine.altered(sorted(READ_FOR_READINESS), edges) if edges else {}
         self._altered = frozenset(edge.commit for some in altered.values() for edge in some)
 
     def follow(self, step: ReplayStep) -> None:

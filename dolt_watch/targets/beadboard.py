@@ -18,17 +18,13 @@ from dolt_watch.targets.responses import (
     GATEWAY,
     STATUS_TIMEOUT,
     default_answer,
-    error_field,
     names_no_bead,
-    parse_json,
     retry_after,
     valid_job_id,
 )
 from dolt_watch.targets.service_health import SERVICE, interpret_health
 from dolt_watch.targets.settings import BeadBoardSettings
 from dolt_watch.targets.validation import check_url, checked_timeout
-
-DEFAULT_TIMEOUT = 30.0
 
 CREDENTIAL = frozenset({"Invalid token", "Missing bearer token", "Service unauthenticated"})
 """Texts of claude-agent-service for a bearer token that it rejects. BeadBoard passes them on in a
@@ -50,13 +46,24 @@ class BeadBoard:
     numbers, and can prove that nothing runs.
     """
 
-    def __init__(
-        self, name: str, url: str, service_url: str = "", timeout: float = DEFAULT_TIMEOUT
-    ) -> None:
-        self.name = name
-        self.timeout = timeout
-        self._board = HttpClient(url)
-        self._service = HttpClient(service_url) if service_url else None
+    def __init__(self, settings: BeadBoardSettings) -> None:
+        """Raise SettingsError if there is no URL, or if a URL is invalid."""
+        name = settings.name
+        fix = (
+            f"Set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url ="
+            ' "http://HOST:PORT" in dolt_watch.toml.'
+        )
+        check_url(settings, "url", settings.url, fix=fix)
+        self._service = None
+        if settings.service_url:
+            fix = (
+                f'Set [targets.{name}] service_url = "http://HOST:PORT"'
+                " (claude-agent-service), or remove it."
+            )
+            check_url(settings, "service_url", settings.service_url, fix=fix)
+            self._service = HttpClient(settings.service_url)
+        self.name, self.timeout = name, checked_timeout(settings)
+        self._board = HttpClient(settings.url)
 
     def capacity(self) -> Capacity:
         """Return one slot or none, by BeadBoard's own ``busy``.
@@ -103,23 +110,6 @@ class BeadBoard:
             self._service.close()
 
 
-def create(settings: BeadBoardSettings) -> BeadBoard:
-    """Return the target. Raises SettingsError if there is no URL, or if a URL is invalid."""
-    name = settings.name
-    fix = (
-        f"Set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url ="
-        ' "http://HOST:PORT" in dolt_watch.toml.'
-    )
-    check_url(settings, "url", settings.url, fix=fix)
-    if settings.service_url:
-        fix = (
-            f'Set [targets.{name}] service_url = "http://HOST:PORT"'
-            " (claude-agent-service), or remove it."
-        )
-        check_url(settings, "service_url", settings.service_url, fix=fix)
-    return BeadBoard(name, settings.url, settings.service_url, checked_timeout(settings))
-
-
 # -- POST /api/agent-dispatch
 # ------------------------------------------------------------------------------------
 
@@ -133,7 +123,10 @@ def read_answer(exchange: HttpResult) -> Answer:
         return default_answer(exchange)
     match exchange.status:
         case 200:
-            return _accepted(exchange)
+            job = valid_job_id(exchange.json_field("job_id"))
+            # An invalid job id is no proof that nothing runs.
+            unknown = Unknown(f"no job_id in {exchange.summary}", 200)
+            return Accepted(job, 200) if job else unknown
         case 400:
             return Refused(
                 exchange.summary,
@@ -144,7 +137,7 @@ def read_answer(exchange: HttpResult) -> Answer:
         case 500:
             # 'not configured', or an empty body for JSON null. BeadBoard's own 500s are sent before
             # it asks its service.
-            error = error_field(exchange)
+            error = exchange.json_field("error")
             away = "service" if isinstance(error, str) and NOT_CONFIGURED in error else ""
             return Refused(
                 exchange.summary, 500, unreachable=away, not_found=names_no_bead(exchange.summary)
@@ -155,19 +148,12 @@ def read_answer(exchange: HttpResult) -> Answer:
             return default_answer(exchange)
 
 
-def _accepted(exchange: HttpResult) -> Answer:
-    answer = parse_json(exchange)
-    job = valid_job_id(answer.get("job_id")) if isinstance(answer, dict) else ""
-    # An invalid job id is no proof that nothing runs.
-    return Accepted(job, 200) if job else Unknown(f"no job_id in {exchange.summary}", 200)
-
-
 def _for_good(exchange: HttpResult) -> bool:
     """Return whether an unchanged bead would be refused again.
 
     'Bead X not found.' is temporary: BeadBoard also says it if it can't read Dolt.
     """
-    error = error_field(exchange)
+    error = exchange.json_field("error")
     return isinstance(error, str) and (
         error in OUR_FAULT or error.endswith("missing acceptance criteria.")
     )
@@ -175,7 +161,7 @@ def _for_good(exchange: HttpResult) -> bool:
 
 def _passed_on(exchange: HttpResult) -> Answer:
     """Return the answer for a 502. Without the service's own text, the outcome is unknown."""
-    error = error_field(exchange)
+    error = exchange.json_field("error")
     if error == "Queue full":
         return Busy(exchange.summary, 502, retry_after(exchange))
     if isinstance(error, str) and error in CREDENTIAL:
@@ -197,9 +183,8 @@ def read_status(exchange: HttpResult) -> Capacity:
 
     It is never ``idle``: BeadBoard also reports 'not busy' if its service is away.
     """
-    answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
-    busy = answer.get("busy") if isinstance(answer, dict) else None
-    if not isinstance(busy, bool):
+    busy = exchange.json_field("busy")
+    if exchange.failure is not None or exchange.status != 200 or not isinstance(busy, bool):
         return Capacity(0, f"BeadBoard's agent-status: {exchange.summary}", down=True)
     return (
         Capacity(0, "claude-agent-service is busy", proof="target", speaks_for=SERVICE)

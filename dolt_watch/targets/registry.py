@@ -7,7 +7,7 @@ searched only if a table names a kind that isn't built in, because the search ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
@@ -25,7 +25,7 @@ GROUP = "dolt_watch.targets"
 BUILT_IN: dict[str, tuple[str, str]] = {
     "beadboard": (
         "dolt_watch.targets.settings:BeadBoardSettings",
-        "dolt_watch.targets.beadboard:create",
+        "dolt_watch.targets.beadboard:BeadBoard",
     ),
     "agent-service": (
         "dolt_watch.targets.agent_service_settings:AgentServiceSettings",
@@ -140,10 +140,36 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def open_target(settings: TargetSettings) -> Target:
-    """Return the target of these settings. Nothing is asked of it yet.
+class TargetPool:
+    """Targets by name, each opened at its first use."""
 
-    Raises:
-        SettingsError: There is no such kind, or the settings can't work.
-    """
-    return factory(settings.kind)(settings)
+    def __init__(
+        self,
+        settings: Mapping[str, TargetSettings],
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Create the pool.
+
+        Args:
+            settings: The settings of each target.
+            on_progress: Called at each use, so that the liveness probe doesn't fail during a tick
+                that asks a target about many beads.
+        """
+        self.settings, self.on_progress = settings, on_progress
+        self._open: dict[str, Target] = {}
+
+    def __call__(self, name: str) -> Target:
+        """Return a target. Nothing is asked of a new one yet.
+
+        Raises:
+            SettingsError: There is no such kind, or the settings can't work.
+        """
+        self.on_progress()
+        if name not in self._open:
+            settings = self.settings[name]
+            self._open[name] = factory(settings.kind)(settings)
+        return self._open[name]
+
+    def close(self) -> None:
+        for target in self._open.values():
+            target.close()

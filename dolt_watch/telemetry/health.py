@@ -82,7 +82,7 @@ class Health:
     def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self._ended(True, "leading")
         self.metrics.record_tick(outcome, loop.state, loop.now, seconds)
-        if self.ping is not None and outcome.succeeded:
+        if self.ping is not None and outcome.exit_code == 0:
             self.ping()
 
     def standing_by(self) -> None:

@@ -90,7 +90,7 @@ class Metrics:
         self, outcome: TickResult, state: State, now: datetime | None, seconds: float
     ) -> None:
         """Record a tick. One that did not succeed leaves the time of the last success unchanged."""
-        self.ticks.labels("ok" if outcome.succeeded else "failed").inc()
+        self.ticks.labels("failed" if outcome.exit_code else "ok").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
         self.lag_seconds.set(max(0.0, outcome.lag[1]))
@@ -100,7 +100,7 @@ class Metrics:
             if kind in POSTED:
                 self.posts.labels(POSTED[kind]).inc(number)
         self.conflicts.inc(outcome.conflicts)
-        if outcome.succeeded:
+        if outcome.exit_code == 0:
             self._succeeded = True
             self.success.set(time.time())
         # An idle tick reads no state, so its gauges stay as they are.

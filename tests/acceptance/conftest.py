@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool, identity
+from dolt_watch.cli.composition import identity
 from dolt_watch.config import Settings, load
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
@@ -24,6 +24,7 @@ from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
@@ -67,7 +68,7 @@ class Watch:
         self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None
     ) -> Ticked:
         lines: list[str] = []
-        own = TargetPool(self.settings)
+        own = TargetPool(self.settings.targets)
         clock = ShiftedClock(self.waited + shift)
         try:
             return (

@@ -13,10 +13,10 @@ import pytest
 from dolt_watch.core.model import Capacity, JobReport
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.protocol import BeadTask, Target
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.settings import BeadBoardSettings
 from tests.acceptance.conftest import Watch
 from tests.stubs.beadboard import dead_url
+from tests.support.targets import open_target
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import EntryKind
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings
 from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.agent_service import AgentServiceStub
@@ -65,7 +65,7 @@ class Played(Light):
             targets={target.name: target},
             rules=(replace(self.settings.rules[0], target=target.name),),
         )
-        self.targets = TargetPool(self.settings)
+        self.targets = TargetPool(self.settings.targets)
         self.stack.callback(self.targets.close)
 
     def down(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.schema import tracker_schema, versioned
+from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt.connection import DoltConnection
@@ -86,7 +86,7 @@ def test_it_can_do_all_that_the_loop_does(limited):
         )
         tx.execute("INSERT INTO watch_decision VALUES ('bd-1', 1, 'token')")
         shape = tracker_schema(limited)
-        beads = versioned(shape, ["issues", "events"])
+        beads = [table for table in ("issues", "events") if table not in shape.unversioned]
         assert read_leases(tx.query, shape, ["bd-1"]) == {}
         after = tx.dolt_commit([*beads, "watch_decision"], "m", ME)
     edge = Edge(before, after)

@@ -89,10 +89,10 @@ def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
     now = datetime.now(UTC)
     found = readiness(engine.query, beads, schema, now)
     assert _differences(recording, beads, listed, found.holds) == {}
-    holds = unready_until_enough(
+    queue = unready_until_enough(
         engine, beads, len(beads) + 1, (), schema, now, head(engine), False
     )
-    assert holds == found.holds
+    assert queue.holds == found.holds
     asked_one_by_one = {
         bead: readiness(engine.query, [bead], schema, now).holds.get(bead) for bead in beads[:40]
     }

@@ -19,7 +19,6 @@ from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
 from dolt_watch.targets.protocol import Target
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings
 from dolt_watch.targets.webhook_settings import WebhookSettings
 from dolt_watch.testing import ServiceHarness, TargetConformance
@@ -27,6 +26,7 @@ from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
 from tests.stubs.server import StubServer
 from tests.stubs.webhook import SECRET, WebhookStub
+from tests.support.targets import open_target
 
 SHORT = timedelta(seconds=0.5)
 SILENT = 0.3

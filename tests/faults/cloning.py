@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.config import Settings, load, settings_hash
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Policy, Scope
@@ -22,6 +21,7 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import TargetPool
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked, servers
@@ -61,7 +61,7 @@ class Side:
         Args:
             sets: Settings in addition to those of all ticks.
         """
-        own = TargetPool(self.settings)
+        own = TargetPool(self.settings.targets)
         settings = load(
             {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)},
             {"BEADBOARD_URL": self.board.url},

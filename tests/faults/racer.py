@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.checkpoint.poll import PollResult
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError
+from dolt_watch.targets.registry import TargetPool
 from tests.support.lines import build
 
 
@@ -113,7 +113,7 @@ def main() -> None:
         },
         Path("/"),
     )
-    engine, targets = open_engine(settings.address), TargetPool(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings.targets)
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         told: list[str] = []

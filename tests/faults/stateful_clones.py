@@ -17,13 +17,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import split_statements
 from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.registry import TargetPool
 from tests.faults.racing import AT_ONCE, ROOT
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support.beads import SHAPES_FOLDER, create_tracker
@@ -195,7 +195,7 @@ class Team:
     # -- the watcher --------------------
 
     def tick(self, later: int = 0) -> None:
-        own = TargetPool(self.settings)
+        own = TargetPool(self.settings.targets)
         try:
             clock = ShiftedClock(timedelta(minutes=later))
             build(self.engine, self.settings, own, clock, lambda line: None).tick(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.targets.beadboard import BeadBoard
 from dolt_watch.targets.protocol import BeadTask
+from tests.stubs.asking import beadboard
 from tests.stubs.beadboard import BeadBoardStub
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class HttpService(Service):
 
     def __init__(self, world: World, board: BeadBoardStub) -> None:
         super().__init__(world)
-        self.board, self.real = board, BeadBoard("beadboard", board.url, timeout=5)
+        self.board, self.real = board, beadboard(board.url, timeout=5)
 
     def capacity(self) -> Capacity:
         self.world.effect("capacity")

@@ -31,6 +31,7 @@ from dolt_watch.targets.http_client import MAX_BODY, HttpResult, TransportFailur
 from dolt_watch.targets.service_health import interpret_health
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
+from tests.stubs.asking import beadboard
 from tests.support.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.support.matrix import few_or_many
 
@@ -239,7 +240,7 @@ def wire(examples: int) -> None:
     ) | st.binary(max_size=60)
     with raw_server() as server:
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        board = BeadBoard("beadboard", url, service_url=url, timeout=5)
+        board = beadboard(url, url, timeout=5)
         profile(examples)(given(raw)(lambda answer: over_the_wire(server, board, answer)))()
         board.close()
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.engines import Engine
 from dolt_watch.ledger.schema import LOCAL
 from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import TargetPool
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import Clones
 from tests.faults.racing import ROOT
@@ -103,7 +103,7 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     here.commit(rows_of(["bd-1sent"]))
     assert here.tick().dispatched == 1
     here.commit(rows_of(["bd-2claimed"]))
-    own = TargetPool(here.settings)
+    own = TargetPool(here.settings.targets)
     with pytest.raises(KeyboardInterrupt):
         here.tick(targets=lambda name: Dies(own(name)))  # type: ignore[arg-type, return-value]
     own.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool, ledger
+from dolt_watch.cli.composition import ledger
 from dolt_watch.controller import conflict_policy
 from dolt_watch.controller.tick_result import Next, TickResult
 from dolt_watch.core.decisions.policy import Plan, Scope
@@ -20,6 +20,7 @@ from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.errors import Conflict
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import Written
+from dolt_watch.targets.registry import TargetPool
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
@@ -40,7 +41,7 @@ def ticked(
         before: Called with the executor between the decision and the claim.
     """
     lines: list[str] = []
-    targets = TargetPool(arena.settings)
+    targets = TargetPool(arena.settings.targets)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
     handle = loop.executor.execute
 

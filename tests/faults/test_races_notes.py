@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.targets.registry import TargetPool
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing
@@ -181,7 +181,7 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     The note of dolt_watch conflicts, and is written again.
     """
     bead = watch.assigned("in between")
-    targets = TargetPool(watch.settings)
+    targets = TargetPool(watch.settings.targets)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
     begin, done = built.executor.ledger._read_snapshot, list[str]()
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.protocol import BeadTask, Target
+from dolt_watch.targets.registry import TargetPool
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import REAP, Clones, Side
 
@@ -144,7 +144,7 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
     """The worker reports under the old ID, which has no row. The attempt belongs to the new ID."""
     here = clones.here
     here.commit(rows_of(["bd-1"]))
-    own = TargetPool(here.settings)
+    own = TargetPool(here.settings.targets)
 
     class Renames:
         timeout = 30.0

@@ -70,14 +70,15 @@ def command(
     """Return the real command for a forked process, with a watched engine and the world's clock."""
 
     def body(tell: Tell) -> int:
-        from dolt_watch.cli import composition, main, tick_runner
+        from dolt_watch.cli import main, tick_runner
+        from dolt_watch.targets import registry
 
         effects = Effects(tell, fatal, grain, mortal.kill)
         vars(tick_runner).update(
             open_engine=lambda address: watched(open_engine(address), effects),
             DatabaseClock=lambda: ShiftedClock(world.shift),
         )
-        vars(composition).update(TargetPool=lambda settings: WatchedTargets(settings, effects))
+        vars(registry).update(TargetPool=lambda settings: WatchedTargets(settings, effects))
         os.environ["BEADBOARD_URL"] = world.board.url
         name = "tick" if world.scenario.scope.reap else "dispatch"
         sys.argv = ["dolt_watch", name, "--database", world.address.url]

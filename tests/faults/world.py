@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,13 +16,15 @@ from types import TracebackType
 from typing import Self
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
-from dolt_watch.cli.composition import TargetPool, identity
+from dolt_watch.cli.composition import identity
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import TargetPool
+from dolt_watch.targets.settings import TargetSettings
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks
 from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Worker, every, watched
@@ -42,7 +44,7 @@ STEP = timedelta(seconds=1)
 class WatchedTargets(TargetPool):
     """A target pool. Each call of a target is an effect."""
 
-    def __init__(self, settings: Settings, effects: Effects) -> None:
+    def __init__(self, settings: Mapping[str, TargetSettings], effects: Effects) -> None:
         super().__init__(settings)
         self._effects = effects
 
@@ -170,7 +172,7 @@ class World:
             effects = Effects(tell, fatal, grain)
             self._until_quiet(
                 watched(open_engine(self.address), effects),
-                WatchedTargets(self.settings, effects),
+                WatchedTargets(self.settings.targets, effects),
                 tell,
             )
             return 0
@@ -179,7 +181,7 @@ class World:
 
     def recover(self) -> None:
         """Run a worker in this process that isn't killed."""
-        targets = TargetPool(self.settings)
+        targets = TargetPool(self.settings.targets)
         with self.open() as engine:
             self._until_quiet(engine, targets, lambda line: None)
         targets.close()

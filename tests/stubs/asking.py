@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.beadboard import BeadBoard
 from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.settings import BeadBoardSettings
 
 TASK = BeadTask("bd-1", {"id": "bd-1"})
 SHORT = 0.3
 """Time-out in seconds for servers that hang on purpose."""
 
 
+def beadboard(url: str, service_url: str = "", timeout: float = 30.0) -> BeadBoard:
+    """Return the target. The caller closes it."""
+    seconds = timedelta(seconds=timeout)
+    settings = BeadBoardSettings("beadboard", url=url, service_url=service_url, timeout=seconds)
+    return BeadBoard(settings)
+
+
 def dispatch(url: str, timeout: float = 5.0, task: BeadTask = TASK) -> Answer:
-    board = BeadBoard("beadboard", url, timeout=timeout)
+    board = beadboard(url, timeout=timeout)
     try:
         return board.dispatch(task, "token-1")
     finally:
@@ -21,7 +31,7 @@ def dispatch(url: str, timeout: float = 5.0, task: BeadTask = TASK) -> Answer:
 
 
 def capacity(url: str, service_url: str = "", timeout: float = 5.0) -> Capacity:
-    board = BeadBoard("beadboard", url, service_url, timeout)
+    board = beadboard(url, service_url, timeout)
     try:
         return board.capacity()
     finally:

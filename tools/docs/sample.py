@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from unittest import mock
 
 from dolt_watch.cli import main as command
-from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.cli.composition import build
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import BOTH
@@ -32,6 +32,7 @@ from dolt_watch.demo.tracker import make_tracker
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.registry import TargetPool
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import DISPATCH, BeadBoardStub
 from tests.stubs.server import Recorded, Reply
@@ -236,7 +237,7 @@ class Storefront:
         for _ in migrate(self.engine, AUTHOR):
             pass
         self.plan.begin(self)
-        targets = self._open.enter_context(closing(TargetPool(settings)))
+        targets = self._open.enter_context(closing(TargetPool(settings.targets)))
         worker = {"host": HOST, "by": "run"}
         loop = build(self.engine, settings, targets, DatabaseClock(), patient=False, worker=worker)
         assert self.engine.try_acquire_leadership()

@@ -20,16 +20,10 @@ from dolt_watch.core.decisions.policy import (
     Scope,
     active_pause,
     active_pauses,
+    stale_at,
 )
-from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import IN_FLIGHT, Bead, GateResult, HoldReason, Pause, Phase, Rule, State
-from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.timestamps import format_span, iso
-
-
-def with_queue_order(policy: Policy, rules: Sequence[CompiledRule]) -> Policy:
-    """Return the policy with the direction of each ``order_by`` key of its rules."""
-    return policy._replace(descending={rule.rule: rule.descending for rule in rules})
 
 
 def select_candidates(
@@ -132,7 +126,7 @@ def _of_rule(
         own = None
         # Most beads of a long queue have settled, so no text is built for them.
         if settled < since <= ahead or bead.phase is Phase.BACKOFF:
-            own = time_hold(bead, policy, now)
+            own = next((check for check in time_gates(bead, policy, now) if not check.ok), None)
         if own is not None and slots.stop is None:
             due.append(own.due)
             settles = settles or own.gate == "settle"
@@ -255,11 +249,6 @@ def in_flight(state: State, rule: Rule) -> list[Bead]:
 
 def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
     return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
-
-
-def time_hold(bead: Bead, policy: Policy, now: datetime) -> GateResult | None:
-    """Return the first gate that holds a waiting bead until a later time; None if none does."""
-    return next((check for check in time_gates(bead, policy, now) if not check.ok), None)
 
 
 def time_gates(bead: Bead, policy: Policy, now: datetime) -> Iterator[GateResult]:

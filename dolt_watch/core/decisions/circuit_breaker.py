@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.decisions.policy import LAST_REST, Candidates, Observations, Policy
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     EMPTY,
@@ -27,7 +27,6 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
-from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso
 
@@ -35,37 +34,10 @@ OUTAGE = "outage"
 """Name of the gate."""
 FIRST_TRY, LAST_TRY = timedelta(seconds=30), timedelta(minutes=10)
 """Pause before the first try, and the longest pause. The pause doubles with each failed try."""
-FIRST_REST, LAST_REST = timedelta(seconds=30), timedelta(minutes=15)
-"""The same for a busy target."""
+FIRST_REST = timedelta(seconds=30)
+"""The same for a busy target, up to ``LAST_REST``."""
 SHOWN = 100
 """Number of characters of the reason that a hold shows."""
-
-
-def health_of(state: State, target: str, bead: str, now: datetime, note: str = "") -> Health:
-    outage = state.outages.get(target)
-    return Health(
-        _busy(state, target, now),
-        outage.tries if outage is not None else 0,
-        outage is not None and bead in outage.noted,
-        note,
-    )
-
-
-def _busy(state: State, target: str, now: datetime) -> int:
-    """Return the number of consecutive busy answers.
-
-    Answers older than the longest cooldown don't count.
-    """
-    rest = state.cooldowns.get(target)
-    return state.busy.get(target, 0) if rest is not None and now < rest + LAST_REST else 0
-
-
-def is_unhealthy(state: State, target: str, now: datetime) -> bool:
-    """Return whether a dispatch is likely to fail.
-
-    If so, the claim's note is written with the answer.
-    """
-    return target in state.outages or _busy(state, target, now) > 0
 
 
 def doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> timedelta:

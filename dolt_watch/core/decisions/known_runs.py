@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, busy_answers
 from dolt_watch.core.model import (
     OPEN,
     Bead,
@@ -80,7 +80,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
     """Return the end of a run that met a usage limit. Its target cools down."""
     resting = state.cooldowns.get(rule.target, now)
     # Agents that ran at the same time met the same limit, so it is counted once.
-    busy = circuit_breaker.health_of(state, rule.target, bead.id, now).busy
+    busy = busy_answers(state, rule.target, now)
     number = max(busy, 1) if resting > now else busy + 1
     until = now + circuit_breaker.doubled(FIRST_LIMIT, LAST_LIMIT, number, 0.0)
     if report.resets_at is not None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dolt_watch.core.decisions import attempt_recovery, known_runs
 from dolt_watch.core.decisions.circuit_breaker import (
     Probe,
-    is_unhealthy,
     outage_hold,
     plan_outage_changes,
     select_probes,
@@ -28,12 +27,12 @@ from dolt_watch.core.decisions.policy import (
     Plan,
     Policy,
     Scope,
+    busy_answers,
 )
 from dolt_watch.core.decisions.reap_policy import plan_reaps
 from dolt_watch.core.model import (
     EMPTY,
     IN_PROGRESS,
-    Bead,
     Decision,
     EntryKind,
     HoldReason,
@@ -152,9 +151,10 @@ def plan_claims(
     """
     outage = state.outages.get(rule.target)
     only = probes.get(rule.target, Probe()).bead
-    # The note is written with an answer after which an agent runs, or never. Notes must not grow
-    # with each try.
-    deferred = is_unhealthy(state, rule.target, now)
+    # If a dispatch is likely to fail, the note is written with an answer after which an agent runs,
+    # or never. Notes must not grow with each try.
+    deferred = outage is not None or busy_answers(state, rule.target, now) > 0
+    note = f"auto-dispatcher claimed at {iso(now)}"
     capacity = outside.capacity.get(rule.target)
     slots = None if capacity is None else capacity.slots
     free = candidates.slots.get(rule.name, 0)
@@ -183,29 +183,25 @@ def plan_claims(
             holds[bead.id] = whole
             shared[whole] = None
             continue
-        decisions.append(_claim(bead, rule, now, place, free, used + place, deferred))
+        payload = entry_payloads.Claimed(
+            rank=tuple(bead.rank),
+            place=place,
+            free=free,
+            slots_used=used + place,
+            deferred_note=note if deferred else "",
+        )
+        claim = Decision(
+            kind=EntryKind.CLAIM,
+            bead=bead.id,
+            rule=rule.name,
+            attempt=bead.attempt + 1,
+            cause=bead.cause,
+            note="" if deferred else note,
+            status=IN_PROGRESS,
+            detail=payload.encode(),
+        )
+        decisions.append(claim)
     return ClaimPlan(tuple(decisions), holds, tuple(shared))
-
-
-def _claim(
-    bead: Bead, rule: Rule, now: datetime, place: int, free: int, used: int, deferred: bool
-) -> Decision:
-    """``deferred``: the note is written only after an answer after which an agent runs."""
-    note = f"auto-dispatcher claimed at {iso(now)}"
-    held_note = note if deferred else ""
-    payload = entry_payloads.Claimed(
-        rank=tuple(bead.rank), place=place, free=free, slots_used=used, deferred_note=held_note
-    )
-    return Decision(
-        kind=EntryKind.CLAIM,
-        bead=bead.id,
-        rule=rule.name,
-        attempt=bead.attempt + 1,
-        cause=bead.cause,
-        note="" if deferred else note,
-        status=IN_PROGRESS,
-        detail=payload.encode(),
-    )
 
 
 def settle_wait(candidates: Candidates, policy: Policy, now: datetime) -> float:

@@ -35,6 +35,8 @@ LONGEST_PAUSE = timedelta(days=366)
 """Longest pause before the next attempt. Without a bound, a doubled pause exceeds the range of
 datetime.
 """
+LAST_REST = timedelta(minutes=15)
+"""Longest cooldown of a busy target."""
 IMMEDIATELY = datetime(1970, 1, 1, tzinfo=UTC)
 """Due at any time, even after the clock was set back."""
 
@@ -175,6 +177,36 @@ def active_pause(state: State, rule: str, now: datetime, reaping: bool = False) 
         if pause and pause.is_active(now) and (pause.reaping or not reaping):
             return pause
     return None
+
+
+def last_activity(bead: Bead) -> datetime:
+    """Return the time of the last sign of life, or the start of the attempt if it gave none."""
+    return max(bead.since, bead.sign.at) if bead.sign else bead.since
+
+
+def stale_at(bead: Bead, rule: Rule) -> datetime:
+    """Return when the bead becomes stale: after more whole minutes than the threshold, as in the
+    original.
+
+    A threshold of less than a minute counts in seconds.
+    """
+    return last_activity(bead) + silence(rule)
+
+
+def silence(rule: Rule) -> timedelta:
+    """Return how long a bead must be silent to be stale."""
+    return (
+        rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
+    )
+
+
+def busy_answers(state: State, target: str, now: datetime) -> int:
+    """Return the number of consecutive busy answers.
+
+    Answers older than the longest cooldown don't count.
+    """
+    rest = state.cooldowns.get(target)
+    return state.busy.get(target, 0) if rest is not None and now < rest + LAST_REST else 0
 
 
 def retry_pause(rule: Rule, attempt: int, jitter: float = 0.0) -> timedelta:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions.policy import (
-    MINUTE,
     Candidates,
     Observations,
     Planned,
     Policy,
+    last_activity,
     retry_pause,
+    silence,
+    stale_at,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -31,27 +33,6 @@ from dolt_watch.timestamps import iso, whole_minutes
 
 MAX_ZONE_OFFSET = timedelta(hours=14)
 """No time zone is further ahead of UTC."""
-
-
-def last_activity(bead: Bead) -> datetime:
-    """Return the time of the last sign of life, or the start of the attempt if it gave none."""
-    return max(bead.since, bead.sign.at) if bead.sign else bead.since
-
-
-def stale_at(bead: Bead, rule: Rule) -> datetime:
-    """Return when the bead becomes stale: after more whole minutes than the threshold, as in the
-    original.
-
-    A threshold of less than a minute counts in seconds.
-    """
-    return last_activity(bead) + silence(rule)
-
-
-def silence(rule: Rule) -> timedelta:
-    """Return how long a bead must be silent to be stale."""
-    return (
-        rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
-    )
 
 
 def held_by_lease(

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.attempt_recovery import plan_failure
-from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, Rule
+from dolt_watch.core.decisions.policy import busy_answers
+from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, Rule, State
 from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
@@ -18,6 +19,17 @@ from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 DEFAULT_COOLDOWN = timedelta(seconds=30)
 """Cooldown of a busy target that named no time. Used by programs that did not count busy answers.
 """
+
+
+def health_of(state: State, target: str, bead: str, now: datetime, note: str = "") -> Health:
+    """Return the health of a target at an answer. ``note``: the deferred note of the claim."""
+    outage = state.outages.get(target)
+    return Health(
+        busy_answers(state, target, now),
+        outage.tries if outage is not None else 0,
+        outage is not None and bead in outage.noted,
+        note,
+    )
 
 
 def settle(
@@ -38,17 +50,27 @@ def settle(
         jitter: From 0 to 1, drawn once.
         health: The health of the target. None: decide as programs that did not track it.
     """
+    base = Decision(
+        kind=EntryKind.UNKNOWN,
+        bead=attempt.id,
+        rule=rule.name,
+        attempt=attempt.attempt,
+        cause=attempt.cause,
+        token=attempt.token,
+    )
+    report = _report(answer, base, attempt, rule, now, jitter)
     if health is None:
-        return _report(answer, attempt, rule, now, jitter)
+        return report
     match answer:
         case Busy(retry_after=seconds):
-            return _busy(_report(answer, attempt, rule, now, jitter), attempt, now, health, seconds)
+            return _busy(report, attempt, now, health, seconds)
         case Refused(unreachable=part) | Unknown(unreachable=part) if part:
-            return _unreachable(answer, part, attempt, rule, now, jitter, health)
-    report = _report(answer, attempt, rule, now, jitter)
+            return _unreachable(answer, part, base, attempt, rule, now, jitter, health)
     note = "\n".join(text for text in (health.note, report.note) if text)
-    named = Ended(target=rule.target if health.busy or health.tries else "")
-    return report._replace(note=note, detail={**report.detail, **named.encode()})
+    if health.busy or health.tries:
+        named = Ended(target=rule.target)
+        report = report._replace(detail={**report.detail, **named.encode()})
+    return report._replace(note=note)
 
 
 def _busy(
@@ -63,6 +85,7 @@ def _busy(
 def _unreachable(
     answer: Refused | Unknown,
     part: str,
+    base: Decision,
     attempt: Bead,
     rule: Rule,
     now: datetime,
@@ -77,17 +100,14 @@ def _unreachable(
     again = now + circuit_breaker.try_pause(tries, jitter)
     # The try counts for the target's outage, whatever it means for the attempt.
     ended = Ended(target=rule.target, unreachable=part, tries=tries, next_try=again)
-    known = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
-        rule=rule.name,
-    )
     # A refusal: nothing runs, so the bead is open again. Otherwise a run may exist.
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
-        known = known._replace(kind=EntryKind.FAILED, status=OPEN)
+        base = base._replace(kind=EntryKind.FAILED, status=OPEN)
         ended = ended._replace(uncounted_claim=attempt.sent_at)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
-    return known._replace(
+    return base._replace(
         reason=answer.why,
         reason_code=code_of(answer),
         note="" if health.noted else note,
@@ -95,10 +115,9 @@ def _unreachable(
     )
 
 
-def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
-    base = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
-        rule=rule.name,
-    )
+def _report(
+    answer: Answer, base: Decision, attempt: Bead, rule: Rule, now: datetime, jitter: float
+) -> Decision:
     match answer:
         case Accepted(job=job):
             return base._replace(kind=EntryKind.DISPATCHED, job=job, note=f"dispatched: job={job}")

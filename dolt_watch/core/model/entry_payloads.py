@@ -34,7 +34,11 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _present(detail: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in detail.items() if value is not None}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in detail.items()
+        if value is not None
+    }
 
 
 class Envelope(NamedTuple):
@@ -51,8 +55,24 @@ class Envelope(NamedTuple):
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         code = CODES.get(str(detail.get("reason_code")))
-        wrote = _effects(detail.get("wrote"))
-        return cls(_text(detail, "program"), _text(detail, "host"), wrote, code)
+        program, host = _text(detail, "program"), _text(detail, "host")
+        wrote = detail.get("wrote")
+        if not isinstance(wrote, dict):
+            return cls(program, host, reason_code=code)
+        cells, events = wrote.get("cells"), wrote.get("events")
+        effects = EntryEffects(
+            {
+                name: (pair[0], pair[1])
+                for name, pair in (cells.items() if isinstance(cells, dict) else ())
+                if isinstance(pair, list) and len(pair) == 2
+            },
+            _text(wrote, "note"),
+            tuple(event for event in events if isinstance(event, str))
+            if isinstance(events, list)
+            else (),
+            wrote.get("events_in_history") is not False,
+        )
+        return cls(program, host, effects, code)
 
     def encode(self) -> dict[str, Any]:
         wrote = {
@@ -69,25 +89,6 @@ class Envelope(NamedTuple):
                 "wrote": _present(wrote),
             }
         )
-
-
-def _effects(value: Any) -> EntryEffects:
-    if not isinstance(value, dict):
-        return EntryEffects()
-    cells, events = value.get("cells"), value.get("events")
-    pairs = cells.items() if isinstance(cells, dict) else ()
-    return EntryEffects(
-        {
-            name: (pair[0], pair[1])
-            for name, pair in pairs
-            if isinstance(pair, list) and len(pair) == 2
-        },
-        _text(value, "note"),
-        tuple(event for event in events if isinstance(event, str))
-        if isinstance(events, list)
-        else (),
-        value.get("events_in_history") is not False,
-    )
 
 
 class Resend(NamedTuple):
@@ -144,7 +145,7 @@ class Claimed(NamedTuple):
             "slots_used": self.slots_used,
             "deferred_note": self.deferred_note or None,
             "site": self.site or None,
-            "deadline": _iso(self.deadline),
+            "deadline": self.deadline,
         }
         return _present(detail) | (self.resend.encode() if self.resend is not None else {})
 
@@ -161,16 +162,6 @@ class Withheld(NamedTuple):
 
     note: str
     status: str
-
-    @classmethod
-    def decode(cls, detail: Mapping[str, Any]) -> Self | None:
-        value = detail.get("withheld")
-        return (
-            cls(_text(value, "note"), _text(value, "status")) if isinstance(value, dict) else None
-        )
-
-    def encode(self) -> dict[str, Any]:
-        return {"withheld": self._asdict()}
 
 
 class Ended(NamedTuple):
@@ -198,10 +189,12 @@ class Ended(NamedTuple):
     """The attempt does not count against the bead."""
     uncounted_claim: datetime | None = None
     """Time of the claim that does not count for ``max_per_hour``."""
+    withheld: Withheld | None = None
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         unreachable, ended = detail.get("unreachable"), detail.get("ended")
+        withheld = detail.get("withheld")
         return cls(
             since=parse_foreign(detail.get("since")),
             deadline=parse_foreign(detail.get("deadline")),
@@ -215,23 +208,27 @@ class Ended(NamedTuple):
             ended=ended if isinstance(ended, str) else None,
             uncounted=bool(detail.get("uncounted")),
             uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
+            withheld=Withheld(_text(withheld, "note"), _text(withheld, "status"))
+            if isinstance(withheld, dict)
+            else None,
         )
 
     def encode(self) -> dict[str, Any]:
         return _present(
             {
-                "since": _iso(self.since),
-                "deadline": _iso(self.deadline),
-                "until": _iso(self.until),
-                "retry_at": _iso(self.retry_at),
+                "since": self.since,
+                "deadline": self.deadline,
+                "until": self.until,
+                "retry_at": self.retry_at,
                 "target": self.target or None,
                 "unreachable": self.unreachable or None,
                 "tries": self.tries,
-                "next_try": _iso(self.next_try),
+                "next_try": self.next_try,
                 "busy": self.busy,
                 "ended": self.ended,
                 "uncounted": self.uncounted or None,
-                "uncounted_claim": _iso(self.uncounted_claim),
+                "uncounted_claim": self.uncounted_claim,
+                "withheld": self.withheld._asdict() if self.withheld is not None else None,
             }
         )
 
@@ -287,8 +284,8 @@ class Reaped(NamedTuple):
         }
         more = {
             "uncounted": self.uncounted or None,
-            "uncounted_claim": _iso(self.uncounted_claim),
-            "retry_at": _iso(self.retry_at),
+            "uncounted_claim": self.uncounted_claim,
+            "retry_at": self.retry_at,
             "ended": self.ended or None,
         }
         return {**detail, **_present(more)}

@@ -152,10 +152,8 @@ NOT_FOUND = "not found."
 """Text of BeadBoard and other services, in a reason without a code."""
 
 
-def recorded_or_derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
-    """Return the recorded code, or the code that the text implies. None if it is missing."""
-    code = CODES.get(str(detail.get("reason_code")))
-    return code if code is not None else derived(kind, reason, detail)
+KINDS_WITH_REASON = frozenset({*_OF_KIND, *_BEGINNINGS, "retry"})
+"""Kinds of entries for which ``derived`` can find a code."""
 
 
 def derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:

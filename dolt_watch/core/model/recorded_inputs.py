@@ -104,7 +104,12 @@ class RecordedInputs(NamedTuple):
             "readiness": self.readiness,
             "poll": self.poll.total_seconds() if self.poll is not None else None,
             "passed": dict(self.passed) or None,
-            "capacity": {name: _capacity_as(one) for name, one in self.capacity.items()} or None,
+            "capacity": {
+                name: [one.slots, one.idle, one.why]
+                + ([one.down, one.proof] if one.down or one.proof else [])
+                for name, one in self.capacity.items()
+            }
+            or None,
             "verdicts": {bead: _verdict_as(one) for bead, one in self.verdicts.items()} or None,
             "leases": {bead: _lease_as(one) for bead, one in self.leases.items()} or None,
             "outages": {name: [tries, at.isoformat()] for name, (tries, at) in self.outages.items()}
@@ -114,11 +119,6 @@ class RecordedInputs(NamedTuple):
             "health": list(self.health) if self.health is not None else None,
         }
         return {"given": {name: value for name, value in given.items() if value is not None}}
-
-
-def _capacity_as(one: Capacity) -> list[Any]:
-    values: list[Any] = [one.slots, one.idle, one.why]
-    return [*values, one.down, one.proof] if one.down or one.proof else values
 
 
 def _verdict_as(one: JobReport) -> list[Any]:

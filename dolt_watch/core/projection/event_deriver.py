@@ -130,8 +130,14 @@ def _row_events(
         rules: The rules.
     """
     at, commit = changes.date, changes.commit
-    for note in _lost_notes(row) if row.kind == "modified" and "notes" in row.changed else ():
-        yield Event(EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
+    if row.kind == "modified" and "notes" in row.changed:
+        # `bd note` reads, then writes, so it may overwrite a note of dolt_watch.
+        kept = set((row.after.get("notes") or "").splitlines())
+        for line in (row.before.get("notes") or "").splitlines():
+            if line not in kept and is_ours(line):
+                yield Event(
+                    EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=line, row=row
+                )
     if row.kind == "removed":
         yield Event(
             EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row
@@ -249,17 +255,6 @@ def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
         if entry.wrote.note:
             notes = f"{notes}\n{entry.wrote.note}" if notes else entry.wrote.note
     return notes
-
-
-def _lost_notes(row: RowChange) -> Iterator[str]:
-    """Yield the notes of dolt_watch that were in the row before and are not there after.
-
-    `bd note` reads, then writes, so it may overwrite a note.
-    """
-    kept = set((row.after.get("notes") or "").splitlines())
-    for line in (row.before.get("notes") or "").splitlines():
-        if line not in kept and is_ours(line):
-            yield line
 
 
 def _off(own: datetime | None, commit: datetime) -> int:

@@ -79,11 +79,9 @@ class Projection:
             busy=self.targets.busy,
         )
 
-    def move_to(self, commit: str) -> None:
-        """Set the commit of the state. Everything up to this commit is applied."""
-        self.commit = commit
-
-    def apply(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Event], commit: str = "") -> None:
+        """Apply events. ``commit``: the commit of which these are all events."""
+        self.commit = commit or self.commit
         for event in events:
             if event.what is EventKind.RENAMED:
                 self._renamed(event)
@@ -464,24 +462,19 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
         return bead
     if entry.token and entry.token != bead.token:
         return bead  # The entry belongs to an earlier attempt.
-    return _owed(step(bead, entry, event), entry)
-
-
-def _owed(bead: Bead | None, entry: LedgerEntry) -> Bead | None:
-    """Record the note and status that an outcome entry could not write during a migration of bd.
-
-    They are written later.
-    """
-    withheld = entry_payloads.Withheld.decode(entry.detail)
-    if bead is None or withheld is None:
-        return bead
+    after = step(bead, entry, event)
+    # The note and the status that an outcome entry could not write during a migration of bd are
+    # written later.
+    withheld = entry_payloads.Ended.decode(entry.detail).withheld
+    if after is None or withheld is None:
+        return after
     note, status = withheld
-    bead = bead._replace(unwritten=status or "note")
-    return _lost(bead, note) if note else bead
+    after = after._replace(unwritten=status or "note")
+    return _lost(after, note) if note else after
 
 
 def _owes(entry: LedgerEntry) -> bool:
-    return entry_payloads.Withheld.decode(entry.detail) is not None
+    return entry_payloads.Ended.decode(entry.detail).withheld is not None
 
 
 def _dispatched(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:

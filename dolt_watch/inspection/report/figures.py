@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.controller.tick_result import Iteration, Next, TickResult
 from dolt_watch.core.model import EMPTY, LedgerEntry, Phase
 from dolt_watch.inspection.attempts import FAILURES
 from dolt_watch.inspection.report.attempts import Attempt
@@ -112,9 +112,8 @@ def _figures(name: str, begin: datetime, measured: Measured, now: datetime) -> F
     runs = [one for one in measured.runs if one.at >= begin]
     # Counted as a tick counts, so that the page and the metrics agree.
     counted = TickResult()
-    for entry in measured.entries:
-        if entry.at >= begin:
-            counted.count(entry.kind)
+    kinds = [entry.kind for entry in measured.entries if entry.at >= begin]
+    counted.add(Iteration(Next.DONE, kinds=kinds))
     hours = max(now - begin, SHORTEST) / timedelta(hours=1)
     return Figures(
         name=name,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch.config.model import Links
 from dolt_watch.core.decisions.candidates import in_flight
-from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.decisions.policy import stale_at
 from dolt_watch.core.model import LedgerEntry, Phase, Rule
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.inspection.attempts import BeadRow

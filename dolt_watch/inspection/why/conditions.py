@@ -12,8 +12,14 @@ from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.decisions.candidates import in_flight, rule_gates, time_gates
 from dolt_watch.core.decisions.hold_reasons import Reason
-from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, active_pause
-from dolt_watch.core.decisions.reap_policy import held_by_lease, last_activity, stale_at
+from dolt_watch.core.decisions.policy import (
+    UNCOMMITTED,
+    UNVERSIONED,
+    active_pause,
+    last_activity,
+    stale_at,
+)
+from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     IN_FLIGHT,
     Bead,

@@ -99,7 +99,7 @@ def snapshot_now(reader: StateReader, bead: str) -> DecisionSnapshot:
     seen = reader.survey(BOTH)
     tracker, observer = reader.parts.tracker, reader.parts.observer
     candidates = _limited(seen.candidates, bead)
-    tables = tracker.table_states(seen.poll, seen.now)
+    tables = tracker.table_states(seen.poll, seen.now, seen.feed_query.schema)
     uncommitted = read_uncommitted(reader.engine, seen.poll.head, tables, seen.feed_query)
     context = tracker.context(seen.poll, seen.state, seen.now, seen.feed_query)
     outside = observer.observe(

@@ -16,7 +16,7 @@ from itertools import count
 from typing import NamedTuple
 
 from dolt_watch.core.decisions.candidates import select_candidates
-from dolt_watch.core.decisions.circuit_breaker import health_of, postpone_tries
+from dolt_watch.core.decisions.circuit_breaker import postpone_tries
 from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import (
     ATTEMPTED,
@@ -27,6 +27,7 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     sets_status,
 )
+from dolt_watch.core.decisions.settlement import health_of
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,

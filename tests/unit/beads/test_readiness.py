@@ -262,7 +262,7 @@ def until(tracker: Tracker, *queue: str, loose: bool = False) -> dict[str, tuple
     args = (queue, len(queue) + 1, (), tracker.schema, NOW, tracker.head(), loose)
     return {
         bead: (hold.gate, hold.why)
-        for bead, hold in unready_until_enough(tracker.engine, *args).items()
+        for bead, hold in unready_until_enough(tracker.engine, *args).holds.items()
     }
 
 

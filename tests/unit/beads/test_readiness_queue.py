@@ -62,8 +62,9 @@ def test_the_queue_is_asked_from_its_head_until_enough_may_go(
         }
     )
     engine = cast(Engine, rows)
-    holds = unready_until_enough(engine, QUEUE, enough, QUEUE[:held], schema, NOW, "c0", False)
-    assert (len(rows.asked), set(holds)) == (asked, rows.deferred)
+    held_back = QUEUE[:held]
+    found = unready_until_enough(engine, QUEUE, enough, held_back, schema, NOW, "c0", False)
+    assert (len(rows.asked), set(found.holds)) == (asked, rows.deferred)
     assert asked > 20 or rows.queries == 2, (
         "the rows and their dependencies: two queries, if there are none"
     )

@@ -9,8 +9,8 @@ import pytest
 from dolt_watch.config import load
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.registry import open_target
 from tests.support import forked
+from tests.support.targets import open_target
 from tests.unit.config.test_beads_connection import FULL, metadata
 
 AROUND = ["\n", "\r\n", " ", "\t", " \n "]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dolt_watch.controller.messages import LISTED, log_holds
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.controller.tick_result import Iteration, Next, TickResult
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope
 from dolt_watch.core.model import Bead, Capacity, EntryKind, HoldReason, Phase, Rule, State
 from dolt_watch.targets.service_health import SERVICE
@@ -125,7 +125,7 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
 def test_an_entry_counts_once(kind: EntryKind) -> None:
     """The exit code and the numbers of the report depend on these counts."""
     result = TickResult()
-    result.count(kind)
+    result.add(Iteration(Next.AGAIN, kinds=[kind]))
     assert result.kinds == {kind: 1}
     counted = (result.dispatched, result.reaped, result.failed, result.unknown)
     assert counted == {

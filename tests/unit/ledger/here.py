@@ -11,6 +11,7 @@ import pytest
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.checkpoint.poll import PollResult
+from dolt_watch.checkpoint.turns import Turns
 from dolt_watch.clock import FixedClock
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Rule, State
 from dolt_watch.core.rules.compiled_rule import compile_for
@@ -71,7 +72,7 @@ class Here:
         self.engine = open_engine(address)
         self.clock = FixedClock(NOW)
         identity = WriterIdentity("here", "the-dispatcher", "the-reaper", "h1", "the settings")
-        self.ledger = LedgerWriter(self.engine, identity, self.clock)
+        self.ledger = LedgerWriter(self.engine, identity, self.clock, Turns(self.engine))
         columns = self.engine.columns("issues")
         self.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
         self.columns = list(columns)

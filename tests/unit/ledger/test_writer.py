@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.beads.event_rows import bd_snapshot
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.errors import MissingRule
+from dolt_watch.ledger.codec import bd_snapshot
 from dolt_watch.ledger.writer import bead_hash
 from dolt_watch.timestamps import to_utc
 from tests.support.beads import TEXT_BYTES as TEXT_LIMIT

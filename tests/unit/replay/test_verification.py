@@ -208,7 +208,7 @@ def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
     _child_of_deferred(here)
     with monkeypatch.context() as before:
         before.setattr("dolt_watch.core.decisions.planner.READINESS", 1)
-        before.setattr("dolt_watch.beads.readiness.unready_until_enough", lambda *_: {})
+        before.setattr("dolt_watch.beads.readiness.unready_until_enough", lambda *_: Readiness())
         before.setattr("dolt_watch.ledger.writer.readiness", lambda *_: Readiness())
         here.tick()
     assert here.target.sent == ["bd-a"]

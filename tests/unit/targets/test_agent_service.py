@@ -22,12 +22,12 @@ from dolt_watch.targets.agent_service import AgentService, read_answer, read_job
 from dolt_watch.targets.agent_service_settings import AgentServiceSettings
 from dolt_watch.targets.http_client import NOTHING_SENT
 from dolt_watch.targets.protocol import Target
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.service_health import SERVICE
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT
 from tests.stubs.beads import task
 from tests.stubs.server import dead_url
+from tests.support.targets import open_target
 from tests.unit.targets.test_beadboard_any_answer import BROKEN, WHOLE
 
 TOKEN = "s3cret-bearer"

@@ -12,10 +12,10 @@ import pytest
 
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.targets.beadboard import BeadBoard, read_answer
+from dolt_watch.targets.beadboard import read_answer
 from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.protocol import BeadTask
-from tests.stubs.asking import dispatch
+from tests.stubs.asking import beadboard, dispatch
 from tests.stubs.beadboard import BeadBoardStub
 
 
@@ -221,7 +221,7 @@ def test_a_long_body_is_cut_in_the_reason() -> None:
 
 
 def test_it_tells_nothing_about_jobs(stub: BeadBoardStub) -> None:
-    board = BeadBoard("beadboard", stub.url)
+    board = beadboard(stub.url)
     assert board.verdict("job", None) == JobReport(Verdict.UNKNOWN)
     assert (board.name, board.timeout) == ("beadboard", 30.0)
     board.close()

@@ -21,8 +21,8 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.targets.command import MAX_OUTPUT, Command
 from dolt_watch.targets.command_settings import CommandSettings
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.registry import open_target
 from tests.stubs.beads import task
+from tests.support.targets import open_target
 
 Script = Callable[[str], Path]
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.model.target_answers import Accepted, Refused, Unknown
-from dolt_watch.targets.beadboard import BeadBoard
 from dolt_watch.targets.http_client import HttpClient, TransportFailure
 from tests.stubs import server
-from tests.stubs.asking import SHORT, TASK, dispatch
+from tests.stubs.asking import SHORT, TASK, beadboard, dispatch
 from tests.stubs.beadboard import BeadBoardStub, dead_port, dead_url
 
 
@@ -90,7 +89,7 @@ def test_tls_that_fails_at_connect_says_that_nothing_runs(stub: BeadBoardStub) -
 
 
 def test_a_request_that_cannot_be_made_says_that_nothing_runs(stub: BeadBoardStub) -> None:
-    board = BeadBoard("beadboard", stub.url)
+    board = beadboard(stub.url)
     answer = board.dispatch(TASK, "tökén")
     board.close()
     assert isinstance(answer, Refused)
@@ -140,7 +139,7 @@ def test_a_redirect_is_not_followed(stub: BeadBoardStub) -> None:
 
 
 def test_one_target_sends_many_and_each_on_a_connection_of_its_own(stub: BeadBoardStub) -> None:
-    board = BeadBoard("beadboard", stub.url + "/")
+    board = beadboard(stub.url + "/")
     for what in ("break", "reset", "cut"):
         stub.answer_next(what)
         assert isinstance(board.dispatch(TASK, "t"), Unknown)
@@ -152,7 +151,7 @@ def test_one_target_sends_many_and_each_on_a_connection_of_its_own(stub: BeadBoa
 def test_a_connection_is_not_kept_alive(stub: BeadBoardStub) -> None:
     # The server could close a kept connection during the next POST. The outcome of this POST would
     # be unknown.
-    board = BeadBoard("beadboard", stub.url)
+    board = beadboard(stub.url)
     for _ in range(3):
         assert isinstance(board.dispatch(TASK, "t"), Accepted)
     board.close()

@@ -1,4 +1,4 @@
-"""``open_target``: settings become a target, or an error with a fix."""
+"""A target pool: settings become a target, or an error with a fix."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.settings import BeadBoardSettings
+from tests.support.targets import open_target
 
 Like = partial(BeadBoardSettings, "beadboard", url="http://127.0.0.1:3000")
 

@@ -18,9 +18,9 @@ from dolt_watch.config import Settings, describe, load, to_canonical_json
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import registry
 from dolt_watch.targets.agent_service_settings import AgentServiceSettings
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.webhook import SECRET
+from tests.support.targets import open_target
 from tests.unit.cli.test_options import run
 
 FLAGS = {"database": "dolt://h/d"}

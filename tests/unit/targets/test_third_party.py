@@ -19,9 +19,9 @@ from dolt_watch.config import describe, load
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import registry
-from dolt_watch.targets.registry import open_target
 from tests.stubs.beads import task
 from tests.stubs.server import Recorded, Reply, StubServer
+from tests.support.targets import open_target
 
 EXAMPLE = Path(__file__).parents[3] / "examples/target"
 FILES = {file.name: file.read_text("utf-8") for file in EXAMPLE.iterdir() if file.is_file()}

@@ -23,7 +23,6 @@ from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.http_client import NOTHING_SENT, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import Target
-from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.webhook import Webhook, read_answer
 from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs import server
@@ -31,6 +30,7 @@ from tests.stubs.asking import SHORT
 from tests.stubs.beads import ROW, task
 from tests.stubs.server import dead_url
 from tests.stubs.webhook import OLD_SECRET, SECRET, WebhookStub
+from tests.support.targets import open_target
 from tests.unit.targets.test_beadboard_any_answer import BROKEN, WHOLE
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli import group
-from dolt_watch.cli.composition import TargetPool
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import Service
 from dolt_watch.controller.tick_result import TickResult
@@ -21,6 +20,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.inspection.report.web import Request
 from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.registry import TargetPool
 from dolt_watch.telemetry.health import SLACK, Health, stall_threshold
 from dolt_watch.telemetry.metrics import Metrics
 from tests.support.clocks import ShiftedClock
@@ -67,7 +67,7 @@ class Watched:
         )
         self.clock = ShiftedClock(timedelta(minutes=1))
         self.away = False
-        targets = TargetPool(self.here.settings, self.health.heartbeat)
+        targets = TargetPool(self.here.settings.targets, self.health.heartbeat)
         targets._open["beadboard"] = self.target
 
         def make(engine: Engine) -> ControlLoop:

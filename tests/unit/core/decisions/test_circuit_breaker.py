@@ -10,15 +10,21 @@ import pytest
 from dolt_watch.core.decisions.candidates import select_candidates
 from dolt_watch.core.decisions.circuit_breaker import (
     busy_pause,
-    health_of,
-    is_unhealthy,
     postpone_tries,
     short_reason,
     try_pause,
     with_recorded_tries,
 )
 from dolt_watch.core.decisions.planner import make_plan
-from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Plan, Policy, Scope
+from dolt_watch.core.decisions.policy import (
+    IMMEDIATELY,
+    Observations,
+    Plan,
+    Policy,
+    Scope,
+    busy_answers,
+)
+from dolt_watch.core.decisions.settlement import health_of
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
@@ -112,7 +118,7 @@ def test_what_it_said_long_ago_does_not_count() -> None:
         0,
         0,
     ]
-    assert [is_unhealthy(one, "beadboard", NOW) for one in (recent, old)] == [True, False]
+    assert [busy_answers(one, "beadboard", NOW) for one in (recent, old)] == [3, 0]
 
 
 def test_health_is_of_the_target_and_the_bead() -> None:
@@ -120,7 +126,6 @@ def test_health_is_of_the_target_and_the_bead() -> None:
     assert health_of(away, "beadboard", "a", NOW, "n") == Health(0, 4, True, "n")
     assert health_of(away, "beadboard", "b", NOW) == Health(0, 4)
     assert health_of(away, "other", "a", NOW) == Health()
-    assert is_unhealthy(away, "beadboard", NOW)
 
 
 # -- short reasons and hold reasons --------------------

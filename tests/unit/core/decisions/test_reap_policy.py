@@ -15,9 +15,11 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     Scope,
     active_pause,
+    last_activity,
     sets_status,
+    stale_at,
 )
-from dolt_watch.core.decisions.reap_policy import last_activity, silence_cutoffs, stale_at
+from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.model import (
     ActivitySignal,
     Bead,

@@ -9,10 +9,10 @@ import pytest
 from dolt_watch.core.model import EntryKind
 from dolt_watch.core.model.reason_codes import (
     CODES,
+    KINDS_WITH_REASON,
     ReasonCode,
     derived,
     derived_for_record,
-    recorded_or_derived,
     unclear_code,
 )
 from dolt_watch.core.projection.projection import DELETED, FREED
@@ -113,7 +113,7 @@ def test_an_entry_from_before_the_codes(
     kind: str, reason: str, detail: dict[str, Any], code: ReasonCode | None
 ) -> None:
     assert derived(kind, reason, detail) is code
-    assert recorded_or_derived(kind, reason, detail) is code
+    assert code is None or kind in KINDS_WITH_REASON
 
 
 def test_every_kind_has_an_example() -> None:
@@ -125,14 +125,10 @@ def test_every_kind_has_an_example() -> None:
     "detail", [{}, {"given": 1}, {"given": {"answer": 2}}, {"reason_code": 3}, {"reason_code": "x"}]
 )
 def test_a_foreign_text_is_no_error(kind: EntryKind, detail: dict[str, Any]) -> None:
-    code = recorded_or_derived(kind.value, "¿?", detail)
+    code = derived(kind.value, "¿?", detail)
     assert code is None or code in CODES.values()
     assert code is derived(kind.value, "¿?", {})
-
-
-@pytest.mark.parametrize("code", list(ReasonCode))
-def test_a_recorded_code_is_taken_whatever_the_text_says(code: ReasonCode) -> None:
-    assert recorded_or_derived("failed", NOT_FOUND, {"reason_code": code.value}) is code
+    assert code is None or kind.value in KINDS_WITH_REASON
 
 
 @pytest.mark.parametrize(

@@ -260,5 +260,5 @@ def test_only_a_person_re_arms_a_bead_and_not_a_column_that_bd_computes() -> Non
 
 def test_the_state_is_of_the_commit_that_it_was_moved_to() -> None:
     projection = Projection(State("c1", "c0"))
-    projection.move_to("c2")
+    projection.apply([], "c2")
     assert (projection.state().commit, projection.state().made) == ("c2", "c0")
