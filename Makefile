@@ -23,7 +23,7 @@ unexport _DOLTLITE_BOOTSTRAPPED
 # If this variable is set, each process of a test run compiles the program and its tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-quick test-full matrix coverage mutants docs picture faults image check fmt bench release clean
+.PHONY: help demo test test-quick test-cluster test-browser test-full matrix coverage mutants docs picture faults image check fmt bench release clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -31,7 +31,7 @@ help: ## List the commands
 demo: $(RUN) ## See dolt_watch at work, in about ten seconds
 	$(VENV)/bin/dolt_watch demo
 
-test: $(DEV) ## Run all tests. Without dolt, some are skipped (with CI=true they fail). Without bd, a stand-in is used
+test: $(DEV) ## Run the tests, in about four minutes. Without dolt, some are skipped (with CI=true they fail). Without bd, a stand-in is used
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0. Only the report proves that tests ran.
@@ -42,9 +42,19 @@ test-quick: $(DEV) ## Run the tests that need no Dolt server, in about a minute:
 	$(PY) -m pytest -n auto --dist worksteal --quick --junitxml=$(JUNIT) tests/unit tests/conformance $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
-test-full: test matrix ## Run all tests, and all cases of each matrix of which `make test` runs a subset
+test-cluster: $(DEV) ## Run the tests that need a Kubernetes control plane (etcd, kube-apiserver, … on PATH)
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -n auto --dist worksteal -m 'cluster and not slow and not matrix' --junitxml=$(JUNIT) $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
 
-matrix: $(DEV) ## Run the cases that `make test` leaves out of each matrix
+test-browser: $(DEV) ## Run the tests that need a browser (chromium or Chrome on PATH)
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -n auto --dist worksteal -m 'browser and not slow and not matrix' --junitxml=$(JUNIT) $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
+
+test-full: test test-cluster test-browser matrix ## Run the tests, those of the cluster and the browser, and all cases of each matrix
+
+matrix: $(DEV) ## Run the cases that the other commands leave out of each matrix
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal -m 'matrix and not slow' --junitxml=$(JUNIT) $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)

@@ -29,6 +29,7 @@ from dolt_watch.engines.connect import open_engine
 from tests.support import beads, servers, templates
 from tests.support.beads import Workspace
 from tests.support.browser import browser as browser
+from tests.support.groups import mark_groups
 from tests.support.matrix import mark_matrices
 from tests.support.servers import Server
 
@@ -50,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out long tests and those that need a Dolt server or a Kubernetes control plane",
+        help="leave out long tests and those that need a Dolt server",
     )
     parser.addoption(
         "--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt"
@@ -58,9 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _uses_a_server(item: pytest.Item) -> bool:
-    """Return whether fixtures or parameters of the test require a Dolt server or control plane."""
+    """Return whether fixtures or parameters of the test require a Dolt server."""
     call = getattr(item, "callspec", None)
-    return not {"dolt_server", "plane"}.isdisjoint(getattr(item, "fixturenames", ())) or (
+    return "dolt_server" in getattr(item, "fixturenames", ()) or (
         call is not None and "dolt" in call.params.values()
     )
 
@@ -78,7 +79,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A slow test limits its own time, so it gets no timeout here. The option on the command line
     isn't enough, because the timeout mark of a file takes precedence.
     """
-    mark_matrices(items)  # before pytest applies -m
+    # Before pytest applies -m.
+    mark_matrices(items)
+    mark_groups(items)
     kept = items[:]
     if config.getoption("quick"):
         kept = [

@@ -255,7 +255,7 @@ def test_held_beads_of_a_copy(watch: Watch) -> None:
 # -- the saved state --------------------
 
 
-@pytest.mark.parametrize("flattened", [False, True])
+@pytest.mark.parametrize("flattened", [pytest.param(False, marks=pytest.mark.matrix), True])
 def test_a_saved_state_that_is_not_what_history_says(watch: Watch, flattened: bool) -> None:
     bead = watch.assigned("runs")
     watch.tick(timedelta(seconds=5))

@@ -338,7 +338,7 @@ def ledger(examples: int, folder: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(10, 30))
+@pytest.mark.parametrize("examples", few_or_many(5, 30))
 def test_answers_in_the_ledger(tmp_path: Path, examples: int) -> None:
     ledger(examples, tmp_path)
 
@@ -517,7 +517,7 @@ def rows(examples: int, folder: Path, entries: bool, size: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(20, 60))
+@pytest.mark.parametrize("examples", few_or_many(8, 60))
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
 def test_rows(tmp_path: Path, entries: bool, examples: int) -> None:
     rows(examples, tmp_path, entries, 4)

@@ -112,15 +112,22 @@ SENT = {
 """Effects of a worker that sends a bead which is accepted, by engine."""
 
 
-def own(world: World) -> Callable[[list[str]], Iterable[int]]:
+def own(world: World, when_killed: str) -> Callable[[list[str]], Iterable[int]]:
     """Return a function that selects the lasting points that only this scenario has.
 
     The plain scenario 'accepted' covers the others. Scenarios share its beginning up to the answer,
     or end with all of it.
+
+    Args:
+        when_killed: 'before' or 'after' the effect. Nothing lasts between an effect and the next
+            one, so a kill after an effect leaves the same as a kill before the next one.
     """
     plain = [f"{when} {each}" for each in SENT[world.tally.engine] for when in ("before", "after")]
 
     def chosen(points: list[str]) -> Iterable[int]:
+        return (number for number in mine(points) if points[number].startswith(when_killed))
+
+    def mine(points: list[str]) -> Iterable[int]:
         # The points are equal for 'accepted' and for 'evidence', whose target reports more.
         if points == plain:
             return range(len(points))
@@ -137,16 +144,19 @@ IN_SHORT = {"accepted", "answer lost", "flattened"}
 
 It sweeps the others on Dolt. `make matrix` sweeps all on Dolt, `make faults` all on both.
 """
+WHEN_KILLED = ["after", pytest.param("before", marks=pytest.mark.matrix)]
+"""Before or after an effect. `make matrix` adds 'before', which leaves what 'after' leaves."""
 OTHER_ANSWERS = {"accepted", "refused", "busy", "answer lost", "evidence", "quarantined"}
 """Scenarios that differ in the first answer or in the target."""
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("when_killed", WHEN_KILLED)
 @pytest.mark.parametrize(("address", "world"), on_engines(SCENARIOS, IN_SHORT), indirect=True)
-def test_killed_wherever_something_of_its_own_lasts(world: World) -> None:
-    points = sweep_some(world, lasting, own(world))
+def test_killed_wherever_something_of_its_own_lasts(world: World, when_killed: str) -> None:
+    points = sweep_some(world, lasting, own(world, when_killed))
     assert effects(points) >= set(world.scenario.must)
-    if str(world.scenario) in OTHER_ANSWERS:
+    if when_killed == "after" and str(world.scenario) in OTHER_ANSWERS:
         sweep_posts(world, 1)
 
 
@@ -160,14 +170,17 @@ def test_killed_wherever_something_lasts(world: World) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("address", ["dolt"], indirect=True)
 @pytest.mark.parametrize("world", SCENARIOS[:1], ids=str, indirect=True)
-def test_killed_at_the_first_write_of_each_name(world: World) -> None:
+@pytest.mark.parametrize("when_killed", WHEN_KILLED)
+def test_killed_at_the_first_write_of_each_name(world: World, when_killed: str) -> None:
     """``test_killed_wherever_something_of_its_own_lasts`` covers commits and requests."""
 
     def firsts(points: list[str]) -> Iterable[int]:
         return [
             number
             for number, point in enumerate(points)
-            if point not in points[:number] and not lasting(point.split(" ", 1)[1])
+            if point.startswith(when_killed)
+            and point not in points[:number]
+            and not lasting(point.split(" ", 1)[1])
         ]
 
     points = sweep_some(world, writes, firsts)

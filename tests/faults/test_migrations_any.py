@@ -129,7 +129,7 @@ def lived(address: ServerAddress | FileAddress, taken: list[Step]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(2, 5))
+@pytest.mark.parametrize("examples", few_or_many(1, 5))
 def test_on_dolt(dolt_server: Server, examples: int) -> None:
     def on_a_fresh_one(taken: list[Step]) -> None:
         address = dolt_server.fresh()
@@ -142,7 +142,7 @@ def test_on_dolt(dolt_server: Server, examples: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(2, 5))
+@pytest.mark.parametrize("examples", few_or_many(1, 5))
 def test_on_doltlite(doltlite_path: FileAddress, examples: int) -> None:
     folder = Path(doltlite_path.path).parent
 

@@ -17,6 +17,7 @@ import pytest
 
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.support.beads import ROOT
+from tests.support.matrix import few_or_many
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.covering(engines="module")
@@ -63,8 +64,9 @@ def holds(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.long
-def test_for_a_while(address: ServerAddress | FileAddress, files: str) -> None:
-    holds(soak(1_000, address, files))
+@pytest.mark.parametrize("polls", few_or_many(500, 1_000))
+def test_for_a_while(address: ServerAddress | FileAddress, files: str, polls: int) -> None:
+    holds(soak(polls, address, files))
 
 
 @pytest.mark.slow

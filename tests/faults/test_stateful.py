@@ -320,7 +320,7 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("examples", few_or_many(8, 20))
+@pytest.mark.parametrize("examples", few_or_many(4, 20))
 def test_everybody(tmp_path: Path, examples: int) -> None:
     run(examples, 25, tmp_path)
     assert counted["ticks"] > 3 * examples and counted["dispatch calls"] > examples

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import secrets
 import shutil
@@ -156,6 +157,13 @@ def own_dolt() -> str:
     give_up(choice)
 
 
+DOLT_SETTINGS = {
+    "user.name": "Tess Ter",
+    "user.email": "tess@example.com",
+    "metrics.disabled": "true",
+}
+"""Dolt's global settings for a server of the tests."""
+
 DROPPED = ".dolt_dropped_databases"
 """Name of the folder in which Dolt keeps dropped databases, next to the databases."""
 
@@ -292,17 +300,11 @@ def start_dolt(
     env = home(folder)
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    for key, value in (
-        ("user.name", "Tess Ter"),
-        ("user.email", "tess@example.com"),
-        ("metrics.disabled", "true"),
-    ):
-        subprocess.run(
-            [program, "config", "--global", "--add", key, value],
-            env=env,
-            check=True,
-            capture_output=True,
-        )
+    # As `dolt config --global --add` writes it, which would start dolt for each value.
+    settings = Path(env["DOLT_ROOT_PATH"]) / ".dolt" / "config_global.json"
+    settings.parent.mkdir(exist_ok=True)
+    if not settings.exists():  # A server that starts again keeps its own settings.
+        settings.write_text(json.dumps(DOLT_SETTINGS), encoding="utf-8")
     for attempt in range(3):  # Another process may take the port in between.
         number = port or free_port()
         arguments = ["--host", "127.0.0.1", "--port", str(number)]

@@ -499,7 +499,7 @@ EXTERNAL = Graph(
 )
 
 
-@pytest.mark.parametrize("examples", few_or_many(40, 150))
+@pytest.mark.parametrize("examples", few_or_many(20, 150))
 def test_any_graph(exchanged: Tracker, examples: int) -> None:
     def agrees(graph: Graph) -> None:
         agrees_with_the_oracle(exchanged, graph)

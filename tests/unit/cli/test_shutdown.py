@@ -22,6 +22,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
+from tests.support import forked
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build
@@ -53,14 +54,8 @@ class Begun:
     def __init__(self, world: Commands, words: Sequence[str]) -> None:
         world.board.script(DISPATCH, "freeze")
         self.world = world
-        command = [
-            sys.executable,
-            "-m",
-            "dolt_watch",
-            *words,
-            "--set",
-            "rules.agent.max_in_flight=2",
-        ]
+        program = forked.program(world.folder, "dolt_watch")
+        command = [str(program), *words, "--set", "rules.agent.max_in_flight=2"]
         self.process = subprocess.Popen(
             command,
             cwd=world.folder,
