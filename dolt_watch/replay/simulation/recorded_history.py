@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dolt_watch.core.model import GLOBAL, EventKind
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.engines import Commit
@@ -32,7 +34,7 @@ class RecordedHistory:
             recorded: The state at ``begins`` as it was recorded.
             rule: Rule whose depths are counted; '' for all rules.
         """
-        self.begins, self.views, self.start = begins, views, start
+        self.begins, self.views, self.initial = begins, views, start
         self.script = RecordedTimeline(in_flight(start.beads))
         self.script.know(start.beads)
         self.journal = AttemptLog(in_flight(recorded.beads))
@@ -42,6 +44,10 @@ class RecordedHistory:
         """Beads attempted before ``begins`` by the tick that contains it. None: between two ticks.
         """
         self._beads = dict(recorded.beads)
+
+    def begin_within_tick(self, attempted: Iterable[str]) -> None:
+        """Begin during a tick that already attempted these beads."""
+        self.attempted = frozenset(attempted)
 
     def add(self, step: ReplayStep) -> None:
         """Add one commit: its decisions, the runs that it ended, and the depths after it."""

@@ -87,7 +87,7 @@ class Simulator:
         Args:
             run_time: Assumed duration of runs that were not recorded; None if it is not known.
         """
-        script, state = history.script, history.start.state()
+        script, state = history.script, history.initial.state()
         rows = history.views.at(history.begins.hash, state.beads)
         self.policy, self.views, self.ready = policy, history.views, ready
         self.schedule = schedule

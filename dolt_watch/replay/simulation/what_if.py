@@ -199,7 +199,7 @@ class _Study(NamedTuple):
             HistoricalReadiness(self.replayer, begins.hash, history.script.marks),
             TickSchedule(every),
             self.question.run_time or median_run_time(history.journal),
-            QueueDepthRecorder(history.start.beads, self.question.rule),
+            QueueDepthRecorder(history.initial.beads, self.question.rule),
         )
         ends = self.question.ends.date
         simulation.run(begins.date, ends, history.attempted, self.report_progress)
@@ -246,7 +246,7 @@ class _Study(NamedTuple):
                 history = RecordedHistory(begins, views, start, step.projection, rule)
         # Beads that the tick of --from decided about aren't decided again.
         if tick:
-            history.attempted = frozenset(bead for at, bead in tick if begins.date - at < SAME)
+            history.begin_within_tick(bead for at, bead in tick if begins.date - at < SAME)
         return history
 
 
