@@ -45,8 +45,10 @@ OWN_COLUMNS = ("pinned", "is_template", "ephemeral", "issue_type", "defer_until"
 """Columns of a bead's own row that decide whether it is ready."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
-_FEW = 20
-"""Beads at the head of a queue that are checked first."""
+_FEW = 4
+"""Beads at the head of a queue that are checked first. Twenty take 2.2 ms instead of 1.4 ms."""
+_GROWTH = 5
+"""Each next chunk of a queue is larger by this factor."""
 
 
 class Readiness(NamedTuple):
@@ -172,11 +174,11 @@ def unready_until_enough(
 
 
 def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
-    """Yield the queue in chunks, a small one first: its head is ready in most cases."""
+    """Yield the queue in growing chunks: its head is ready in most cases."""
     start, size = 0, max(_FEW, 2 * enough)
     while start < len(queue):
         yield queue[start : start + size]
-        start, size = start + size, CHUNK
+        start, size = start + size, min(_GROWTH * size, CHUNK)
 
 
 def _unversioned(hold: HoldReason) -> HoldReason:

@@ -1,10 +1,10 @@
 """Turns: workers that compete on one server wait for each other instead of conflicting.
 
 A worker that lost a race, or that finds that another worker decided after it, takes a lock of the
-server before it polls. A turn lasts for several decisions, because a worker that begins its turn
-first applies the commits of all others. The lock only saves work. The fence and the key
-(bead_id, version) guarantee exclusion, so a worker that can't get the lock, or that loses it,
-continues without it.
+server before it polls. A turn lasts for several decisions. At its end, the worker saves the state,
+and the next one reads it, because applying the commits of all others takes longer. The lock only
+saves work. The fence and the key (bead_id, version) guarantee exclusion, so a worker that can't get
+the lock, or that loses it, continues without it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 
 from dolt_watch.engines import Engine
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 20.0
 """Longest wait in seconds for a turn, enough for eight workers on a machine that is so busy that a
 decision takes a second. After it, a worker decides without a turn until it loses a race again, so a
 worker that is stopped in its turn delays each other worker once.
 """
 
-TURN_SECONDS = 0.5
+TURN_SECONDS = 1.0
 """Seconds after which a turn ends with the decision that is under way."""
 
 MANY_WRITES = 4
@@ -41,7 +41,7 @@ class Turns:
         self._engine = engine
         self.are_taken = False
         """Whether this worker takes turns with others."""
-        self._held = self._waited = False
+        self._held = self._waited = self._used = False
         self._fence = ""
         """The fence as this worker changed it last in this tick. '' if it didn't."""
         self._writes = 0
@@ -61,6 +61,7 @@ class Turns:
         A worker that always wins sees no sign of the others, so one with a backlog takes turns too.
         """
         self._fence = fence
+        self._used = self._held
         self._writes += 1
         self.are_taken = self.are_taken or self._writes >= MANY_WRITES
 
@@ -74,15 +75,15 @@ class Turns:
         if self.are_taken and not self._held:
             begun = time.monotonic()
             self._held = self._engine.take_turn(WAIT_SECONDS)
-            self.are_taken = self._held
+            self.are_taken, self._used = self._held, False
             self._begun = time.monotonic()
             self._waited = self._waited or self._begun - begun > QUICK_SECONDS
         return self._held
 
-    def offer(self) -> None:
-        """End the turn if it lasted long enough."""
-        if time.monotonic() - self._begun >= TURN_SECONDS:
-            self.end()
+    @property
+    def is_over(self) -> bool:
+        """Whether this worker has a turn that lasted long enough, and decided in it."""
+        return self._held and self._used and time.monotonic() - self._begun >= TURN_SECONDS
 
     @contextmanager
     def request(self) -> Iterator[None]:

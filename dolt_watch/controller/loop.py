@@ -131,7 +131,6 @@ class ControlLoop:
                     continue
                 thorough, begun = False, time.monotonic()
                 iteration = self._run_iteration(poll, now, progress)
-                parts.turns.offer()
                 result.add(iteration)
                 # Only the result of the iteration decides how the tick continues.
                 match iteration.next:
@@ -230,6 +229,11 @@ class ControlLoop:
             adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
             if adoption is not Next.PROCEED:
                 return Iteration(adoption, lag=tracker.lag)
+        # The next worker in turn reads this state, and decides at once.
+        if parts.turns.is_over:
+            tracker.save(poll, now, tables, {"dispatch": now, "reap": now})
+            parts.turns.end()
+            return Iteration(Next.AGAIN, lag=tracker.lag)
         # Select candidates, observe, plan.
         proposal = self._propose(context, tables, uncommitted, progress)
         self.state, self._due = proposal.context.state, proposal.candidates.due

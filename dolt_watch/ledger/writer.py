@@ -245,8 +245,6 @@ class LedgerWriter:
                 pause = min(0.005 * tries, 1.0)
                 self.clock.sleep(pause)
                 waited += pause
-            finally:
-                self.turns.offer()
 
     def _find_recorded(self, decision: Decision) -> Written | None:
         """Return the outcome entry if it is already in history.
@@ -287,7 +285,8 @@ class LedgerWriter:
         """
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
-        with self.engine.transaction() as tx:
+        # No foreign keys: rows of `events` are written together with the row of their bead.
+        with self.engine.transaction(references=False) as tx:
             # The decision still holds: HEAD is the observed one, bd's migration is not under way,
             # and the row passes the guards as this transaction reads it.
             begun = self._read_snapshot(tx, about, decision)

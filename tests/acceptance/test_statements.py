@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from dolt_watch.checkpoint import turns
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt import connection
+from dolt_watch.engines.dolt.engine import DoltEngine
 from tests.acceptance.conftest import Watch
 
 IDLE = 1
@@ -97,17 +99,23 @@ def test_a_schema_that_is_not_committed(watch: Watch, monkeypatch: pytest.Monkey
         assert any("SHOW COLUMNS FROM `labels`" in text for text in tick)
 
 
-@pytest.mark.parametrize("stays", ["held", "free"])
-def test_workers_that_take_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch, stays: str) -> None:
-    """Also beside a worker that never ends its turn: the lock guards nothing."""
+def contend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all workers take turns, also during the request."""
     begin = turns.Turns.__init__
 
     def contended(self: turns.Turns, *more: Any) -> None:
         begin(self, *more)
         self.on_conflict()
+        self._answer_seconds = 0.0
 
     monkeypatch.setattr(turns, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(turns.Turns, "__init__", contended)
+
+
+@pytest.mark.parametrize("stays", ["held", "free"])
+def test_workers_that_take_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch, stays: str) -> None:
+    """Also beside a worker that never ends its turn: the lock guards nothing."""
+    contend(monkeypatch)
     bead = watch.assigned("in turn")
     with contextlib.closing(open_engine(watch.bd.address)) as other:
         if stays == "held":
@@ -115,3 +123,27 @@ def test_workers_that_take_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch, 
         assert watch.dispatch()[0].dispatched == 1
         assert watch.kinds(bead) == ["claim", "dispatched"]
         assert stays == "held" or other.take_turn(0), "it was released"
+
+
+def test_a_turn_ends_with_a_saved_state(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next worker in turn decides at once, and applies no commit of the worker before it."""
+    contend(monkeypatch)
+    watch.change(settle=timedelta(0), rules=(replace(watch.settings.rules[0], max_in_flight=9),))
+    beads = [watch.assigned(title) for title in ("one", "two", "three")]
+    end, others, read = DoltEngine.end_turn, list[int](), list[str]()
+
+    def then_another(self: DoltEngine) -> None:
+        end(self)
+        if not others:
+            others.append(0)
+            with counted(monkeypatch) as sent:
+                others.append(watch.dispatch()[0].dispatched)
+            read.extend(sent)
+
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(DoltEngine, "end_turn", then_another)
+    assert watch.dispatch()[0].dispatched == 1
+    assert others == [0, 2]
+    assert sorted(watch.sent()) == sorted(beads)
+    begin = next(number for number, text in enumerate(read) if "START TRANSACTION" in text)
+    assert not [text for text in read[:begin] if "dolt_diff_" in text]

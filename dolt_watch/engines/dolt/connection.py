@@ -37,9 +37,11 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 SESSION = (
     "SET @@session.autocommit = 1, @@session.time_zone = '+00:00',"
-    f" @@session.group_concat_max_len = {2**32 - 1}"
+    f" @@session.group_concat_max_len = {2**32 - 1}, @@session.foreign_key_checks = 0"
 )
-"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise."""
+"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise. A
+transaction switches the check of foreign keys on, unless it needs none.
+"""
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]
@@ -92,6 +94,8 @@ class DoltConnection:
         """Number of connections made so far. The locks of an earlier connection are released."""
         self._sent = False
         self._session = False
+        self.checks_references = False
+        """Whether the session checks foreign keys, once its variables are set."""
         self._connect()
 
     def send(
@@ -249,7 +253,7 @@ class DoltConnection:
             self._unreached(error)
         connection._read_timeout = connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
         self._connection = connection
-        self._sent = self._session = False
+        self._sent = self._session = self.checks_references = False
         self.connections += 1
 
     def _unix_socket(self, connection: Connection[Any]) -> socket.socket:

@@ -215,7 +215,8 @@ class DoltLiteEngine:
     def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
         return [self.query(*read) for read in reads]
 
-    def transaction(self) -> DoltLiteTransaction:
+    def transaction(self, *, references: bool = True) -> DoltLiteTransaction:
+        """Begin a transaction. It checks foreign keys in any case, which costs little here."""
         return DoltLiteTransaction(self)
 
     def write(self, sql: str, params: Sequence[Param] = ()) -> int:

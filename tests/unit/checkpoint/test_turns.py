@@ -45,7 +45,7 @@ def test_a_lone_worker_takes_none(lock: Lock, mine: Turns) -> None:
         mine.on_poll("f1")
         with mine.request():
             lock.now += 1
-        mine.offer()
+        assert not mine.is_over
         mine.end_tick()
     assert (lock.calls, mine.are_taken) == ([], False)
 
@@ -74,11 +74,26 @@ def test_a_turn_lasts_for_several_decisions(lock: Lock, mine: Turns) -> None:
     mine.on_conflict()
     mine.begin()
     lock.now += TURN_SECONDS / 2
-    mine.offer()
-    assert lock.calls == ["take"]
+    mine.on_write("f1")
+    assert not mine.is_over
     lock.now += TURN_SECONDS / 2
-    mine.offer()
-    assert lock.calls == ["take", "end"]
+    assert mine.is_over
+    mine.end()
+    assert not mine.is_over
+
+
+def test_a_turn_lasts_until_the_first_decision(lock: Lock, mine: Turns) -> None:
+    """Otherwise, no worker decides if reading the state takes longer than a turn."""
+    mine.on_conflict()
+    mine.begin()
+    lock.now += 10 * TURN_SECONDS
+    assert not mine.is_over
+    mine.on_write("f1")
+    assert mine.is_over
+    mine.end()
+    mine.begin()
+    lock.now += 10 * TURN_SECONDS
+    assert not mine.is_over
 
 
 def test_a_request_is_within_the_turn_where_the_last_was_answered_at_once(
