@@ -24,6 +24,7 @@ from dolt_watch.core.model import (
     Bead,
     Capacity,
     EntryKind,
+    HoldReason,
     LedgerEntry,
     Phase,
     Rule,
@@ -103,9 +104,15 @@ def _words(entry: LedgerEntry) -> str:
 
 def tell_holds(state: State, plan: Plan) -> None:
     """Log the hold of a rule once, and the hold of each bead that has its own."""
-    waiting = [bead for bead in state.beads.values() if bead.matches]
-    owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
-    turn = Counter(bead.rule for bead, own in owns if own is None)
+    owns: list[tuple[Bead, HoldReason]] = []
+    turn = Counter[str]()
+    for bead in state.beads.values():
+        if bead.matches:
+            own = own_reason(plan, bead.rule, bead.id)
+            if own is None:
+                turn[bead.rule] += 1
+            else:
+                owns.append((bead, own))
     # A hold of a whole rule is logged once, not for each bead.
     for rule, holds in plan.rules.items():
         hold = holds[0]
@@ -117,8 +124,6 @@ def tell_holds(state: State, plan: Plan) -> None:
     # A bead's own hold names the bead. A long queue with one reason must not flood the log.
     held = Counter[str]()
     for bead, own in owns:
-        if own is None:
-            continue
         held[own.gate] += 1
         if held[own.gate] <= LISTED:
             # The hold of a bead that settles is logged once, not each second.

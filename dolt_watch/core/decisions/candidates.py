@@ -127,6 +127,9 @@ def _of_rule(
         # Most beads of a long queue have settled, so no text is built for them.
         if settled < since <= ahead or bead.phase is Phase.BACKOFF:
             own = next((check for check in time_gates(bead, policy, now) if not check.ok), None)
+        elif slots.stop is not None:
+            held[bead.id] = slots.stop
+            continue
         if own is not None and slots.stop is None:
             due.append(own.due)
             settles = settles or own.gate == "settle"
@@ -243,7 +246,7 @@ def in_flight(state: State, rule: Rule) -> list[Bead]:
     return [
         bead
         for bead in state.beads.values()
-        if bead.rule == rule.name and bead.token and bead.phase in IN_FLIGHT
+        if bead.token and bead.rule == rule.name and bead.phase in IN_FLIGHT
     ]
 
 
