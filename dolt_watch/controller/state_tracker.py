@@ -122,7 +122,7 @@ class StateTracker:
         reshaped = IGNORE in data or not schema.isdisjoint((*KNOWN_TABLES, IGNORE))
         if first or reshaped:
             self._schema = None
-
+        # The cursor row has the shape, and nothing that it depends on changed since.
         as_saved = (
             line is not None
             and since == poll.commit
