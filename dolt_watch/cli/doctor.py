@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.command()
 @settings_options
 @click.option("--quiet", is_flag=True, help="Print problems only.")
-@format_option()
+@format_option
 def command(quiet: bool, form: str, **kwargs: Any) -> int:
     """Check the setup and suggest fixes: problems first, then the checks that passed.
 

@@ -104,11 +104,10 @@ def _init(settings: Settings, if_needed: bool) -> None:
             state, now = StateReader(loop.parts).current_state()
         out.check()
     rules = {rule.name: rule for rule in settings.rules}
-    waiting = sum(1 for bead in state.beads.values() if bead.phase is Phase.WAITING)
-    running = [
-        bead for bead in state.beads.values() if bead.phase is Phase.RUNNING and bead.rule in rules
-    ]
-    stale = sum(1 for bead in running if stale_at(bead, rules[bead.rule]) <= now)
+    beads = [bead for bead in state.beads.values() if bead.rule in rules]
+    waiting = sum(bead.phase is Phase.WAITING for bead in state.beads.values())
+    running = [bead for bead in beads if bead.phase is Phase.RUNNING]
+    stale = sum(stale_at(bead, rules[bead.rule]) <= now for bead in running)
     click.echo(f"migrated: {', '.join(done)}" if done else UP_TO_DATE)
     click.echo(f"waiting to be dispatched: {waiting}   (dolt_watch dispatch --dry-run shows them)")
     click.echo(f"silent, to be reaped:     {stale}   (dolt_watch reap --dry-run shows them)")

@@ -99,7 +99,7 @@ class _Selection(NamedTuple):
 @click.option(
     "--follow", is_flag=True, help="Print new entries as they are committed, until Ctrl-C."
 )
-@format_option()
+@format_option
 def command(
     bead: str | None,
     rule: str | None,

@@ -101,15 +101,14 @@ def rule_option(help: str) -> Callable[[_Command], _Command]:
     return click.option("--rule", metavar="RULE", shell_complete=complete_rule, help=help)
 
 
-def format_option() -> Callable[[_Command], _Command]:
-    """Return the option --format, for commands that print text or JSON."""
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        help="Form of the output.",
-    )
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
+)
+"""The option --format, for commands that print text or JSON."""
 
 
 def check_rule(settings: Settings, rule: str | None) -> None:

@@ -119,7 +119,7 @@ NOT_WITH = {
     "--dry-run", is_flag=True, help="With --apply: print the decisions, but write and send nothing."
 )
 @click.option("--yes", is_flag=True, help="With --apply: don't ask for confirmation.")
-@format_option()
+@format_option
 @click.option(
     "--report",
     "output",

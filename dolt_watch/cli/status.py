@@ -63,7 +63,7 @@ EVERY = 2.0
         f" {GROUP_LIMIT}; all if the output is not a terminal."
     ),
 )
-@format_option()
+@format_option
 @click.option(
     "--watch", is_flag=True, help="Refresh in place every 2 s until Ctrl-C. Needs a terminal."
 )

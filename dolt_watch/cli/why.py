@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         " commit. Default: now."
     ),
 )
-@format_option()
+@format_option
 def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any) -> int:
     """Explain why a bead is dispatched or not: the verdict, what must change, each condition with
     its value, its attempts, and its history.

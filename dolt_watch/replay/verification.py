@@ -274,9 +274,8 @@ class _EntryVerifier:
         """Follow a commit, and clear the known readiness if the commit can change it."""
         self._front.follow(step)
         commit = step.commit
-        if not self._altered.isdisjoint((commit.hash, *commit.parents)) or changes_readiness(
-            step.changes
-        ):
+        altered = not self._altered.isdisjoint((commit.hash, *commit.parents))
+        if altered or changes_readiness(step.changes):
             self._ready.clear()
 
     def verify_at(self, entries: list[LedgerEntry], state: State) -> None:

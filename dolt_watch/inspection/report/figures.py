@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -104,10 +105,8 @@ def all_ranges(measured: Measured, first: datetime, now: datetime) -> tuple[Figu
 def _figures(name: str, begin: datetime, measured: Measured, now: datetime) -> Figures:
     # An attempt counts in the range in which it ended.
     ended = [one for one in measured.attempts if one.end is not None and one.end >= begin]
-    outcomes: dict[str, int] = {}
-    for one in ended:
-        outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
-    done, failed = outcomes.get(DONE, 0), sum(outcomes.get(one, 0) for one in FAILURES)
+    outcomes = Counter(one.outcome for one in ended)
+    done, failed = outcomes[DONE], sum(outcomes[one] for one in FAILURES)
     waits = [one for one in measured.waits if one.at >= begin]
     runs = [one for one in measured.runs if one.at >= begin]
     # Counted as a tick counts, so that the page and the metrics agree.

@@ -193,9 +193,7 @@ class LivePage:
             self._views = {one: kept for one, kept in self._views.items() if kept[0] > now}
             if bead not in self._views:
                 answer = self._explained(bead)
-                ended = self.clock()
-                pause = max(AT_MOST_EVERY, (ended - now) / MAX_CPU_SHARE)
-                self._views[bead] = ended + pause, answer
+                self._views[bead] = self._due_again(now), answer
             return self._views[bead][1]
 
     def _refresh(self) -> Response | None:
@@ -203,9 +201,13 @@ class LivePage:
         begun = self.clock()
         if begun >= self._next:
             self._error = self._computed()
-            ended = self.clock()
-            self._next = ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
+            self._next = self._due_again(begun)
         return self._error
+
+    def _due_again(self, begun: float) -> float:
+        """Return when a computation that ends now is due again."""
+        ended = self.clock()
+        return ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
 
     def _computed(self) -> Response | None:
         try:

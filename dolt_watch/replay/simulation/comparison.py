@@ -5,6 +5,7 @@ The dispatches and reaps of each bead are paired in order of time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -87,13 +88,13 @@ def dispatches(journal: AttemptLog) -> list[Attempt]:
 
 def figures(journal: AttemptLog, span: timedelta) -> Figures:
     sent = dispatches(journal)
-    unsent: dict[str, int] = {}
-    for attempt in journal.attempts:
-        if attempt.sent is None and not attempt.earlier and attempt.outcome:
-            unsent[attempt.outcome] = unsent.get(attempt.outcome, 0) + 1
     return Figures(
         dispatched=len(sent),
-        unsent=unsent,
+        unsent=Counter(
+            one.outcome
+            for one in journal.attempts
+            if one.sent is None and not one.earlier and one.outcome
+        ),
         reaped=sum(one.kind is EntryKind.REAP for one in journal.taken),
         requeued=sum(one.kind is EntryKind.REQUEUE for one in journal.taken),
         waiting=DurationStats.of(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from dolt_watch.core.model import GLOBAL, EventKind
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.engines import Commit
@@ -24,6 +22,7 @@ class RecordedHistory:
         start: Projection,
         recorded: Projection,
         rule: str,
+        attempted: frozenset[str] | None = None,
     ) -> None:
         """Begin at a commit.
 
@@ -33,21 +32,16 @@ class RecordedHistory:
             start: The state at ``begins`` under the simulated rules.
             recorded: The state at ``begins`` as it was recorded.
             rule: Rule whose depths are counted; '' for all rules.
+            attempted: Beads attempted before ``begins`` by the tick that contains it. None: the
+                history begins between two ticks.
         """
         self.begins, self.views, self.initial = begins, views, start
         self.script = RecordedTimeline(in_flight(start.beads))
         self.script.know(start.beads)
         self.journal = AttemptLog(in_flight(recorded.beads))
         self.depths = QueueDepthRecorder(recorded.beads, rule)
-        self.commits = 0
-        self.attempted: frozenset[str] | None = None
-        """Beads attempted before ``begins`` by the tick that contains it. None: between two ticks.
-        """
+        self.commits, self.attempted = 0, attempted
         self._beads = dict(recorded.beads)
-
-    def begin_within_tick(self, attempted: Iterable[str]) -> None:
-        """Begin during a tick that already attempted these beads."""
-        self.attempted = frozenset(attempted)
 
     def add(self, step: ReplayStep) -> None:
         """Add one commit: its decisions, the runs that it ended, and the depths after it."""

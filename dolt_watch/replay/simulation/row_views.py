@@ -77,9 +77,8 @@ class RowViewFactory:
         """Return the view of a row, whose last answers are those to ``compiled``."""
         answers = row.answers[-len(self.compiled) :] if self.rules else ()
         view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
-        if (
-            last is not None and last.facts == view.facts
-        ):  # most edits leave a bead to the rules as it was: held once
+        # Most edits leave a bead to the rules as it was: held once.
+        if last is not None and last.facts == view.facts:
             view = view._replace(facts=last.facts)
         self._last[row.bead] = view
         return view
@@ -112,13 +111,13 @@ class RowViewFactory:
             )
             # The columns come back in the order of the blocks.
             for id, status, *values in self.engine.query(sql, chunk):
-                ranked = iter(sort_value(value) for value in values[len(values) - len(ranks) :])
+                first = len(values) - len(ranks)
+                ranked = iter(sort_value(value) for value in values[first:])
                 own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
-                pairs = zip(values[0::2], values[1::2], strict=False)
                 answers = [
                     RuleAnswers(False, bool(matches), False, bool(runs), own[number % len(own)])
-                    for number, (matches, runs) in zip(
-                        range(len(blocks) * len(own)), pairs, strict=False
+                    for number, (matches, runs) in enumerate(
+                        zip(values[:first:2], values[1:first:2], strict=True)
                     )
                 ]
                 row = RowChange("issues", id, "modified", after={"status": status})
@@ -173,22 +172,16 @@ def rule_with_status(
     from sqlglot import exp
 
     def put(node: Any) -> Any:
-        return (
-            exp.Literal.string(status)
-            if isinstance(node, exp.Column) and node.name == "status"
-            else node
-        )
+        is_status = isinstance(node, exp.Column) and node.name == "status"
+        return exp.Literal.string(status) if is_status else node
 
     def text(row: str) -> str:
         tree = parser.Expression(f"rules.{rule.name}", row, columns).parse_condition()
         return renderer.render(tree.transform(put), "mysql", "")
 
-    changed = replace(
-        rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by=""
-    )
-    return compile_for(changed, columns, dialect)._replace(
-        when_from="0", running_from="0"
-    )  # how it was before is not asked
+    when, running = text(compiled.when_row), text(compiled.running_row)
+    changed = compile_for(replace(rule, when=when, running=running, order_by=""), columns, dialect)
+    return changed._replace(when_from="0", running_from="0")  # How it was before is not asked.
 
 
 def _like(recorded: Any, moment: datetime) -> Any:

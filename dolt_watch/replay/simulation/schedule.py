@@ -56,15 +56,10 @@ def cadence_of(entries: Iterable[LedgerEntry]) -> Cadence:
         return Cadence(polls.most_common(1)[0][0], "recorded")
     if len(starts) < FEWEST:
         return Cadence(CRON, "assumed")
-    every = next(
-        (
-            period
-            for period in CRON_PERIODS
-            if len(starts) >= FEWEST * (period / CRON) and _on_marks(starts, period)
-        ),
-        RUN,
-    )
-    return Cadence(every, "inferred")
+    for period in CRON_PERIODS:
+        if len(starts) >= FEWEST * (period / CRON) and _on_marks(starts, period):
+            return Cadence(period, "inferred")
+    return Cadence(RUN, "inferred")
 
 
 def _on_marks(starts: Sequence[datetime], period: timedelta) -> bool:

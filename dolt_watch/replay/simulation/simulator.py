@@ -205,22 +205,15 @@ class Simulator:
         due = candidates.due
         # Held beads are due now, which hides later due times. Read those without the held beads.
         if held or "stopped" in gates:
-            rest = state._replace(
-                beads={id: bead for id, bead in state.beads.items() if id not in held}
-            )
-            halted = {
-                name for name, by in state.halted_rules.items() if by == self.policy.settings_hash
-            }
+            beads = {id: bead for id, bead in state.beads.items() if id not in held}
+            rest, settings = state._replace(beads=beads), self.policy.settings_hash
+            halted = {name for name, by in state.halted_rules.items() if by == settings}
             rules = [rule for rule in self.policy.rules if rule.name not in halted]
             others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
             due = {"dispatch": others["dispatch"], "reap": candidates.due["reap"]}
-        moments = [
-            at
-            for at in (*due.values(), self.ready.next_change_at(held, now) if held else None)
-            if at is not None
-        ]
+        moments = [*due.values(), self.ready.next_change_at(held, now) if held else None]
         moments += [failed[0] for bead in candidates.jobs if (failed := self._failed(bead))]
-        return min((at for at in moments if at > now), default=None)
+        return min((at for at in moments if at is not None and at > now), default=None)
 
     def _outside(self, candidates: Candidates, now: datetime) -> Observations:
         """Return the recorded observations.
@@ -248,10 +241,8 @@ class Simulator:
                 capacity[target] = Capacity(None)
         # Verdicts are those that decisions recorded: a simulation can't ask a target.
         for bead in candidates.stale:
-            run = self._active_runs.get(bead.id)
-            report = (
-                run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
-            )
+            run = self._active_runs.get(bead.id) if bead.token else None
+            report = run.verdict(now - (bead.sent_at or now)) if run is not None else None
             if report is not None:
                 verdicts[bead.id] = report
         for bead in candidates.jobs:
@@ -394,11 +385,9 @@ class Simulator:
     def _renamed(self, event: Event, act: ExternalAction, at: datetime) -> None:
         """Rename a bead. Its simulated status and its run are kept."""
         assert act.view is not None
-        row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
-        status = row.status if row is not None else act.view.status
-        self._rows[event.bead] = SimulatedRow(
-            act.view, status, row.touched if row is not None else None, act.place
-        )
+        row = self._rows.pop(event.other, None) or SimulatedRow(act.view, act.view.status)
+        self._rows[event.bead] = row._replace(view=act.view, place=act.place)
+        run = self._active_runs.pop(event.other, None)
         if run is not None:
             self._active_runs[event.bead] = run
         self.projection.apply([event])
@@ -411,17 +400,13 @@ class Simulator:
 
         A run that writes earlier than recorded must not apply later changes of users.
         """
-        row = self._rows.get(act.event.bead)
+        row, touched = self._rows.get(act.event.bead), None if at == act.at else at
         if row is None:
-            return SimulatedRow(view, view.status, None if at == act.at else at, act.place)
-        newer = at >= act.at and act.place > row.place
+            return SimulatedRow(view, view.status, touched, act.place)
         status = act.status or row.status
-        touched = None if at == act.at else at
-        return (
-            SimulatedRow(view, status, touched, act.place)
-            if newer or act.changes_content
-            else row._replace(status=status, touched=at)
-        )
+        if act.changes_content or (at >= act.at and act.place > row.place):
+            return SimulatedRow(view, status, touched, act.place)
+        return row._replace(status=status, touched=at)
 
     def _facts(self, bead: str, row: SimulatedRow) -> RuleMatch:
         return self.views.facts(bead, row.view, row.status, row.touched)

@@ -243,10 +243,11 @@ class _Study(NamedTuple):
             tick = [*tick, *decided] if decided else []
             if step.commit.hash == begins.hash:
                 begun = True
-                history = RecordedHistory(begins, views, start, step.projection, rule)
-        # Beads that the tick of --from decided about aren't decided again.
-        if tick:
-            history.begin_within_tick(bead for at, bead in tick if begins.date - at < SAME)
+                # Beads that the tick of --from decided about aren't decided again.
+                attempted = frozenset(bead for at, bead in tick if begins.date - at < SAME)
+                history = RecordedHistory(
+                    begins, views, start, step.projection, rule, attempted if tick else None
+                )
         return history
 
 
