@@ -31,6 +31,15 @@ def test_all_saved_beads_arrive(engine: Engine) -> None:
     assert saved(engine) == {}, "tombstones only"
 
 
+def test_a_record_with_other_ends_of_lines(engine: Engine) -> None:
+    here = Light(engine)
+    here.assign("bd-1", "bd-2")
+    here.tick()
+    reason = '"reason":"a\u2028b\x85c\\nd",'
+    engine.write("UPDATE watch_bead SET record = REPLACE(record, '\"id\"', ?)", (f'{reason}"id"',))
+    assert {bead.reason for bead in saved(engine).values()} == {"a\u2028b\x85c\nd"}
+
+
 def test_a_part_of_the_saved_beads_is_an_error(dolt: Engine) -> None:
     here = Light(dolt)
     here.assign(*(f"bd-{n}" for n in range(9)))
