@@ -131,6 +131,10 @@ class DoltConnection:
         self.send("START TRANSACTION", again=True, session=True)
         self.in_transaction = True
 
+    def set_checks_references(self, on: bool) -> None:
+        """Note whether the session checks foreign keys now."""
+        self.checks_references = on
+
     def end(self, sql: str) -> None:
         """Send COMMIT or ROLLBACK. No transaction is open afterwards, whatever the answer."""
         try:

@@ -64,7 +64,7 @@ class DoltTransaction:
         # In the transaction: before it, a lost connection is replaced, and its setting is lost.
         if self._references != self._link.checks_references:
             self._send("SET @@session.foreign_key_checks = ?", (int(self._references),))
-            self._link.checks_references = self._references
+            self._link.set_checks_references(self._references)
         return self
 
     def __exit__(
