@@ -8,7 +8,6 @@ from dolt_watch.engines.protocol import (
     Engine,
     Leader,
     Param,
-    Read,
     Row,
     Transaction,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "Engine",
     "Leader",
     "Param",
-    "Read",
     "Row",
     "Transaction",
 ]

@@ -22,9 +22,6 @@ from typing import Any, NamedTuple, Protocol
 Row = tuple[Any, ...]
 Param = str | int | bytes | datetime | None
 
-Read = tuple[str, Sequence[Param]]
-"""A query and its parameters."""
-
 WORKING = "WORKING"
 """The pseudo-commit of ``Engine.diff``: rows that are SQL-committed but not Dolt-committed."""
 
@@ -63,10 +60,6 @@ class Transaction(Protocol):
     """An open SQL transaction. Leaving its ``with`` block without a commit rolls it back."""
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]: ...
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        """Run several queries on one snapshot."""
-        ...
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
         """Run a write. Return the number of rows it matched. Raises Conflict, BeadNotFound."""
@@ -129,13 +122,6 @@ class Engine(Protocol):
 
         In a read ``table AS OF 'commit'``, a column that the commit lacks is NULL, and a table
         that it lacks has no rows.
-        """
-        ...
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        """Run several reads like ``query``.
-
-        Each sees the newest state. Raises NoSuchTable, SchemaChanged of the first that fails.
         """
         ...
 

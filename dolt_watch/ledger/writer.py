@@ -42,7 +42,7 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.rules.compiled_rule import CompiledRule
-from dolt_watch.engines import Engine, Param, Read, Transaction
+from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.values import normalize_cell
 from dolt_watch.errors import (
     BeadNotFound,
@@ -324,28 +324,13 @@ class LedgerWriter:
             BeadNotFound: The decision is about a bead without a row.
             MissingRule: The settings lack the rule that guards the decision.
         """
-        # The transaction begins, and both queries read one snapshot.
+        # Both queries read the snapshot of the transaction.
         observed = context.committed if context is not None else {}
         tables = [table for table in _GUARDED if table in observed]
         hashes = "".join(f", dolt_hashof_table('{table}')" for table in tables)
-        reads: list[Read] = [
-            (_BEGIN.format(hashes=hashes), (self.identity.settings_hash, decision.bead))
-        ]
-        asks: Sequence[str] = ()
-        if context is not None:
-            # The rule's `when` and `running` guard these decisions. Others don't depend on their
-            # rule, which may be removed from the settings.
-            if decision.kind in GUARDED_BY_RULE:
-                compiled = context.compiled.get(decision.rule)
-                if compiled is None:
-                    raise MissingRule(
-                        f"{decision.kind.value} {decision.bead}: there is no rule"
-                        f" {decision.rule!r} to check its row."
-                    )
-                asks = (compiled.when_row, compiled.running_row)
-            names = ", ".join((*asks, *context.feed_query.columns))
-            reads.append((f"SELECT {names} FROM issues WHERE id = ?", (decision.bead,)))
-        [(head, clock, merging, last, settings, *found)], *rows = tx.query_all(reads)
+        [(head, clock, merging, last, settings, *found)] = tx.query(
+            _BEGIN.format(hashes=hashes), (self.identity.settings_hash, decision.bead)
+        )
         if merging:
             raise MergeInProgress()
         free = (
@@ -354,9 +339,22 @@ class LedgerWriter:
         begun = _Begun(head, self.clock.now(as_utc(clock)), free, bool(settings))
         if context is None:
             return begun
-        if not rows[0]:
+        # The rule's `when` and `running` guard these decisions. Others don't depend on their rule,
+        # which may be removed from the settings.
+        asks: Sequence[str] = ()
+        if decision.kind in GUARDED_BY_RULE:
+            compiled = context.compiled.get(decision.rule)
+            if compiled is None:
+                raise MissingRule(
+                    f"{decision.kind.value} {decision.bead}: there is no rule"
+                    f" {decision.rule!r} to check its row."
+                )
+            asks = (compiled.when_row, compiled.running_row)
+        names = ", ".join((*asks, *context.feed_query.columns))
+        rows = tx.query(f"SELECT {names} FROM issues WHERE id = ?", (decision.bead,))
+        if not rows:
             raise BeadNotFound(f"Bead {decision.bead} does not exist.")
-        values = rows[0][0]
+        values = rows[0]
         (matches, runs), cells = values[:2] if asks else (False, False), values[len(asks) :]
         return begun._replace(
             unchanged=frozenset(

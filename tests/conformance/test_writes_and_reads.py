@@ -77,22 +77,14 @@ def test_a_lone_write(engine):
     assert ignored(engine) == "x"
 
 
-def test_reads_together(engine):
+def test_a_failed_read_ends_its_transaction(engine):
     make(engine)
-    reads = [("SELECT v FROM t WHERE id = ?", ("a",)), ("SELECT COUNT(*) FROM t", ())]
-    assert engine.query_all(reads) == [engine.query(*each) for each in reads]
-    assert engine.query_all([]) == []
-    with engine.transaction() as tx:
-        write_and_read = tx.query_all(reads)
-        assert write_and_read == engine.query_all(reads)
-    with pytest.raises(NoSuchTable):
-        engine.query_all([*reads, ("SELECT * FROM nowhere", ()), *reads])
     with engine.transaction() as tx:
         with pytest.raises(NoSuchTable):
-            tx.query_all([*reads, ("SELECT * FROM nowhere", ()), *reads])
+            tx.query("SELECT * FROM nowhere")
         with pytest.raises(DatabaseError, match="has ended"):
             tx.query("SELECT 1")
-    assert engine.query_all(reads) == [engine.query(*each) for each in reads]
+    assert read(engine, "a") == "1"
 
 
 def test_reads_of_a_commit_that_lacks_a_column(engine):
@@ -100,8 +92,7 @@ def test_reads_of_a_commit_that_lacks_a_column(engine):
     old = head(engine)
     engine.execute_ddl("ALTER TABLE t ADD COLUMN z VARCHAR(9)")
     commit(engine)
-    read_it = ("SELECT id, z FROM t AS OF ? WHERE id = 'a'", (old,))
-    assert engine.query_all([read_it, ("SELECT 1", ())]) == [[("a", None)], [(1,)]]
+    assert engine.query("SELECT id, z FROM t AS OF ? WHERE id = 'a'", (old,)) == [("a", None)]
 
 
 def test_what_changed_over_many_edges(engine):
@@ -163,7 +154,7 @@ def test_a_lost_connection(engine):
         engine._link._connection._sock.shutdown(socket.SHUT_RDWR)
 
     lose()
-    assert engine.query_all([("SELECT 1", ()), ("SELECT 2", ())]) == [[(1,)], [(2,)]]
+    assert engine.query("SELECT 1") == [(1,)]
     lose()
     with engine.transaction() as tx:
         assert tx.query("SELECT v FROM t WHERE id = 'a'") == [("1",)], "nothing was begun yet"

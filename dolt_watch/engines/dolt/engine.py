@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Read, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import query_history
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection import DoltConnection, StatementResult
@@ -84,9 +84,6 @@ class DoltTransaction:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         return self._send(sql, params).rows
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        return [self.query(*read) for read in reads]
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
         return self._send(sql, params).matched
@@ -179,9 +176,6 @@ class DoltEngine:
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self._link.send(sql, params, again=True).rows
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        return [self.query(*read) for read in reads]
 
     def transaction(self, *, references: bool = True) -> DoltTransaction:
         """Begin a transaction.

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Read, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import query_history
 from dolt_watch.engines.doltlite.errors import translate
 from dolt_watch.engines.doltlite.loader import load_sqlite3
@@ -79,9 +79,6 @@ class DoltLiteTransaction:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         return self._send(_single(sql), params)[0]
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        return [self.query(*read) for read in reads]
 
     def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
         return self._send(_single(sql), params)[1]
@@ -211,9 +208,6 @@ class DoltLiteEngine:
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self.execute_sqlite(_single(sql), params)[0]
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        return [self.query(*read) for read in reads]
 
     def transaction(self, *, references: bool = True) -> DoltLiteTransaction:
         """Begin a transaction. It checks foreign keys in any case, which costs little here."""

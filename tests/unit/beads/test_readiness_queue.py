@@ -10,7 +10,7 @@ import pytest
 
 from dolt_watch.beads.readiness import unready_until_enough
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.engines import Engine, Param, Read, Row
+from dolt_watch.engines import Engine, Param, Row
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 QUEUE = [f"bd-{number:04}" for number in range(10_000)]
@@ -23,9 +23,6 @@ class Rows:
         self.deferred = frozenset(QUEUE[:deferred])
         self.asked: set[Param] = set()
         self.queries = 0
-
-    def query_all(self, reads: Sequence[Read]) -> list[list[Row]]:
-        return [self.query(*read) for read in reads]
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         # The first parameter may be the commit.
