@@ -37,7 +37,7 @@ test: $(DEV) ## Run the tests, in about four minutes. Without dolt, some are ski
 	@# A run that lost its output still exits 0. Only the report proves that tests ran.
 	@$(PY) .ci/ran.py $(JUNIT)
 
-test-quick: $(DEV) ## Run the tests that need no Dolt server, in about a minute: unit tests, conformance on DoltLite
+test-quick: $(DEV) ## Run unit tests and conformance on DoltLite in about a minute, without a Dolt server and without the long tests
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal --quick --junitxml=$(JUNIT) tests/unit tests/conformance $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)

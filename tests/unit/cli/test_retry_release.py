@@ -13,6 +13,8 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.replay.verification import verify
 from tests.support.commands import Commands, commands
 
+pytestmark = pytest.mark.long
+
 NO = Refused("HTTP 400: no", 400, permanent=True)
 NOT_KNOWN = Unknown("no answer")
 AGO = timedelta(hours=-3)

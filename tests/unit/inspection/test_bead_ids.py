@@ -11,6 +11,8 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.inspection.bead_ids import require_bead, resolve_bead_id
 from tests.support.commands import Commands, commands
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def cli(doltlite_path: FileAddress) -> Iterator[Commands]:

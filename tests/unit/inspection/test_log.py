@@ -28,6 +28,8 @@ from tests.support.embedded_tracker import Light, gone_wrong
 from tests.support.lines import build_reader
 from tests.support.servers import as_in_a_terminal
 
+pytestmark = pytest.mark.long
+
 
 def attempts(here: Light) -> list[Attempt]:
     entries = read_entries(here.engine)

@@ -20,6 +20,8 @@ from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.replay.verification import VerificationResult, _compare, verify
 from tests.support.embedded_tracker import Light, gone_wrong
 
+pytestmark = pytest.mark.long
+
 HOUR = timedelta(hours=1)
 
 

@@ -39,6 +39,8 @@ from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_reader
 
+pytestmark = pytest.mark.long
+
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 

@@ -20,6 +20,8 @@ from dolt_watch.replay.simulation.schedule import cadence_of
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import Deeds, History, clock
 
+pytestmark = pytest.mark.long
+
 MINUTE = timedelta(minutes=1)
 
 

@@ -17,6 +17,8 @@ from dolt_watch.targets.local.git import GitFailed, git
 from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import ScriptTarget, ended, local, output, run, start, until
 
+pytestmark = pytest.mark.long
+
 COMMIT = "echo work > work && git add work && git -c user.name=a -c user.email=a@b commit -qm work"
 DAY = 86400.0
 
