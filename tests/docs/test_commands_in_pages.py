@@ -41,9 +41,10 @@ def wrong(words: list[str]) -> str:
     name = words[0] if words else ""
     if name.startswith("-") or not re.fullmatch(r"[a-z]+", name):
         return "" if name in shared or not name.startswith("-") else f"no option {name}"
-    command = group.get_command(click.Context(group), name)
-    if command is None:
+    if name not in COMMANDS:
         return f"no command {name}"
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
     known = {word for param in command.params for word in (*param.opts, *param.secondary_opts)}
     unknown = [
         option
