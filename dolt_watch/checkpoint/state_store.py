@@ -233,7 +233,7 @@ class StateStore:
             if not self.engine.write(update, params):
                 raise Conflict(OTHER_DECIDED)
         else:
-            with self.engine.transaction(references=False) as tx:
+            with self.engine.transaction() as tx:
                 tx.write(update, params, unmatched=OTHER_DECIDED)
                 if touched is None or self._gone > MAX_TOMBSTONES:
                     which = "" if touched is None else " WHERE record = ''"

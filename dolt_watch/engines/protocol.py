@@ -125,15 +125,10 @@ class Engine(Protocol):
         """
         ...
 
-    def transaction(self, *, references: bool = True) -> AbstractContextManager[Transaction]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction on a fresh snapshot.
 
         DoltLite uses BEGIN IMMEDIATE: a writer waits for its turn or gets Conflict.
-
-        Args:
-            references: whether the server must check foreign keys. False for a transaction that
-                reads and updates the row to which its new rows refer: a deletion at the same
-                moment conflicts with the update.
         """
         ...
 

@@ -285,8 +285,7 @@ class LedgerWriter:
         """
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
-        # No foreign keys: rows of `events` are written together with the row of their bead.
-        with self.engine.transaction(references=False) as tx:
+        with self.engine.transaction() as tx:
             # The decision still holds: HEAD is the observed one, bd's migration is not under way,
             # and the row passes the guards as this transaction reads it.
             begun = self._read_snapshot(tx, about, decision)

@@ -118,34 +118,6 @@ def test_an_event_races_the_deletion_of_its_bead(dolt_factory, how):
     assert not mine.has_unfinished_merge()
 
 
-@pytest.mark.parametrize("how", ["commit", "dolt_commit"])
-def test_a_row_and_its_event_race_the_deletion_without_a_check_of_keys(dolt_factory, how):
-    """The update of the row conflicts with the deletion, so no event is left without its bead."""
-    mine, theirs = dolt_factory(), dolt_factory()
-    create_beads(mine)
-    commit(mine, BEAD, tables=["issues"])
-    with pytest.raises(Conflict, match="1213"), mine.transaction(references=False) as tx:
-        tx.execute("UPDATE issues SET status = 'in_progress' WHERE id = 'bd-1'")
-        tx.execute(EVENT)
-        commit(theirs, "DELETE FROM issues WHERE id = 'bd-1'", tables=["issues"], author=THEM)
-        if how == "commit":
-            tx.commit()
-        else:
-            tx.dolt_commit(["issues", "events"], "m", ME)
-    assert mine.query("SELECT * FROM events") == []
-    assert not mine.dirty()
-    assert not mine.has_unfinished_merge()
-
-
-def test_each_transaction_says_whether_it_checks_keys(beads_engine):
-    for _ in range(2):
-        with beads_engine.transaction(references=False) as tx:
-            assert tx.query("SELECT 1") == [(1,)]
-        with pytest.raises(BeadNotFound), beads_engine.transaction() as tx:
-            tx.execute(EVENT)
-    assert not beads_engine.dirty()
-
-
 def test_an_update_races_the_deletion_of_its_bead(dolt_factory):
     mine, theirs = dolt_factory(), dolt_factory()
     create_beads(mine)

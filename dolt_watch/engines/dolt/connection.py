@@ -37,11 +37,9 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 SESSION = (
     "SET @@session.autocommit = 1, @@session.time_zone = '+00:00',"
-    f" @@session.group_concat_max_len = {2**32 - 1}, @@session.foreign_key_checks = 0"
+    f" @@session.group_concat_max_len = {2**32 - 1}"
 )
-"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise. A
-transaction switches the check of foreign keys on, unless it needs none.
-"""
+"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise."""
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]
@@ -94,8 +92,6 @@ class DoltConnection:
         """Number of connections made so far. The locks of an earlier connection are released."""
         self._sent = False
         self._session = False
-        self.checks_references = False
-        """Whether the session checks foreign keys, once its variables are set."""
         self._connect()
 
     def send(
@@ -130,10 +126,6 @@ class DoltConnection:
     def begin(self) -> None:
         self.send("START TRANSACTION", again=True, session=True)
         self.in_transaction = True
-
-    def set_checks_references(self, on: bool) -> None:
-        """Note whether the session checks foreign keys now."""
-        self.checks_references = on
 
     def end(self, sql: str) -> None:
         """Send COMMIT or ROLLBACK. No transaction is open afterwards, whatever the answer."""
@@ -257,7 +249,7 @@ class DoltConnection:
             self._unreached(error)
         connection._read_timeout = connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
         self._connection = connection
-        self._sent = self._session = self.checks_references = False
+        self._sent = self._session = False
         self.connections += 1
 
     def _unix_socket(self, connection: Connection[Any]) -> socket.socket:

@@ -209,8 +209,7 @@ class DoltLiteEngine:
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self.execute_sqlite(_single(sql), params)[0]
 
-    def transaction(self, *, references: bool = True) -> DoltLiteTransaction:
-        """Begin a transaction. It checks foreign keys in any case, which costs little here."""
+    def transaction(self) -> DoltLiteTransaction:
         return DoltLiteTransaction(self)
 
     def write(self, sql: str, params: Sequence[Param] = ()) -> int:

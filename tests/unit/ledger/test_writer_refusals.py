@@ -103,11 +103,11 @@ class Overtaken:
         self.engine, self.times = here.engine, times
         here.ledger.engine = self  # type: ignore[assignment]
 
-    def transaction(self, *, references: bool = True) -> AbstractContextManager[Transaction]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         if self.times:
             self.times -= 1
             raise Conflict("overtaken")
-        return self.engine.transaction(references=references)
+        return self.engine.transaction()
 
     def uncommitted_schema(self, *more: Any) -> frozenset[str]:
         return self.engine.uncommitted_schema(*more)
@@ -164,12 +164,12 @@ def test_a_decision_about_no_bead_that_cannot_be_written(here: Here) -> None:
 class Unheard(Overtaken):
     """An engine whose next commits succeed, but whose answers are lost."""
 
-    def transaction(self, *, references: bool = True) -> AbstractContextManager[Transaction]:
-        return self._unheard() if self.times else self.engine.transaction(references=references)
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return self._unheard() if self.times else self.engine.transaction()
 
     @contextmanager
     def _unheard(self) -> Iterator[Transaction]:
-        with self.engine.transaction(references=False) as tx:
+        with self.engine.transaction() as tx:
             yield tx
         self.times -= 1
         raise Unreachable("no answer to the commit")
