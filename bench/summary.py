@@ -24,6 +24,9 @@ TEXT = (ROOT / "bench/performance.txt").read_text("utf-8")
 """The page with a field for each figure."""
 
 
+ORIGINAL = "The *original* is a pair of bash CronJobs around `bd`, `jq` and `curl`. "
+
+
 def parse(results: str) -> dict[str, dict[str, str]]:
     """Return name → column → cell of the table of figures."""
     lines = [line for line in results.splitlines() if line.startswith("| ")]
@@ -44,7 +47,7 @@ def summary(results: str) -> str:
     def value(name: str, column: str = "dolt_watch") -> str:
         figure, _, unit = rows[name][column].partition(" ")
         digits = {"ms": 0, "s": 1}.get(unit)
-        return rows[name][column] if digits is None else f"{float(figure):.{digits}f} {unit}"
+        return rows[name][column] if digits is None else f"{number(figure):,.{digits}f} {unit}"
 
     def ratio(name: str) -> str:
         return f"{float(rows[name]['×4']):.1f}"
@@ -81,6 +84,9 @@ def summary(results: str) -> str:
         eight=rows["beads a second, 8 workers"]["dolt_watch"][:-3],
         hour=f"{number(one) * 3600:,.0f}",
         memory=value("run: idle"),
+        original_is=ORIGINAL if compared else "",
+        beside="the original and the floor" if compared else "the floor",
+        history_length=peaks[0]["at"],
         history_memory=f"{max(number(each['dolt_watch']) for each in peaks) + 1:.0f} MB",
         rows=ratio("noise tick, many rows"),
         history=ratio("noise tick, long history"),
@@ -99,7 +105,7 @@ def chart(results: str) -> str:
     groups = [
         (
             title,
-            {each: float(cell.split()[0]) for each in SERIES if (cell := rows[name][each])},
+            {each: float(cell.split()[0].replace(",", "")) for each in SERIES if (cell := rows[name][each])},
         )
         for title, name in TICKS
     ]
@@ -127,7 +133,7 @@ def _svg(groups: Sequence[tuple[str, Mapping[str, float]]]) -> str:
 SERIES: Mapping[str, str] = {"dolt_watch": "own", "original": "original", "floor": "floor"}
 HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {height}" role="img" \
 aria-labelledby="t" font-family="system-ui, sans-serif" font-size="13">
-  <title id="t">Milliseconds of one command: dolt_watch, the original, and the floor</title>
+  <title id="t">Milliseconds of one command</title>
   <style>
     text {{ fill: #1c2733 }} .title {{ font-size: 15px; font-weight: 600 }}
     .own {{ fill: #2f6fb0 }} .original {{ fill: #b9783a }} .floor {{ fill: #8a97a3 }}
