@@ -40,6 +40,11 @@ def parse(results: str) -> dict[str, dict[str, str]]:
     return found
 
 
+def number(text: str) -> float:
+    """Return the number in a cell, without its unit and commas."""
+    return float(re.sub(r"[^\d.]", "", text))
+
+
 def summary(results: str) -> str:
     """Return docs/performance.md."""
     rows = parse(results)
@@ -51,9 +56,6 @@ def summary(results: str) -> str:
 
     def ratio(name: str) -> str:
         return f"{float(rows[name]['×4']):.1f}"
-
-    def number(text: str) -> float:
-        return float(re.sub(r"[^\d.]", "", text))
 
     columns = [name for name in SERIES if rows[TICKS[0][1]][name]]
     described = "; ".join(
@@ -105,7 +107,7 @@ def chart(results: str) -> str:
     groups = [
         (
             title,
-            {each: float(cell.split()[0].replace(",", "")) for each in SERIES if (cell := rows[name][each])},
+            {each: number(cell.split()[0]) for each in SERIES if (cell := rows[name][each])},
         )
         for title, name in TICKS
     ]

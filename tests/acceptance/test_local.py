@@ -27,6 +27,8 @@ from tests.acceptance.test_verify import verified
 from tests.unit.targets.local.agents import alive, until
 
 MINUTE = timedelta(minutes=1)
+BD_STARTS = 0.5
+"""Seconds from the start of bd to its first statement on a busy machine."""
 
 
 class Agents:
@@ -71,13 +73,21 @@ def agents(watch: Watch, tmp_path: Path) -> Agents:
     return Agents(watch, tmp_path)
 
 
+def closing(watch: Watch, more: str = "") -> str:
+    """Return a script that closes its bead.
+
+    bd takes longer to start than the stand-in, so the dispatch is recorded before it writes.
+    """
+    return f'sleep {BD_STARTS}; {watch.bd.program} close "$BEAD_ID" {more}'
+
+
 def last(watch: Watch, bead: str) -> str:
     return str(watch.notes(bead)[-1])
 
 
 def test_an_agent_closes_its_bead(watch: Watch, agents: Agents) -> None:
     bead = watch.assigned("Find the slow query")
-    agents.are(f'{watch.bd.program} close "$BEAD_ID" -r "done by $BEADS_ACTOR"')
+    agents.are(closing(watch, '-r "done by $BEADS_ACTOR"'))
     outcome, _ = watch.dispatch()
     assert outcome.dispatched == 1
     token = agents.token(bead)
@@ -128,7 +138,7 @@ def test_a_broken_installation_blocks_no_bead(watch: Watch, agents: Agents) -> N
         "the last 3 runs, on 3 beads, failed within seconds: exit code 1: not logged in"
     )
     assert len(watch.sql("SELECT 1 FROM watch_decision WHERE kind = 'claim'")) == 3
-    agents.are(f'{watch.bd.program} close "$BEAD_ID"', {"max_in_flight": 1})
+    agents.are(closing(watch), {"max_in_flight": 1})
     repaired = Local(agents.target.settings, now=lambda: time.time() + 3600)
     for hour in range(2, 7):
         watch.run(BOTH, timedelta(hours=hour), lambda name: repaired)
@@ -190,7 +200,7 @@ def test_a_usage_limit_rests_the_target_and_counts_against_no_bead(
     assert timedelta(hours=2.9) < until_ - datetime.now(UTC) < timedelta(hours=3.1)
     watch.tick(2 * timedelta(hours=1))
     assert len(watch.sql("SELECT 1 FROM watch_decision WHERE kind = 'claim'")) == 1
-    agents.are(f'{watch.bd.program} close "$BEAD_ID"')
+    agents.are(closing(watch))
     watch.tick(timedelta(hours=4))
     assert "claim" in [watch.kinds(bead)[-2] for bead in beads]
     for bead in beads:
