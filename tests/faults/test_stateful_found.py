@@ -33,7 +33,7 @@ def test_a_resync_is_recorded_though_somebody_writes_in_the_same_instant(world: 
     check(world)
 
 
-@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("after", range(5))
 @pytest.mark.parametrize("rewrite", [lambda history: history.reset(1), History.flatten])
 def test_a_rewrite_during_a_rebuild_is_recorded(
     world: World, after: int, rewrite: Callable[[History], None]
