@@ -18,6 +18,8 @@ from dolt_watch.engines.dolt import engine as dolt_engine
 from tests.conformance.test_older_dolt import NEWER
 from tests.support.servers import Server, start_dolt
 
+pytestmark = pytest.mark.long
+
 HOLDER = """
 import sys, time
 from dolt_watch.engines.address import parse_url

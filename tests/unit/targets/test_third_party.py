@@ -136,6 +136,7 @@ def test_a_plain_function_will_do(tmp_path: Path, site: Path) -> None:
     assert open_target(settings) == ("a target", settings)
 
 
+@pytest.mark.long
 def test_the_page_passes_the_suite(tmp_path: Path) -> None:
     site = install(tmp_path)
     (tmp_path / "test_acme_runs.py").write_text(FILES["test_acme_runs.py"], "utf-8")
