@@ -18,7 +18,7 @@ from dolt_watch.cli.options import (
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import act, by_hand, check_beads, reason_option
 from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
-from dolt_watch.core.model import Decision, Verdict
+from dolt_watch.core.model import Decision, JobReport, Verdict
 from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
@@ -62,12 +62,14 @@ def _stop(
         if not isinstance(answer, Decision):
             return answer
         rule = next((each for each in settings.rules if each.name == answer.rule), None)
-        target = targets(rule.target) if rule is not None else None
+        target: Any = targets(rule.target) if rule is not None else None
         job = answer.job or answer.token
-        refusal = _cannot_stop(target, job, bead)
+        can_stop = getattr(target, "stop", None) is not None
+        report = target.verdict(job, None) if can_stop else None
         # The user took the bead out of its rule. Its agent may have ended long ago.
-        if not answer.status and (refusal or not _runs(target, job)):
+        if not answer.status and (report is None or report.verdict is not Verdict.RUNNING):
             return NothingToDo(f"{bead} has no attempt under way, and no run of it is alive here")
+        refusal = _cannot_stop(report, bead)
         chosen[:] = [] if refusal else [(target, job, answer.status)]
         return refusal or answer
 
@@ -84,18 +86,16 @@ def _stop(
     return 0
 
 
-def _runs(target: Any, job: str) -> bool:
-    return bool(target.verdict(job, None).verdict is Verdict.RUNNING)
+def _cannot_stop(report: JobReport | None, bead: str) -> Refusal | None:
+    """Return why a run can't be ended from here, or None if it can.
 
-
-def _cannot_stop(target: Any, job: str, bead: str) -> Refusal | None:
-    """Return why a run can't be ended from here, or None if it can."""
-    if getattr(target, "stop", None) is None:
+    ``report``: the target's report of the run. None: the target can't end runs.
+    """
+    if report is None:
         return Refusal(
             f"The target of {bead} can't end a run.",
             f"End the run there, then run `dolt_watch release {bead}`.",
         )
-    report = target.verdict(job, None)
     if report.verdict is Verdict.UNKNOWN:
         return Refusal(
             f"The run of {bead} can't be ended from here: {report.error}.",

@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from dolt_watch.checkpoint.state_store import StateStore
     from dolt_watch.controller.tick_result import Next
     from dolt_watch.core.decisions.policy import Plan
-    from dolt_watch.core.model import (
-        Decision,
-        State,
-    )
+    from dolt_watch.core.model import Decision, State
     from dolt_watch.core.model.reason_codes import ReasonCode
     from dolt_watch.engines import Commit
     from dolt_watch.ledger.decision_context import DecisionContext

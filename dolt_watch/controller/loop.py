@@ -20,11 +20,11 @@ from dolt_watch.checkpoint.poll import PollResult, TableState, is_idle, log_idle
 from dolt_watch.controller.conflict_policy import ConflictPolicy, Reaction
 from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.messages import log_entry, log_holds
-from dolt_watch.controller.observer import CLEAN, Uncommitted, read_uncommitted
+from dolt_watch.controller.observer import Uncommitted, read_uncommitted
 from dolt_watch.controller.parts import LoopParts
 from dolt_watch.controller.reap_table import ReapCandidate, reap_table
 from dolt_watch.controller.tick_result import Conflicted, Iteration, Next, TickResult, Wait
-from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
 from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postpone_tries
 from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
@@ -223,9 +223,8 @@ class ControlLoop:
         # No decision depends on rows outside of history: they are committed first, or awaited.
         tables = tracker.table_states(poll, now, feed_query.schema)
         context = tracker.context(poll, state, now, feed_query, tables)
-        uncommitted = CLEAN
-        if any(table.dirty for table in tables.values()):
-            uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
+        uncommitted = read_uncommitted(parts.engine, poll.head, tables, feed_query)
+        if uncommitted.tables:
             adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
             if adoption is not Next.PROCEED:
                 return Iteration(adoption, lag=tracker.lag)
@@ -302,8 +301,7 @@ class ControlLoop:
         """Select candidates, observe, and plan."""
         scope, now = progress.scope, context.now
         skip = progress.attempted.union(progress.stuck)
-        order = {rule.rule: rule.descending for rule in context.feed_query.rules}
-        policy = self.parts.policy._replace(descending=order)
+        policy = with_queue_order(self.parts.policy, context.feed_query.rules)
         candidates = select_candidates(context.state, policy, now, scope, skip)
         observations, target_down, unsure = self.parts.observer.observe(
             context, candidates, tables, uncommitted, after_conflict=progress.after_conflict

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dolt_watch.controller.state_reader import StateReader
-from dolt_watch.core.decisions.manual_actions import Answer, Found, blocks
+from dolt_watch.core.decisions.manual_actions import BLOCKED_BY_US, Answer, Found, blocks
 from dolt_watch.core.model import Decision, LedgerEntry
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, MergeInProgress
@@ -69,11 +69,12 @@ def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
 def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
     """Return the beads that dolt_watch blocked and that are unchanged since, each with its rule."""
     columns = ", ".join(f"d.{name}" for name in ENTRY_COLUMNS)
+    kinds = ", ".join(f"'{kind.value}'" for kind in sorted(BLOCKED_BY_US))
     rows = engine.query(
         f"SELECT {columns} FROM watch_decision d JOIN (SELECT bead_id, MAX(version) AS last FROM"
         " watch_decision GROUP BY bead_id) m ON m.bead_id = d.bead_id AND m.last = d.version"
-        " JOIN issues i ON i.id = d.bead_id WHERE d.kind IN ('reap', 'give-up', 'manual-stop') AND"
-        " i.status = 'blocked' ORDER BY d.bead_id"
+        f" JOIN issues i ON i.id = d.bead_id WHERE d.kind IN ({kinds}) AND i.status = 'blocked'"
+        " ORDER BY d.bead_id"
     )
     return [
         (one.bead, one.rule) for one in map(decode_entry, rows) if one is not None and blocks(one)

@@ -124,7 +124,7 @@ class Observer:
             holds |= uncommitted_holds(uncommitted.rows, candidates, names, stale, tables)
         # Also after a conflict: a claim checks the rows as they are, and another writer may have
         # changed them since the poll.
-        beside = after_conflict or not READ_FOR_READINESS.isdisjoint(uncommitted.tables)
+        beside = after_conflict or uncommitted.affects_readiness
         for rule in self.policy.rules:
             queue = [bead.id for bead in candidates.queues.get(rule.name, ())]
             if rule.ready and queue:
@@ -250,9 +250,10 @@ class Uncommitted(NamedTuple):
     rows: list[RowChange]
     """Without rows in which only columns that bd computes differ."""
 
-
-CLEAN = Uncommitted([], frozenset(), [])
-"""A working set that is as HEAD."""
+    @property
+    def affects_readiness(self) -> bool:
+        """Return whether uncommitted rows may affect readiness."""
+        return not READ_FOR_READINESS.isdisjoint(self.tables)
 
 
 def read_uncommitted(
@@ -261,7 +262,7 @@ def read_uncommitted(
     """Read the uncommitted changes. Nothing is read if no table has any."""
     tables = [table for table, one in seen.items() if one.dirty]
     if not tables:
-        return CLEAN
+        return Uncommitted([], frozenset(), [])
     migration = uncommitted_migration(engine)
     rows = change_feed.read_uncommitted(engine, head, tables, feed_query, migration)
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.readiness import unready_until_enough
-from dolt_watch.beads.schema import READ_FOR_READINESS
 from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.controller.context import StateSurvey
 from dolt_watch.controller.observer import read_uncommitted, uncommitted_holds
 from dolt_watch.controller.parts import LoopParts
-from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
 from dolt_watch.core.decisions.hold_reasons import in_line
 from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
@@ -65,8 +64,7 @@ class StateReader:
         state = self._state_at_head(poll, now)
         tracker = self.parts.tracker
         feed_query = tracker.feed_query(poll)
-        order = {rule.rule: rule.descending for rule in feed_query.rules}
-        policy = self.policy._replace(descending=order)
+        policy = with_queue_order(self.policy, feed_query.rules)
         candidates = select_candidates(state, policy, now, scope)
         holds = self._holds_in_line(poll, state, now, policy, candidates, feed_query)
         observations = Observations(holds=holds)
@@ -128,7 +126,7 @@ class StateReader:
         # More than there are, so that each bead is checked.
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
         every = len(ready) + 1
-        beside = not READ_FOR_READINESS.isdisjoint(uncommitted.tables)
+        beside = uncommitted.affects_readiness
         unready = unready_until_enough(
             self.engine, ready, every, holds, feed_query.schema, now, poll.head, beside
         )

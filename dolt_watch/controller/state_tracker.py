@@ -94,6 +94,11 @@ class StateTracker:
     it.
     """
 
+    @property
+    def _check(self) -> list[str | None]:
+        """The program and the project with which ``check_database`` passes."""
+        return [__version__, self.project_id]
+
     def read_ahead(self, poll: PollResult, *, first: bool) -> ReadAhead:
         """Read what ``state_at_head`` and ``table_states`` need, in two queries.
 
@@ -136,7 +141,7 @@ class StateTracker:
             self._columns, self._found = shape["tables"]["issues"], {}
         is_checked = (
             as_saved
-            and poll.compiled.get("checked") == [__version__, self.project_id]
+            and poll.compiled.get("checked") == self._check
             and (data | schema).isdisjoint(CHECKED)
         )
         self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked)
@@ -171,7 +176,7 @@ class StateTracker:
         cache = self._fresh or poll.compiled  # The cursor row contains it only after the tick.
         columns = self._columns
         key = fingerprint(rules, columns, self.engine.dialect, __version__)
-        found = {**self._found, "checked": [__version__, self.project_id]}
+        found = {**self._found, "checked": self._check}
         if cache.get("key") == key and not self.recompile_rules:
             compiled = [CompiledRule.from_json(cache["rules"][rule.name]) for rule in rules]
         else:
@@ -314,8 +319,7 @@ class StateTracker:
         Raises:
             SettingsError: Another process took over with other rules.
         """
-        is_unsaved = self.store.load(poll).commit != poll.commit
-        if is_unsaved or self._anew_since == poll.saved:
+        if self.store.has_unsaved(poll) or self._anew_since == poll.saved:
             return None
         if not poll.commit:
             return ReasonCode.FIRST_START

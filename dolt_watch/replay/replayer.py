@@ -16,6 +16,7 @@ from typing import NamedTuple
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.config import from_canonical_json
+from dolt_watch.core.decisions.candidates import with_queue_order
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import CommitChanges, Event, LedgerEntry, State
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
@@ -132,8 +133,7 @@ class HistoryReplayer:
         """Return settings with their rules compiled for these columns. None: the current ones."""
         columns, dialect = columns or self.columns, self.engine.dialect
         compiled = tuple(compile_for(rule, columns, dialect) for rule in policy.rules)
-        descending = {one.rule: one.descending for one in compiled}
-        return SettingsVersion(policy._replace(descending=descending), compiled)
+        return SettingsVersion(with_queue_order(policy, compiled), compiled)
 
     # -- commits --------------------
 

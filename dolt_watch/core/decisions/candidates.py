@@ -23,7 +23,13 @@ from dolt_watch.core.decisions.policy import (
     stale_at,
 )
 from dolt_watch.core.model import IN_FLIGHT, Bead, GateResult, HoldReason, Pause, Phase, Rule, State
+from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.timestamps import format_span, iso
+
+
+def with_queue_order(policy: Policy, rules: Sequence[CompiledRule]) -> Policy:
+    """Return the policy with the direction of each ``order_by`` key of its rules."""
+    return policy._replace(descending={rule.rule: rule.descending for rule in rules})
 
 
 def select_candidates(

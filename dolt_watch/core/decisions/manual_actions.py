@@ -202,11 +202,10 @@ VERBS = {
 
 def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str = "") -> Decision:
     bead, last = found.bead, found.last
-    was = bead.phase.value if bead is not None else BLOCKED
+    was = bead.phase.value if bead is not None else str(found.status)
     token, job, cause = "", "", found.head
     if kind is EntryKind.MANUAL_STOP and found.left_with_run:
         assert last is not None
-        was = bead.phase.value if bead is not None else str(found.status)
         attempt, rule, token, job = last.attempt, last.rule, last.token, last.job
     elif bead is not None:
         attempt, rule, token, job, cause = (

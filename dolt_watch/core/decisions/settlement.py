@@ -50,14 +50,7 @@ def settle(
         jitter: From 0 to 1, drawn once.
         health: The health of the target. None: decide as programs that did not track it.
     """
-    base = Decision(
-        kind=EntryKind.UNKNOWN,
-        bead=attempt.id,
-        rule=rule.name,
-        attempt=attempt.attempt,
-        cause=attempt.cause,
-        token=attempt.token,
-    )
+    base = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(rule=rule.name)
     report = _report(answer, base, attempt, rule, now, jitter)
     if health is None:
         return report

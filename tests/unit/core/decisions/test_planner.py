@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.attempt_recovery import plan_failure
-from dolt_watch.core.decisions.candidates import select_candidates
+from dolt_watch.core.decisions.candidates import select_candidates, with_queue_order
 from dolt_watch.core.decisions.planner import make_plan, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope, stale_at
 from dolt_watch.core.model import (
@@ -389,9 +389,8 @@ def test_a_queue_goes_in_the_direction_of_its_rule() -> None:
     rule = Rule("agent", order_by="priority DESC, title")
     types = {"priority": "int", "title": "text", "status": "text", "assignee": "text"}
     columns = dict.fromkeys(("id", "acceptance_criteria"), "text") | types
-    descending = compile_rule(rule, columns, "mysql").descending
-    assert descending == (True, False)
-    policy = Policy([rule], timedelta(), descending={"agent": descending})
+    policy = with_queue_order(Policy([rule], timedelta()), [compile_rule(rule, columns, "mysql")])
+    assert policy.descending == {"agent": (True, False)}
     stands = state(bead("a", rank=(1, "x")), bead("b", rank=(3, "y")), bead("c", rank=(3, "x")))
     queue = select_candidates(stands, policy, NOW, BOTH).queues["agent"]
     assert [one.id for one in queue] == ["c", "b", "a"]
