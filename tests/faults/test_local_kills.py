@@ -110,13 +110,24 @@ def check(folder: Path, token: str) -> JobReport:
 
 
 def sweep_dispatcher(folder: Path, step: int) -> set[str]:
-    effects = dispatch(folder, uuid.uuid4().hex)
-    assert effects > 15
-    words = set()
-    for at in (*range(1, effects, step), effects, effects + 1):
+    """Kill a dispatcher at each ``step``-th effect until one survives, and once at its last.
+
+    Each run has ended before the next dispatch, which reads living runs, and so has more effects
+    beside one.
+    """
+    words: set[str] = set()
+
+    def kill(at: int) -> int:
         token = uuid.uuid4().hex
-        dispatch(folder, token, at)
+        effects = dispatch(folder, token, at)
         words.add(check(folder, token).status_text)
+        return effects
+
+    at = 1
+    while not (effects := kill(at)):
+        at += step
+    assert effects > 15
+    assert kill(effects) == 0
     target = local(folder, AGENT, slots=9)
     assert target.capacity().slots is not None
     assert len(target.store.live_tokens("me")) == 0
