@@ -80,7 +80,7 @@ class StateTracker:
     _columns: Mapping[str, str] = field(default_factory=dict, init=False)
     """Column of `issues` → its type."""
     _found: Mapping[str, Any] = field(default_factory=dict, init=False)
-    """The shape as the cursor row keeps it. Empty if the shape came from there."""
+    """The shape as the cursor row keeps it."""
     _ahead: ReadAhead | None = field(default=None, init=False)
     _fresh: Mapping[str, Any] | None = field(default=None, init=False)
     _anew_since: str | None = field(default=None, init=False)
@@ -125,25 +125,26 @@ class StateTracker:
         schema = working.schema.union(*(one.schema for one in differences.values()))
         data = working.data.union(*(one.data for one in differences.values()))
         reshaped = IGNORE in data or not schema.isdisjoint((*KNOWN_TABLES, IGNORE))
-        if first or reshaped:
+        # Another process may have saved the state, and the line doesn't show what it has applied.
+        if first or reshaped or since == poll.commit:
             self._schema = None
         # The cursor row has the shape, and nothing that it depends on changed since.
+        checked = poll.compiled.get("checked") or [None]
         as_saved = (
             line is not None
             and since == poll.commit
             and poll.compiled.get("shape") is not None
+            and checked[0] == __version__  # Another release may know other tables.
             and not reshaped
             and not self.recompile_rules
         )
         if as_saved and self._schema is None:
             shape = poll.compiled["shape"]
             self._schema = cached_schema(self.engine, shape)
-            self._columns, self._found = shape["tables"]["issues"], {}
-        is_checked = (
-            as_saved
-            and poll.compiled.get("checked") == self._check
-            and (data | schema).isdisjoint(CHECKED)
-        )
+            self._columns = self._schema.tables["issues"]
+            # With it, this process replaces the shape that it has read before.
+            self._found = {"unversioned": shape["unversioned"], "shape": shape}
+        is_checked = as_saved and checked == self._check and (data | schema).isdisjoint(CHECKED)
         self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked)
         return self._ahead
 
