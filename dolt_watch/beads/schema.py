@@ -154,8 +154,10 @@ class TrackerSchema(NamedTuple):
 
         A VARCHAR's width counts characters; the same number of bytes always fits. DoltLite
         stores a VARCHAR as ``text(255)`` and any longer text as ``text``, whose width it doesn't
-        enforce.
+        enforce. Raises UnsupportedSchema if the table or the column does not exist.
         """
+        if not self.has(table, column):
+            raise missing(table, column)
         kind = self.tables[table][column]
         sized = re.fullmatch(r"(?:varchar|char|text)\((\d+)\)", kind)
         return int(sized[1]) if sized else _WIDTHS.get(kind, LONGEST_TEXT)

@@ -107,11 +107,9 @@ class ControlLoop:
         conflicts = ConflictPolicy(parts.poller)
         progress = Progress(scope, parts.config.wait_for_settle)
         policy, adopt, kinds = parts.policy, parts.config.adopt, scope.kinds
-        in_turn = False
+        waited = False
         try:
             while not stop():
-                if not progress.first:
-                    parts.turns.begin()
                 poll, first = first or parts.poller.poll(), None
                 parts.turns.on_poll(poll.fence)
                 self.now = now = parts.clock.now(poll.now)
@@ -125,9 +123,10 @@ class ControlLoop:
                     if progress.first:
                         result.down |= log_idle(poll, kinds)
                     return result
-                # A worker that competes with others polls again in its turn.
-                if progress.first and not in_turn and parts.turns.begin():
-                    in_turn = True
+                # A worker that competes with others polls again in its turn, or after its wait.
+                if progress.first and not waited and parts.turns.are_taken:
+                    waited = True
+                    parts.turns.begin()
                     continue
                 thorough, begun = False, time.monotonic()
                 iteration = self._run_iteration(poll, now, progress)
@@ -158,6 +157,8 @@ class ControlLoop:
                     attempted=progress.attempted.union((iteration.attempted,)),
                     stuck=conflicts.stuck.keys(),
                 )
+                # Waits before ``stop`` is checked, so that no attempt begins after a signal.
+                parts.turns.begin()
         finally:
             parts.turns.end_tick()
         if conflicts.stuck:

@@ -51,8 +51,11 @@ from dolt_watch.errors import (
     MergeInProgress,
     MigrationInProgress,
     MissingRule,
+    NoSuchTable,
     OutcomeNotRecorded,
+    SchemaChanged,
     Unreachable,
+    UnsupportedSchema,
 )
 from dolt_watch.ledger.codec import (
     ENTRY_COLUMNS,
@@ -230,8 +233,11 @@ class LedgerWriter:
                 )
             except BeadNotFound:
                 decision, alone = decision._replace(note=""), True  # The stream outlives the bead.
-            # The entry alone commits nothing of bd's migration. The row follows later.
-            except MigrationInProgress:
+            # The entry alone commits nothing of bd's migration, and reads no table or column that
+            # the migration dropped. The row follows later.
+            except (MigrationInProgress, NoSuchTable, SchemaChanged, UnsupportedSchema):
+                if alone:
+                    raise
                 withheld = entry_payloads.Withheld(decision.note, decision.status)
                 ended = entry_payloads.Ended(withheld=withheld)
                 detail = {**decision.detail, **ended.encode()}

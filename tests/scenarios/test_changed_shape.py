@@ -12,8 +12,10 @@ from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
-from dolt_watch.core.model.target_answers import Answer
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused
 from dolt_watch.engines import Engine
+from dolt_watch.errors import UnsupportedSchema
+from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
 from tests.support.clocks import ShiftedClock
@@ -22,20 +24,25 @@ from tests.support.lines import build
 
 
 class Migrating(Answering):
-    """A target during whose answer another process adds a column to ``issues``."""
+    """A target during whose answer another process changes the columns of ``issues``."""
 
-    def __init__(self, engine: Engine, then: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        change: str = "ADD COLUMN later text",
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__()
-        self.engine, self.then = engine, then
+        self.engine, self.change, self.then = engine, change, then
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        migrate(self.engine, "issues")
+        migrate(self.engine, "issues", self.change)
         self.then()
         return super().dispatch(task, token)
 
 
-def migrate(engine: Engine, table: str) -> None:
-    engine.execute_ddl(f"ALTER TABLE {table} ADD COLUMN later text")
+def migrate(engine: Engine, table: str, change: str = "ADD COLUMN later text") -> None:
+    engine.execute_ddl(f"ALTER TABLE {table} {change}")
     with engine.transaction() as tx:
         tx.dolt_commit([table], "bd: migrate", "bd <bd@test>")
 
@@ -55,6 +62,28 @@ def test_a_shape_that_changes_during_a_tick_is_saved_as_it_is(doltlite: Engine) 
     shape = Poller(doltlite).poll().compiled["shape"]
     assert "later" in shape["tables"]["issues"]
     assert shape == tracker_schema(doltlite).to_json()
+
+
+@pytest.mark.parametrize("answer", [Accepted("job1"), Refused("HTTP 500: boom", 500)])
+def test_an_answer_is_recorded_if_a_column_was_dropped_meanwhile(
+    engine: Engine, answer: Answer
+) -> None:
+    here = Light(engine)
+    here.target = Migrating(engine, "DROP COLUMN owner")
+    here.target.answers.append(answer)
+    here.assign("bd-a")
+    here.tick()
+    outcome = "dispatched" if isinstance(answer, Accepted) else "failed"
+    assert here.kinds("bd-a")[:2] == ["claim", outcome]
+    here.target = Answering()
+    here.tick()
+    status, notes = here.row("bd-a", "status", "notes")
+    note, after = {
+        "dispatched": ("dispatched: job=job1", "in_progress"),
+        "failed": ("dispatch failed HTTP 500: boom", "open"),
+    }[outcome]
+    assert (status, notes.splitlines()[1:]) == (after, [note])
+    assert verify(here.past()).differences == []
 
 
 @pytest.mark.parametrize("table", ["issues", "comments"])
@@ -78,7 +107,7 @@ def test_a_shape_that_another_process_saves_during_a_tick(doltlite_factory: Fact
     loop.tick(BOTH)
     other = copy(here)
     other.engine = doltlite_factory()
-    here.target = Migrating(other.engine, other.tick)
+    here.target = Migrating(other.engine, then=other.tick)
     here.assign("bd-a")
     assert loop.tick(BOTH).dispatched == 1
     shape = Poller(here.engine).poll().compiled["shape"]
@@ -97,3 +126,30 @@ def test_the_shape_of_another_release_is_read_again(doltlite: Engine) -> None:
     here.assign("bd-a")
     here.tick()
     assert Poller(doltlite).poll().compiled["shape"] == shape
+
+
+def test_a_lost_table_outside_of_history_is_an_error(engine: Engine) -> None:
+    """No commit shows that the table is gone, so the saved shape still has it."""
+    here = Light(engine, shape="1.3")
+    here.tick()
+    engine.execute_ddl("DROP TABLE events")
+    with engine.transaction() as tx:
+        tx.execute(
+            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+            " assignee) VALUES ('bd-a', 't', '', '', 'must', '', 'agent')"
+        )
+        tx.dolt_commit(["issues"], "bd: create bd-a", "bd <bd@test>")
+    with pytest.raises(UnsupportedSchema, match="events"):
+        here.tick()
+    assert (here.target.sent, here.kinds("bd-a")) == ([], [])
+    assert engine.dirty() == frozenset()
+
+
+def test_an_answer_is_recorded_without_a_table_outside_of_history(engine: Engine) -> None:
+    here = Light(engine, shape="1.3")
+    here.tick()
+    here.target = Migrating(engine, then=lambda: engine.execute_ddl("DROP TABLE events"))
+    here.assign("bd-a")
+    with pytest.raises(UnsupportedSchema, match="events"):
+        here.tick()
+    assert here.kinds("bd-a") == ["claim", "dispatched"]

@@ -5,6 +5,7 @@ Nothing is sent twice, no run is lost, and no bead waits forever.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -13,13 +14,17 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import Conflict, OutcomeNotRecorded, Unreachable
 from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
+from tests.support.lines import build
 
 MINUTE = timedelta(minutes=1)
 
@@ -147,3 +152,34 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(
     light.tick()
     assert light.kinds("bd-a") == ["claim", "dispatched"]
     assert light.row("bd-a", "notes")[0].count("dispatched: job=") == 1
+
+
+def test_no_attempt_begins_after_a_signal_during_the_wait_for_a_turn(
+    light: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many workers, the turn comes seconds after the signal."""
+    light.change(max_in_flight=3)
+    light.target.free = Capacity(3)
+    clock, stop = ShiftedClock(MINUTE), threading.Event()
+    loop = build(light.engine, light.settings, lambda name: light.target, clock, light.lines.append)
+    turns, append = loop.parts.turns, LedgerWriter.append_outcome
+
+    def wait(seconds: float) -> bool:
+        stop.set()
+        return True
+
+    def overtaken(*asked: Any) -> Any:
+        written = append(*asked)
+        turns.on_conflict()
+        return written
+
+    monkeypatch.setattr(light.engine, "take_turn", wait)
+    monkeypatch.setattr(LedgerWriter, "append_outcome", overtaken)
+    light.assign("bd-a", "bd-b", "bd-c")
+    # In a tick, and at its beginning.
+    for sent in (["bd-a"], ["bd-a"]):
+        stop.clear()
+        loop.tick(BOTH, stop=stop.is_set)
+        assert light.target.sent == sent
+    loop.tick(BOTH)
+    assert light.target.sent == ["bd-a", "bd-b", "bd-c"]

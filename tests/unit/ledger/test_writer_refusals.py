@@ -11,7 +11,13 @@ import pytest
 
 from dolt_watch.core.model import EntryKind
 from dolt_watch.engines import Param, Row, Transaction
-from dolt_watch.errors import Conflict, MergeInProgress, OutcomeNotRecorded, Unreachable
+from dolt_watch.errors import (
+    Conflict,
+    MergeInProgress,
+    NoSuchTable,
+    OutcomeNotRecorded,
+    Unreachable,
+)
 from tests.unit.ledger.here import CLAIM, FAILED, NOW, PAUSE, REAP, SENT, Here
 
 
@@ -124,6 +130,21 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     Overtaken(here, 5)
     assert here.report(SENT).row is None
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE issues DROP COLUMN owner", "DROP TABLE events"])
+def test_a_report_is_written_without_the_row_if_its_tables_changed(here: Here, change: str) -> None:
+    here.engine.execute_ddl(change)
+    here.set("title = 'migrated'")
+    written = here.report(FAILED)
+    assert (written.row, written.entry.wrote.cells) == (None, {})
+    assert written.entry.detail["withheld"] == {"note": "dispatch failed x", "status": "open"}
+
+
+def test_a_report_without_a_ledger_is_an_error(here: Here) -> None:
+    here.engine.execute_ddl("DROP TABLE watch_decision")
+    with pytest.raises(NoSuchTable):
+        here.report(SENT)
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
