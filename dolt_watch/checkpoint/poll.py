@@ -90,6 +90,7 @@ class Poller:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tables = list(WATCHED)
+        """The tables of ``WATCHED`` that the last poll found."""
 
     def poll(self) -> PollResult:
         """Poll with one query.
@@ -98,15 +99,17 @@ class Poller:
             NotMigrated: a table of dolt_watch is missing.
             NotABeadsDatabase: the tables of bd are missing.
         """
-        reads = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
-        try:
-            rows = self.engine.query(
-                "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id, token,"
-                f" {reads}, {_CURSOR} FROM {_FROM}"
-            )
-        except NoSuchTable as error:
-            self._without(error)
-            return self.poll()
+        self.tables = list(WATCHED)  # A table that was missing can be back.
+        while True:
+            reads = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
+            try:
+                rows = self.engine.query(
+                    "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id, token,"
+                    f" {reads}, {_CURSOR} FROM {_FROM}"
+                )
+                break
+            except NoSuchTable as error:
+                self._without(error)
         if not rows:
             raise _not_migrated()
         count = len(self.tables)

@@ -35,5 +35,6 @@ def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
     parts.executor.record_reprocess(context, commit, by)
     # The entry moved HEAD and the fence, so the save must be based on a new poll.
     poll = parts.poller.poll()
+    parts.store.load(poll)  # With the notices that wait.
     parts.store.stage(poll, found.state, None)
     parts.tracker.save(poll, now, {}, {})

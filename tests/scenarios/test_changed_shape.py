@@ -153,3 +153,14 @@ def test_an_answer_is_recorded_without_a_table_outside_of_history(engine: Engine
     with pytest.raises(UnsupportedSchema, match="events"):
         here.tick()
     assert here.kinds("bd-a") == ["claim", "dispatched"]
+
+
+def test_a_table_that_is_back_is_polled_again(engine: Engine) -> None:
+    """A migration of bd can replace a table between two polls of a process that stays up."""
+    Light(engine)
+    poller = Poller(engine)
+    engine.execute_ddl("ALTER TABLE comments RENAME TO away")
+    assert "comments" not in poller.poll().hashes
+    engine.execute_ddl("ALTER TABLE away RENAME TO comments")
+    assert "comments" in poller.poll().hashes
+    assert "comments" in poller.tables

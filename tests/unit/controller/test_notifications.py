@@ -15,6 +15,7 @@ from standardwebhooks import Webhook as Verifier
 from dolt_watch.config import load
 from dolt_watch.config.model import Notify
 from dolt_watch.controller.notifications import MAX_QUEUED, Notifier
+from dolt_watch.controller.reprocess import reprocess
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
@@ -23,8 +24,9 @@ from dolt_watch.targets.webhook import Webhook
 from dolt_watch.targets.webhook_settings import WebhookSettings
 from tests.stubs.server import dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import heard
+from tests.support.lines import build, heard
 
 
 @pytest.fixture
@@ -99,6 +101,19 @@ def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
     requests = len(stub.requests)
     here.tick(timedelta(minutes=3, seconds=30))
     assert len(stub.requests) == requests
+
+
+def test_a_waiting_notice_survives_a_reprocess(here: Light, stub: WebhookStub) -> None:
+    stub.script("/", 503, "later")
+    here.target.answers.append(Refused("HTTP 500: boom", 500))
+    here.tick()
+    commit = here.engine.commit_of(here.head())
+    assert commit is not None and len(stub.requests) == 1
+    clock = ShiftedClock(timedelta(minutes=2))
+    reprocess(build(here.engine, here.settings, here.receivers.get, clock).parts, commit, "ann")
+    here.tick(timedelta(minutes=3))
+    assert len(stub.requests) == 2
+    assert len({request.headers["webhook-id"] for request in stub.requests}) == 1
 
 
 def test_gone_for_good(here: Light, stub: WebhookStub) -> None:
