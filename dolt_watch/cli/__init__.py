@@ -67,8 +67,8 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name.startswith("-"):
-            return None  # An option that doesn't exist, which click reports.
+        if cmd_name.startswith("-") or (ctx.resilient_parsing and cmd_name not in COMMANDS):
+            return None  # click reports an option that doesn't exist. A completion reports nothing.
         if cmd_name not in COMMANDS:
             # Late: only a wrong name needs suggestions.
             from dolt_watch.errors import SettingsError

@@ -19,7 +19,7 @@ from dolt_watch.cli.composition import build, build_reader
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import load
-from dolt_watch.demo.scenario import AGENT, PROGRAM, SHORT, USER, run_scenario
+from dolt_watch.demo.scenario import AGENT, PROGRAM, USER, flags_for, run_scenario
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
@@ -89,7 +89,7 @@ def _echo(line: str, actor: str) -> None:
 
 def _page(address: FileAddress) -> str:
     """Return the report page of the last hour. The agent has ended, so no target is asked."""
-    settings = load({"database": address.url, "set": SHORT}, {}, Path(address.path).parent)
+    settings = load(flags_for(address), {}, Path(address.path).parent)
     with closing(open_engine(address)) as engine:
         loop = build_reader(engine, settings, TargetPool(settings.targets), DatabaseClock())
         hour = timedelta(hours=1)

@@ -149,9 +149,15 @@ def _new_file() -> Path:
 
 
 def _write(file: Path, settings: Settings) -> None:
+    text = settings_as_toml(settings)
     try:
         with file.open("x", encoding="utf-8") as new:
-            new.write(settings_as_toml(settings))
+            try:
+                new.write(text)
+                new.flush()
+            except OSError:  # A part of the settings must not count as all of them.
+                file.unlink()
+                raise
     except OSError as error:
         raise SettingsError(
             f"Can't write {file}: {error.strerror}.",

@@ -27,7 +27,12 @@ def check_page(output: str) -> None:
         return
     if not output:
         raise SettingsError("The file name is empty.", fix="Specify a file name, or - for stdout.")
-    folder = Path(output).resolve().parent
+    try:
+        folder = Path(output).resolve().parent
+    except OSError as error:  # The current folder was deleted.
+        raise _cannot_write(output, os.strerror(error.errno or 0)) from None
+    except RuntimeError:  # Python before 3.13
+        raise _cannot_write(output, os.strerror(errno.ELOOP)) from None
     for wrong, number in (
         (Path(output).is_dir(), errno.EISDIR),
         (not folder.is_dir(), errno.ENOENT),

@@ -28,7 +28,7 @@ from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause, entry_payl
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.errors import SettingsError
 from dolt_watch.inspection.status import describe_pause
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.targets.registry import TargetPool
@@ -170,5 +170,5 @@ def _state(engine: Engine, settings: Settings) -> State | None:
         return build_reader(
             engine, settings, TargetPool(settings.targets), DatabaseClock()
         ).current_state()[0]
-    except DoltWatchError:
+    except Exception:  # Also an error of dolt_watch itself, for example in a damaged row.
         return None

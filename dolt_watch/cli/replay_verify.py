@@ -131,7 +131,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         commit = resolve_revision(engine, begins, head, "--from")
         # Reprocessing can start agents.
         if not dry and not yes:
-            if not sys.stdin.isatty():
+            if sys.stdin is None or not sys.stdin.isatty():
                 raise SettingsError(
                     "--apply needs a confirmation, but standard input is not a terminal.",
                     where="--apply",

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +96,11 @@ def command(
             fix="Use for example `--host 0.0.0.0 --port 9464`.",
         )
     settings = load_settings(kwargs)
-    seconds = (settings.poll if poll is None else duration(poll, "--poll")).total_seconds()
+    where = settings.origins["poll"]
+    if poll is not None:  # Decisions record the interval, and the page uses it.
+        settings, where = replace(settings, poll=duration(poll, "--poll")), "--poll"
+    seconds = settings.poll.total_seconds()
     if seconds < SHORTEST:
-        where = settings.origins["poll"] if poll is None else "--poll"
         raise SettingsError(
             f"poll must be at least {SHORTEST * 1000:g}ms, but is {seconds * 1000:g}ms.",
             where=where,
@@ -192,8 +195,9 @@ def _served(
         why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise SettingsError(f"Can't serve on {host}:{port}: {why}.", where=where, fix=fix) from None
     with contextlib.closing(server):
+        shown = f"[{host}]" if ":" in host else host
         logger.info(
-            f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
+            f"serving http://{shown}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
         )
         yield
 

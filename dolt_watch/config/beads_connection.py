@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.config import beads_folder
-from dolt_watch.config.converters import RawValue, exists, format_raw, parse_bool
+from dolt_watch.config.converters import (
+    RawValue,
+    check_utf8,
+    exists,
+    expand,
+    format_raw,
+    parse_bool,
+)
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
@@ -95,9 +102,9 @@ class _Places:
         if shared and origins["database.port"] == "default":
             parts["port"] = SHARED_PORT
         project = self.metadata.get("project_id") or None
-        if project is not None and not isinstance(project, str):
+        if project is not None:
             given = RawValue(("project_id",), project, ".beads/metadata.json", str(self.path))
-            raise _wrong(given, "text")
+            project = _checked("project_id", given)
         origins["project_id"] = self._label(self.path) if project and self.path else "default"
         # Without a configured port, bd starts its own server and writes the port file.
         own = origins["database.port"] == "default" or origins["database.port"].endswith(_PORT_FILE)
@@ -186,7 +193,7 @@ class _Places:
 
     def _shared_folder(self) -> Path | None:
         if named := self.env.get("BEADS_SHARED_SERVER_DIR"):
-            return self.cwd / Path(named).expanduser()
+            return self.cwd / expand(named, "BEADS_SHARED_SERVER_DIR")
         home = self.env.get("HOME")
         return Path(home) / _SHARED if home else None
 
@@ -304,6 +311,8 @@ def _checked(name: str, given: RawValue) -> Any:
             raise _wrong(given, "true or false")
     elif not isinstance(value, str):
         raise _wrong(given, "text")
+    else:
+        check_utf8(given, value)
     return value
 
 

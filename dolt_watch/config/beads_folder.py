@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dolt_watch.config.converters import exists, read_text
+from dolt_watch.config.converters import exists, expand, read_text, unsearchable
 from dolt_watch.errors import SettingsError
 
 FOLDER = ".beads"
@@ -40,9 +40,16 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
     Raises:
         SettingsError: ``BEADS_DIR`` doesn't name a folder, or a folder can't be read.
     """
+    try:
+        return _find(env, cwd)
+    except OSError as error:
+        raise unsearchable(Path(str(error.filename)), error) from None
+
+
+def _find(env: Mapping[str, str], cwd: Path) -> Found:
     named = env.get("BEADS_DIR")
     if named:
-        return _named(cwd / Path(named).expanduser())
+        return _named(cwd / expand(named, "BEADS_DIR"))
     found = _walk(cwd.resolve())
     # .beads/.env may redirect bd to another folder. bd 1.0.2 ignores that.
     if found.folder is not None and (found.folder / ENV_FILE).is_file():
@@ -50,8 +57,8 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
 
         path = found.folder / ENV_FILE
         if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
-            folder = cwd / Path(entry.value.strip()).expanduser()
-            return _named(folder, f"{path}:{entry.line}")
+            place = f"{path}:{entry.line}"
+            return _named(cwd / expand(entry.value.strip(), place), place)
     return found
 
 

@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Entry]:
         SettingsError: The file can't be read, isn't UTF-8, or is malformed.
     """
     fix = f"Make it a readable file: `chmod u+r {path}`."
-    text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
+    text = read_text(path, path.name, unreadable=fix)
     if not any("dolt" in line.partition("#")[0].lower() for line in text.splitlines()):
         return {}
     return _Reader(path).read(text)

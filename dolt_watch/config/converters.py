@@ -75,22 +75,20 @@ def read_text(
     *,
     unreadable: str,
     not_utf8: str = "Save the file as UTF-8.",
-    encoding: str = "utf-8",
 ) -> str:
-    """Return the text of a file.
+    """Return the text of a file, without the byte order mark that some editors write.
 
     Args:
         path: Path of the file.
         what: Name of the file in an error.
         unreadable: The fix if the file can't be read.
         not_utf8: The fix if the file isn't UTF-8.
-        encoding: "utf-8", or "utf-8-sig" to skip the byte order mark that some editors write.
 
     Raises:
         SettingsError: The file can't be read, or isn't UTF-8.
     """
     try:
-        return path.read_bytes().decode(encoding)
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         problem, fix = f"Can't read {what}: {error.strerror}.", unreadable
     except UnicodeDecodeError:
@@ -108,9 +106,29 @@ def exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        problem = f"Can't search {path.parent}: {error.strerror}."
-        fix = f"Run as the owner of the folder, or allow access: `chmod g+rx {path.parent}`."
-        raise SettingsError(problem, where=str(path), fix=fix) from None
+        raise unsearchable(path, error) from None
+
+
+def unsearchable(path: Path, error: OSError) -> SettingsError:
+    """Return the error for a file in a folder that can't be searched."""
+    problem = f"Can't search {path.parent}: {error.strerror}."
+    fix = f"Run as the owner of the folder, or allow access: `chmod g+rx {path.parent}`."
+    return SettingsError(problem, where=str(path), fix=fix)
+
+
+def expand(text: str, where: str) -> Path:
+    """Return the path of a text, with the home folder in place of "~" or "~USER".
+
+    Raises:
+        SettingsError: There is no such home folder, or no path can contain the text.
+    """
+    try:
+        if "\0" not in text:
+            return Path(text).expanduser()
+        problem = f"A path can't contain NUL, but is {format_raw(text)}."
+    except RuntimeError:
+        problem = f"Can't find the home folder of the path {format_raw(text)}."
+    raise SettingsError(problem, where=where, fix="Use the absolute path.")
 
 
 def check_name(name: str, what: str, where: str) -> None:
@@ -220,9 +238,7 @@ def _text(given: RawValue) -> str:
     if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _OPTIONAL:
         line = "the line" if given.typed else "the value"
         raise given.type_error("text that is not empty", f"Omit {line} to use the default.")
-    if any("\ud800" <= each <= "\udfff" for each in value):
-        # An environment variable that isn't UTF-8. Neither a database nor JSON can store it.
-        raise given.type_error("text in UTF-8", "Encode the value in UTF-8.")
+    check_utf8(given, value)
     choices = _CHOICES.get(key)
     if choices and value not in choices:
         raise given.type_error(f"one of {', '.join(choices)}", suggest(value, choices))
@@ -230,6 +246,15 @@ def _text(given: RawValue) -> str:
         expected = f"a name of at most {_ACTOR_LENGTH} printable characters"
         raise given.type_error(expected, "Use for example beads-dispatcher.")
     return value
+
+
+def check_utf8(given: RawValue, *texts: str) -> None:
+    """Raise SettingsError for a text that isn't UTF-8, as of an environment variable.
+
+    Neither a database nor JSON can store it.
+    """
+    if any("\ud800" <= each <= "\udfff" for text in texts for each in text):
+        raise given.type_error("text in UTF-8", "Encode the value in UTF-8.")
 
 
 def _number(given: RawValue) -> float:
@@ -242,7 +267,7 @@ def _number(given: RawValue) -> float:
 
 
 def _path(given: RawValue) -> Path:
-    return (given.folder or Path()) / Path(_text(given)).expanduser()
+    return (given.folder or Path()) / expand(_text(given), given.where)
 
 
 def _list(given: RawValue) -> tuple[str, ...]:
@@ -251,6 +276,7 @@ def _list(given: RawValue) -> tuple[str, ...]:
     texts = value if isinstance(value, list) else [None]
     if not all(isinstance(each, str) and "\0" not in each for each in texts):
         raise given.type_error("a list of texts", _example(given, '["…", "…"]'))
+    check_utf8(given, *texts)
     return tuple(texts)
 
 
@@ -259,6 +285,7 @@ def _table(given: RawValue) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         example = '{name = "…"}' if given.typed else '{"name": "…"}'
         raise given.type_error("a table of texts", _example(given, example))
+    check_utf8(given, *value, *value.values())
     return dict(value)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dolt_watch.config.converters import exists, read_text
+from dolt_watch.config.converters import exists, expand, read_text
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
@@ -26,13 +26,14 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
         fix = "Set DOLT_WATCH_PASSWORD_FILE to the path of a file that contains only the password."
-        path = cwd / Path(name).expanduser()
+        path = cwd / expand(name, "DOLT_WATCH_PASSWORD_FILE")
         return read_secret_file(path, "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
     # bd's default file is optional. A file that a variable names must exist.
     if name := env.get("BEADS_CREDENTIALS_FILE"):
-        path, origin = cwd / Path(name).expanduser(), "BEADS_CREDENTIALS_FILE"
+        origin = "BEADS_CREDENTIALS_FILE"
+        path = cwd / expand(name, origin)
     elif home := env.get("HOME"):
         path, origin = Path(home, ".config/beads/credentials"), "~/.config/beads/credentials"
         if not exists(path):

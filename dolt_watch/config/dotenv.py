@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, Entry]:
             assignment. The message never contains a line, which may be a password.
     """
     fix = f"Make the file readable: `chmod u+r {path}`."
-    text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
+    text = read_text(path, path.name, unreadable=fix)
     found: dict[str, Entry] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()

@@ -67,7 +67,7 @@ def load(
     Raises:
         SettingsError: A setting is invalid, or there is no database.
     """
-    here = (cwd or Path.cwd()).absolute()
+    here = (cwd or _working_folder(env)).absolute()
     # A Secret made by `echo` ends with a newline. A password that begins or ends with a blank
     # belongs in a file (DOLT_WATCH_PASSWORD_FILE).
     env = {
@@ -103,6 +103,15 @@ def load(
         **simple,
         origins=origins,
     )
+
+
+def _working_folder(env: Mapping[str, str]) -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:  # The folder was deleted.
+        problem = f"Can't find the current folder: {error.strerror}."
+        fix = "Change to a folder that exists, for example `cd ~`."
+        raise SettingsError(problem, where=env.get("PWD", "."), fix=fix) from None
 
 
 def _notify(values: _Values, targets: Mapping[str, TargetSettings]) -> Notify:
@@ -143,6 +152,9 @@ def _links(values: _Values) -> Links:
 
 
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:
+    if flags.get("config") == "":
+        fix = "Specify the path of a settings file, or omit --config."
+        raise SettingsError("The file name is empty.", where="--config", fix=fix)
     path = toml_file.find_file(flags.get("config") or env.get("DOLT_WATCH_CONFIG") or "", env, here)
     given = toml_file.read_file(path, here) if path else []
     sources.check_shape(given)

@@ -28,7 +28,7 @@ class SettingLine(NamedTuple):
     value: str
     """The value as text, '********' for a secret, or 'not set'."""
     origin: str
-    """Source of the value."""
+    """Source of the value. A name of a file is sanitized."""
     secret: bool = False
     """Whether the value is hidden."""
 
@@ -104,7 +104,7 @@ def _plain(value: Any) -> Any:
 
 def describe(settings: Settings) -> list[SettingLine]:
     """Return each setting with its value and its source."""
-    return list(_lines(settings))
+    return [line._replace(origin=sanitize(line.origin)) for line in _lines(settings)]
 
 
 def _lines(settings: Settings) -> Iterator[SettingLine]:

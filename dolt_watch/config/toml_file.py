@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.config.converters import RawValue, exists, read_text
+from dolt_watch.config.converters import RawValue, exists, expand, read_text
 from dolt_watch.errors import SettingsError
 
 FILE = "dolt_watch.toml"
@@ -23,7 +23,8 @@ def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
     folder from ``cwd`` up, or in its ``.beads/``, is used, then the file of the tracker.
     """
     if named:
-        return cwd / Path(named).expanduser()
+        variable = "DOLT_WATCH_CONFIG"
+        return cwd / expand(named, variable if env.get(variable) == named else "--config")
     folders = [folder for up in (cwd, *cwd.parents) for folder in (up, up / ".beads")]
     if beads := env.get("BEADS_DIR"):
         folders += [(cwd / beads).parent, cwd / beads]

@@ -18,7 +18,7 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines import Engine
-from dolt_watch.errors import DatabaseError, DoltWatchError
+from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.log_events import LogEvent, event_fields
 
 logger = logging.getLogger(__name__)
@@ -148,11 +148,9 @@ class Service:
         # replica that can work.
         leads = self._leads
         self._drop()
-        if not isinstance(error, DatabaseError):
-            self._leads = (
-                # The message is logged already. The next result of the lock is compared with it.
-                leads
-            )
+        if not isinstance(error, Unreachable):
+            # The lock was answered, and its message is logged. The next answer is compared with it.
+            self._leads = leads
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(
             SHORTEST, 1.0
         )

@@ -6,11 +6,13 @@ The loop is the one of all commands. Only the agent and the thresholds belong to
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 from dolt_watch.config import Settings, load
 from dolt_watch.controller.loop import ControlLoop
@@ -93,6 +95,15 @@ class Narrator:
         return say
 
 
+def flags_for(address: FileAddress) -> Mapping[str, Any]:
+    """Return the settings of the demo.
+
+    An empty file prevents the search for a settings file, whose targets would get the beads: the
+    temporary folder may be inside of a project.
+    """
+    return {"database": address.url, "config": os.devnull, "set": SHORT}
+
+
 def run_scenario(folder: Path, make_loop: MakeLoop, echo: Echo) -> tuple[bool, FileAddress]:
     """Run the demo.
 
@@ -139,8 +150,7 @@ def _play(
 
     watch, user = narrator.by(PROGRAM), narrator.by(USER)
     with Agent(connect, narrator.by(AGENT), dies=DIES, refuses=REFUSED) as agent:
-        flags = {"database": address.url, "config": None, "set": SHORT}
-        settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
+        settings = load(flags_for(address), {"BEADBOARD_URL": agent.url}, folder)
         for _ in migrate(engine, AUTHOR):
             pass
         watch("init: adds its own tables to the tracker")

@@ -115,10 +115,10 @@ def check_database(engine: Engine, project_id: str | None) -> None:
     # Dolt 1.86.4 answers an aggregate without a row if the table is empty.
     version, owner = rows[0] if rows else (None, None)
     if _require_known(version or 0) < LATEST_VERSION:
-        raise NotMigrated(
-            f"The tables have version {version or 0}, which is older than this program.",
-            fix=NotMigrated.FIX,
-        )
+        problem = "The tables of dolt_watch are not in this database, or not on this branch."
+        if version:
+            problem = f"The tables have version {version}, which is older than this program."
+        raise NotMigrated(problem, fix=NotMigrated.FIX)
     _own(owner, project_id)
 
 

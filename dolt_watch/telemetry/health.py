@@ -194,6 +194,8 @@ class Server:
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
+            # "::" is every address of both families.
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
             def handle_error(self, request: object, client_address: object) -> None:
                 """Ignore a client that hangs up. The base class prints a traceback to stderr."""
@@ -219,7 +221,10 @@ class _Answers:
         self._lock = threading.Lock()
 
     def to(self, address: str) -> Response:
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # For example "http://[".
+            return plain(400, "bad request")
         try:
             # '/' itself has no paths below it.
             below = (

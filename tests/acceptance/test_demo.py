@@ -75,6 +75,9 @@ def need_doltlite() -> None:
 @pytest.mark.long
 def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
     need_doltlite()
+    # A settings file above the temporary folder, whose target must not get the demo's beads.
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp/dolt_watch.toml").write_text("[rules.agent]\ntarget = 'webhook'")
     done = run(tmp_path, "-m", "dolt_watch", "demo", "--keep")
     check_story(done)
     (page,) = re.findall(r"^Report page: (.*)$", done.stdout, re.MULTILINE)
@@ -89,7 +92,7 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
         shown = run(tmp_path, "-m", "dolt_watch", *arguments)
         assert shown.returncode == 0, shown.stderr
         assert "demo-" in shown.stdout
-    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    assert len(list((tmp_path / "tmp").iterdir())) == 2, "the file above and the folder of the demo"
 
 
 @pytest.mark.long

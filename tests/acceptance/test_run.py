@@ -134,6 +134,8 @@ def test_a_bead_from_assignment_to_sigterm(watch: Watch) -> None:
             "SELECT version, rule FROM watch_decision WHERE bead_id = %s AND kind = 'dispatched'",
             bead,
         )[0]
+        claim = "SELECT detail FROM watch_decision WHERE bead_id = %s AND kind = 'claim'"
+        assert json.loads(watch.sql(claim, bead)[0][0])["given"]["poll"] == 0.2, "of --poll"
         assert (said["bead"], said["version"], said["rule"], said["commit"]) == (
             bead,
             *entry,

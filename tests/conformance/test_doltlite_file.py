@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.doltlite.loader import MARKER
-from dolt_watch.errors import DatabaseError, NoSuchDatabase
+from dolt_watch.errors import AccessDenied, DatabaseError, NoSuchDatabase
 from tests.conformance.tables import make, read
 
 OPEN = (
@@ -90,3 +91,30 @@ def test_sqlite3_loaded_first_is_a_clear_error_not_a_second_run(doltlite, doltli
     assert done.returncode == 1
     assert done.stdout == "begin\n"
     assert "stock SQLite" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["full disk", "folder", "of another user"])
+def test_a_lock_file_that_cannot_be_used(doltlite, doltlite_path, broken):
+    """`run` waits until the lock can be used again, as for every error of the database."""
+    lead = Path(f"{doltlite_path.path}.lead")
+    user = os.geteuid()
+    if broken == "full disk":
+        lead.symlink_to("/dev/full")
+    elif broken == "folder":
+        lead.mkdir()
+    else:
+        lead.write_text("host")
+        lead.chmod(0)
+        os.seteuid(user or 65534)  # root can read everything
+    try:
+        kind = AccessDenied if broken == "of another user" else DatabaseError
+        with pytest.raises(kind, match="Can't use the lock of the service") as caught:
+            doltlite.try_acquire_leadership()
+        assert (caught.value.where, bool(caught.value.fix)) == (str(lead), True)
+        if broken != "full disk":
+            with pytest.raises(kind):
+                doltlite.leader()
+    finally:
+        os.seteuid(user)
+    lead.rmdir() if broken == "folder" else lead.unlink()
+    assert doltlite.try_acquire_leadership()

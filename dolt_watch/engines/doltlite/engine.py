@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import query_history
-from dolt_watch.engines.doltlite.errors import translate
+from dolt_watch.engines.doltlite.errors import translate, unusable_lock
 from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.engines.doltlite.transpiler import transpile
 from dolt_watch.engines.sql_text import (
@@ -151,7 +151,7 @@ class DoltLiteEngine:
         """
         self._sqlite3 = load_sqlite3()
         self.path = path
-        self._lead: IO[str] | None = None
+        self._lead: IO[bytes] | None = None
         if not create and not Path(path).is_file():
             raise NoSuchDatabase(
                 "There is no DoltLite file.",
@@ -441,15 +441,22 @@ class DoltLiteEngine:
             # Late: few commands need the lock.
             import fcntl
 
-            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - closing it releases the lock
+            path = Path(f"{self.path}.lead")
+            try:
+                file = path.open("ab", buffering=0)  # Closing it releases the lock.
+            except OSError as error:
+                raise unusable_lock(path, error) from None
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
                 return False
-            file.truncate(0)
-            file.write(socket.gethostname())
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(socket.gethostname().encode())
+            except OSError as error:
+                file.close()
+                raise unusable_lock(path, error) from None
             self._lead = file
         return True
 
@@ -465,8 +472,9 @@ class DoltLiteEngine:
         # Late: few commands need the lock.
         import fcntl
 
+        path = Path(f"{self.path}.lead")
         try:
-            with Path(f"{self.path}.lead").open() as file:
+            with path.open(encoding="utf-8", errors="replace") as file:
                 host = file.read().strip()
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -474,6 +482,8 @@ class DoltLiteEngine:
                     return Leader(host=host)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise unusable_lock(path, error) from None
         return None
 
     def take_turn(self, seconds: float) -> bool:

@@ -5,7 +5,9 @@ SQLite's error name decides. If it is too general, the text does.
 
 from __future__ import annotations
 
+import errno
 import re
+from pathlib import Path
 
 from dolt_watch.errors import (
     AccessDenied,
@@ -47,7 +49,7 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
 
 _TABLE = re.compile(r"(?:no such table|table not found): (?:main\.)?(\w+)")
 _FIXES: dict[type[DoltWatchError], str] = {
-    NoSuchDatabase: "Specify an existing file. `dolt_watch demo --keep FOLDER` creates one.",
+    NoSuchDatabase: "Specify an existing file. `dolt_watch demo --keep` creates one.",
     AccessDenied: "Give this user write access to the file and its folder.",
     SchemaChanged: "Use a column of issues. bd's schema may have changed.",
     NoSuchTable: "Run `dolt_watch doctor`.",
@@ -76,3 +78,13 @@ def translate(name: str, text: str, path: str) -> DoltWatchError:
     )
     meaning = (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
     return kind(f"{meaning} ({text}).", where=path, fix=fix)
+
+
+def unusable_lock(path: Path, error: OSError) -> DatabaseError:
+    """Return the error for a lock file that can't be read or written."""
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return (AccessDenied if denied else DatabaseError)(
+        f"Can't use the lock of the service: {error.strerror}.",
+        where=str(path),
+        fix=_FIXES[AccessDenied] if denied else "Free disk space, or repair the file system.",
+    )

@@ -39,6 +39,7 @@ def complete(cli: Commands, line: str, **env: str) -> list[str]:
     ("line", "offered"),
     [
         ("dolt_watch re", ["reap", "report", "replay", "resume", "retry", "release"]),
+        ("dolt_watch statsu --fo", []),
         ("dolt_watch why bd-a", ["bd-a3f"]),
         ("dolt_watch why bd-b_", ["bd-b_7"]),
         ("dolt_watch why bd-_", []),

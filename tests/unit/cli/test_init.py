@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dolt_watch.cli.init import _write
+from dolt_watch.config import load
 from dolt_watch.engines.address import FileAddress
+from dolt_watch.errors import SettingsError
 from tests.support.commands import Commands, commands
 
 
@@ -72,3 +76,16 @@ def test_if_needed_migrates_only_if_a_table_is_missing(cli: Commands) -> None:
     assert "waiting to be dispatched: 0" in done.stdout
     assert "Next:" not in done.stdout
     assert cli.run("init", "--if-needed").stdout == "migrated: already up to date\n"
+
+
+def test_a_full_disk_leaves_no_part_of_the_settings(tmp_path: Path) -> None:
+    """A part of the settings would count as all of them."""
+    settings = load({"database": "dolt://h/d"}, {}, tmp_path)
+    file, before = tmp_path / "dolt_watch.toml", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(SettingsError, match="Can't write"):
+            _write(file, settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not file.exists()

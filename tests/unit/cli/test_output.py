@@ -130,3 +130,18 @@ def test_a_line_that_is_lost_is_told_afterwards(monkeypatch: pytest.MonkeyPatch)
     full = LogHandler(Broken(OSError(28, "No space left on device")), json=True)
     full.handle(record("a line", LogEvent.IDLE))
     full.check()
+
+
+def test_a_confirmation_without_standard_input(cli: Commands) -> None:
+    assert cli.run("init").returncode == 0
+    shell = 'exec "$0" -m dolt_watch replay --apply --from HEAD <&-'
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell, sys.executable],
+        cwd=cli.folder,
+        env=cli.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "standard input is not a terminal" in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.pages import write_page
+from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.errors import SettingsError
 from tests.support.commands import Commands, commands
@@ -70,3 +70,18 @@ def test_no_file_can_be_there(cli: Commands, name: str) -> None:
     assert done.returncode == 2
     assert done.stderr and "Traceback" not in done.stderr
     assert sorted(each.name for each in cli.folder.iterdir()) == before
+
+
+def test_a_link_to_itself(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(SettingsError, match=r"Can't write .*: Too many levels of symbolic links"):
+        write_page(str(loop), "new")
+
+
+def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SettingsError, match=r"Can't write page\.html: No such file"):
+        check_page("page.html")

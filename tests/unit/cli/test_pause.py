@@ -124,3 +124,13 @@ def test_resume_says_what_still_stands(cli: Commands) -> None:
         still,
     ]
     assert (cli.run("resume").stdout, cli.decisions()) == ("resumed all rules\n", 4)
+
+
+def test_it_does_not_depend_on_the_saved_state(cli: Commands) -> None:
+    cli.run("tick")
+    with cli.here.engine.transaction() as tx:
+        tx.execute("UPDATE watch_cursor SET rules = '{'")
+        tx.commit()
+    assert cli.run("tick").returncode == 1
+    done = cli.run("pause", "--reason", "lunch")
+    assert (done.returncode, done.stderr, cli.decisions()) == (0, "", 1)

@@ -242,3 +242,11 @@ def test_somebody_elses_beads(closed: Path) -> None:
         error.fix
         == f"Run as the owner of the folder, or allow access: `chmod g+rx {closed}/.beads`."
     )
+
+
+@pytest.mark.parametrize("below", [".", ".beads"])
+def test_somebody_elses_beads_beside_a_named_file(closed: Path, below: str) -> None:
+    """Without a search for the settings file, the search for the folder meets it first."""
+    for env, cwd in (({}, closed / below), ({"BEADS_DIR": str(closed / ".beads/below")}, closed)):
+        with pytest.raises(SettingsError, match=r"Can't search .*/\.beads: Permission denied"):
+            load({"config": "/dev/null"}, env, cwd)

@@ -236,3 +236,18 @@ def test_importing_it_is_cheap() -> None:
     code = f"import sys, dolt_watch.config; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Some editors write it."""
+    for name, text in (
+        ("dolt_watch.toml", "settle = '3s'"),
+        ("password", "pa55"),
+        ("credentials", "[h:3306]\npassword = 5ecret"),
+    ):
+        (tmp_path / name).write_text(text, "utf-8-sig")
+    flags, password = {"database": "dolt://h/d"}, {"DOLT_WATCH_PASSWORD_FILE": "password"}
+    settings = load(flags, password, tmp_path)
+    assert (settings.settle.total_seconds(), settings.address.password) == (3, "pa55")  # type: ignore[union-attr]
+    address = load(flags, {"BEADS_CREDENTIALS_FILE": "credentials"}, tmp_path).address
+    assert address.password == "5ecret"  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.config import load
+from dolt_watch.config import describe, load
 from dolt_watch.config.sources import RULE
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import registry
@@ -104,6 +104,8 @@ def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> Setting
         ("settle = '2s'\n\nsettle = '3s'\n", 3, "not TOML", "key ="),
         ("[rules.a", 1, "not TOML", "key ="),
         ("\n\nrules.a.when.x = 'y'", 3, "text", "quotes"),
+        ("[targets.webhook]\ntoken_file = '~no-such-user/t'", 2, "home folder", "absolute path"),
+        ('[targets.webhook]\ntoken_file = "a\\u0000b"', 2, "can't contain NUL", "absolute path"),
     ],
 )
 def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: str) -> None:
@@ -160,6 +162,8 @@ def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: st
             "DOLT_WATCH_PASSWORD_FILE",
         ),
         ("CONFIG", "not-there", "Can't read the settings file", "--config"),
+        ("CONFIG", "~no-such-user/x", "home folder", "absolute path"),
+        ("PASSWORD_FILE", "~no-such-user/x", "home folder", "absolute path"),
     ],
 )
 def test_in_the_environment(tmp_path: Path, name: str, value: str, message: str, fix: str) -> None:
@@ -184,6 +188,10 @@ def test_in_the_environment(tmp_path: Path, name: str, value: str, message: str,
         ("targets.x.url=y", "There is no target", "beadboard"),
         ("password=pa55", "aren't allowed on a command line", "DOLT_WATCH_PASSWORD"),
         ("=x", "There is no setting", "settle"),
+        ('targets.command.argv=["\udcff"]', "text in UTF-8", "UTF-8"),
+        (r'targets.command.argv=["\ud800"]', "text in UTF-8", "UTF-8"),
+        (r'targets.webhook.headers={"\ud800": "x"}', "text in UTF-8", "UTF-8"),
+        (r'targets.webhook.headers={"x": "\ud800"}', "text in UTF-8", "UTF-8"),
     ],
 )
 def test_in_a_flag(tmp_path: Path, assignment: str, message: str, fix: str) -> None:
@@ -215,3 +223,48 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 def test_a_file_that_nests_too_deeply(tmp_path: Path) -> None:
     (tmp_path / "dolt_watch.toml").write_text("x = " + "[" * 50_000)
     assert "not TOML" in refused(dict(FLAGS), {}, tmp_path).message
+
+
+@pytest.mark.parametrize("path", ["", "~no-such-user/dolt_watch.toml"])
+def test_a_file_named_by_the_flag(tmp_path: Path, path: str) -> None:
+    """An empty path, as of an unset variable of a shell, must not mean another file."""
+    (tmp_path / "dolt_watch.toml").write_text("settle = '3s'")
+    assert refused({**FLAGS, "config": path}, {}, tmp_path).where == "--config"
+
+
+@pytest.mark.parametrize(
+    "name", ["BEADS_DIR", "BEADS_CREDENTIALS_FILE", "BEADS_SHARED_SERVER_DIR", "BEADS_DIR in .env"]
+)
+def test_a_home_folder_that_is_not_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".beads").mkdir()
+    (tmp_path / ".beads/metadata.json").write_text('{"dolt_mode": "server"}')
+    env = {name: "~no-such-user/x", "BEADS_DOLT_SHARED_SERVER": "1"}
+    if "env" in name:
+        (tmp_path / ".beads/.env").write_text("BEADS_DIR=~no-such-user/x")
+    error = refused({}, env, tmp_path)
+    assert error.message == "Can't find the home folder of the path '~no-such-user/x'."
+    assert name == error.where or f"{tmp_path}/.beads/.env:1" == error.where
+
+
+def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SettingsError, match="Can't find the current folder") as caught:
+        load(FLAGS, {"PWD": str(gone)})
+    assert caught.value.where == str(gone)
+
+
+@pytest.mark.parametrize("key", ["dolt_database", "dolt_server_user", "project_id"])
+def test_a_text_of_bd_that_is_not_utf_8(tmp_path: Path, key: str) -> None:
+    (tmp_path / ".beads").mkdir()
+    (tmp_path / ".beads/metadata.json").write_text(f'{{"dolt_mode": "server", "{key}": "\\ud800"}}')
+    assert f"{key} must be text in UTF-8" in refused({}, {}, tmp_path).message
+
+
+def test_a_settings_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "\udcff.toml").write_text("settle = '3s'")
+    found = describe(load({**FLAGS, "config": "\udcff.toml"}, {}, tmp_path))
+    (origin,) = [each.origin for each in found if each.key == "settle"]
+    assert origin == "\\udcff.toml:1"

@@ -166,6 +166,17 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(
     )
 
 
+def test_a_database_that_is_not_migrated_is_two_lines(
+    doltlite: Engine, doltlite_factory: Any
+) -> None:
+    here, lines = Light(doltlite), list[str]()
+    doltlite.execute_ddl("DROP TABLE watch_cursor")
+    one, told = service(here, lines, doltlite_factory)
+    for _ in range(3):
+        one.step()
+    assert (lines.count("leading"), len(lines), told.bad) == (1, 2, 3)
+
+
 def test_after_a_restart_it_knows_who_waits_and_runs(
     doltlite: Engine, doltlite_factory: Any
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -116,3 +117,22 @@ def test_small_pages_have_no_tag(port: int) -> None:
     status, headers, body = get(port, "/healthz", If_None_Match="*")
     assert (status, body) == (200, plain(200, "ok").body)
     assert "etag" not in headers and headers["cache-control"] == "no-store"
+
+
+def test_an_address_that_is_none(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+        assert client.makefile("rb").readline().split()[1] == b"400"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_listens_on_ipv6(host: str) -> None:
+    server = Server(host, 0, {"/healthz": lambda request: plain(200, "ok")})
+    try:
+        asked = http.client.HTTPConnection("::1", server.port, timeout=60)
+        asked.request("GET", "/healthz")
+        assert asked.getresponse().read() == b"ok\n"
+        asked.close()
+    finally:
+        server.close()
