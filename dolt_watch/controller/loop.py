@@ -221,6 +221,7 @@ class ControlLoop:
         if not isinstance(state, State):
             return Iteration(state)
         self.state = state
+        lag = tracker.lag if ahead.line else (0, 0.0)
         # No decision depends on rows outside of history: they are committed first, or awaited.
         tables = tracker.table_states(poll, now, feed_query.schema)
         context = tracker.context(poll, state, now, feed_query, tables)
@@ -228,12 +229,12 @@ class ControlLoop:
         if uncommitted.tables:
             adoption = self._adopt(context, tables, uncommitted, progress.may_wait)
             if adoption is not Next.PROCEED:
-                return Iteration(adoption, lag=tracker.lag)
+                return Iteration(adoption, lag=lag)
         # The next worker in turn reads this state, and decides at once.
         if parts.turns.is_over:
             tracker.save(poll, now, tables, {"dispatch": now, "reap": now})
             parts.turns.end()
-            return Iteration(Next.AGAIN, lag=tracker.lag)
+            return Iteration(Next.AGAIN, lag=lag)
         # Select candidates, observe, plan.
         proposal = self._propose(context, tables, uncommitted, progress)
         self.state, self._due = proposal.context.state, proposal.candidates.due
@@ -250,7 +251,7 @@ class ControlLoop:
             plan=proposal.plan,
             reap_table=reap_rows,
             target_down=done.target_down or proposal.target_down,
-            lag=tracker.lag,
+            lag=lag,
         )
 
     def _adopt(

@@ -128,6 +128,18 @@ def test_the_shape_of_another_release_is_read_again(doltlite: Engine) -> None:
     assert Poller(doltlite).poll().compiled["shape"] == shape
 
 
+def test_ticks_continue_when_dolt_ignore_excludes_the_table_of_beads(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    assert here.tick().dispatched == 1
+    with doltlite.transaction() as tx:
+        tx.execute("INSERT INTO dolt_ignore VALUES ('issues', 1)")
+        tx.dolt_commit(["dolt_ignore"], "ignore", "ann <ann@test>")
+    for text in "one", "two":
+        here.sql(f"INSERT INTO labels (issue_id, label) VALUES ('bd-a', '{text}')")
+        assert here.tick().exit_code == 0
+
+
 def test_a_lost_table_outside_of_history_is_an_error(engine: Engine) -> None:
     """No commit shows that the table is gone, so the saved shape still has it."""
     here = Light(engine, shape="1.3")

@@ -8,9 +8,13 @@ import pytest
 
 from dolt_watch.controller.messages import LISTED, log_holds
 from dolt_watch.controller.tick_result import Iteration, Next, TickResult
-from dolt_watch.core.decisions.policy import Plan, Policy, Scope
+from dolt_watch.core.decisions.policy import BOTH, Plan, Policy, Scope
 from dolt_watch.core.model import Bead, Capacity, EntryKind, HoldReason, Phase, Rule, State
+from dolt_watch.engines import Engine
 from dolt_watch.targets.service_health import SERVICE
+from tests.support.clocks import ShiftedClock
+from tests.support.embedded_tracker import Light
+from tests.support.lines import build
 from tests.support.lines import heard as hear
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
@@ -141,3 +145,16 @@ def test_an_entry_counts_once(kind: EntryKind) -> None:
         EntryKind.OVERDUE: (0, 0, 0, 1),
     }.get(kind, (0, 0, 0, 0))
     assert result.exit_code == int(bool(result.failed or result.unknown))
+
+
+def test_a_tick_without_new_commits_has_no_lag(doltlite: Engine) -> None:
+    """`run` keeps its loop. Time alone makes a decision due."""
+    here, clock = Light(doltlite), ShiftedClock(timedelta(minutes=1))
+    loop = build(here.engine, here.settings, lambda _: here.target, clock)
+    loop.tick(BOTH)
+    here.assign("bd-a")
+    first = loop.tick(BOTH)
+    clock.offset += timedelta(minutes=45)
+    later = loop.tick(BOTH)
+    assert (first.dispatched, first.lag[0]) == (1, 1)
+    assert (later.reaped, later.lag) == (1, (0, 0.0))
