@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
+from dolt_watch.cli.composition import build_reader
 from dolt_watch.cli.options import (
     bead_option,
     format_option,
@@ -19,20 +20,24 @@ from dolt_watch.cli.options import (
 )
 from dolt_watch.cli.output import show
 from dolt_watch.cli.times import resolve_time
-from dolt_watch.core.model import EntryKind
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.model import IN_FLIGHT, EntryKind
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import chunks
-from dolt_watch.inspection.attempts import attempts_of, read_rows
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.inspection.attempts import attempts_of, read_rows, tokens_of
 from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.log_view import attempt_lines, entry_lines
 from dolt_watch.inspection.screen import Screen
 from dolt_watch.ledger.reader import entry_to_dict, read_entries
 from dolt_watch.ledger.schema import check_project
+from dolt_watch.targets.registry import TargetPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dolt_watch.config import Settings
     from dolt_watch.core.model import LedgerEntry
     from dolt_watch.engines import Engine
     from dolt_watch.inspection.attempts import Attempt
@@ -135,15 +140,16 @@ def command(
         if follow:
             _follow(engine, chosen, screen, form)
         elif form == "json":
-            _print_json(engine, chosen, limit, raw, now)
+            _print_json(engine, settings, chosen, limit, raw, now)
         else:
             most = limit or (ON_A_TERMINAL if screen.terminal else None)
-            _print_text(engine, chosen, most, raw, screen, now)
+            _print_text(engine, settings, chosen, most, raw, screen, now)
     return 0
 
 
 def _print_text(
     engine: Engine,
+    settings: Settings,
     chosen: _Selection,
     limit: int | None,
     raw: bool,
@@ -158,7 +164,7 @@ def _print_text(
         number, unit = len(found), "entries"
         show(screen, entry_lines(found[:limit], now, screen))
     else:
-        attempts = _attempts(engine, found, now)
+        attempts = _attempts(engine, settings, found, now)
         number, unit = len(attempts), "attempts"
         show(screen, attempt_lines(attempts[:limit], now, screen))
     if screen.terminal and limit is not None and number > limit:
@@ -167,24 +173,43 @@ def _print_text(
 
 
 def _print_json(
-    engine: Engine, chosen: _Selection, limit: int | None, raw: bool, now: datetime
+    engine: Engine,
+    settings: Settings,
+    chosen: _Selection,
+    limit: int | None,
+    raw: bool,
+    now: datetime,
 ) -> None:
     found = chosen.read(engine)
     facts: dict[str, Any] = {"schema": 1, "entries": [entry_to_dict(one) for one in found[:limit]]}
     if not raw:
-        attempts = _attempts(engine, found, now)
+        attempts = _attempts(engine, settings, found, now)
         facts["attempts"] = [one.to_dict() for one in attempts[:limit]]
     click.echo(orjson.dumps(facts).decode())
 
 
-def _attempts(engine: Engine, found: list[LedgerEntry], now: datetime) -> list[Attempt]:
+def _attempts(
+    engine: Engine, settings: Settings, found: list[LedgerEntry], now: datetime
+) -> list[Attempt]:
     """Return the attempts of the entries. An attempt has all its entries."""
     known = {(entry.bead, entry.version): entry for entry in found}
     for part in chunks(sorted({entry.token for entry in found if entry.token}), 500):
         for entry in read_entries(engine, tokens=part):
             known.setdefault((entry.bead, entry.version), entry)
     rows = read_rows(engine, {entry.bead for entry in known.values() if entry.bead})
-    return attempts_of(known.values(), rows, now)
+    attempts = attempts_of(known.values(), rows, now)
+    if any(one.outcome in IN_FLIGHT for one in attempts):
+        # Neither the ledger nor a row shows that a bead left its rule during an attempt.
+        attempts = attempts_of(known.values(), rows, now, _under_way(engine, settings))
+    return attempts
+
+
+def _under_way(engine: Engine, settings: Settings) -> frozenset[str] | None:
+    """Return the tokens of the state at HEAD; None if this database has no state to read."""
+    with closing(TargetPool(settings.targets)) as targets, suppress(DoltWatchError):
+        state, _ = build_reader(engine, settings, targets, DatabaseClock()).current_state()
+        return tokens_of(state)
+    return None
 
 
 def _follow(engine: Engine, chosen: _Selection, screen: Screen, form: str) -> None:

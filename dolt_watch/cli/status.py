@@ -25,6 +25,7 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import Phase
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError
+from dolt_watch.inspection.attempts import tokens_of
 from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.inspection.recent import read_recent
 from dolt_watch.inspection.report.place import place_of
@@ -138,7 +139,8 @@ def _read(settings: Settings, chosen: _Filter) -> Status:
     ):
         reader = build_reader(engine, settings, targets, DatabaseClock())
         now = collect_status(reader, lambda name: targets(name).capacity())
-        now = now._replace(recent=read_recent(engine, now.now))
+        recent = read_recent(engine, now.now, tokens_of(now.state))
+        now = now._replace(recent=recent)
         return chosen.apply(engine, now)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -48,11 +48,11 @@ class Recent(NamedTuple):
         }
 
 
-def read_recent(engine: Engine, now: datetime) -> Recent:
-    """Return the figures of the day before ``now``."""
+def read_recent(engine: Engine, now: datetime, under_way: Collection[str] | None = None) -> Recent:
+    """Return the figures of the day before ``now``. ``under_way``: as for ``attempts_of``."""
     entries = read_entries(engine, since=now - DAY - LONGEST_RUN, details=False)
     rows = read_rows(engine, {entry.bead for entry in entries if entry.bead})
-    return recent_of(attempts_of(entries, rows, now), now)
+    return recent_of(attempts_of(entries, rows, now, under_way), now)
 
 
 def recent_of(attempts: Iterable[Attempt], now: datetime) -> Recent:

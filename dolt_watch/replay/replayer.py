@@ -1,9 +1,9 @@
 """Replay of history with the loop's own feed, event derivation, and projection.
 
 The replay rebuilds the state at the same commits as the loop: at the start, after history was
-rewritten, and after a change of the rules. Each decision names the commit of the last rebuild
-(``given.made``) and its settings (``watch_settings``). Commits before the first rebuild are
-replayed only on request.
+rewritten, and after a change of the rules. A resync names that commit (``observed``), as does each
+decision after it (``given.made``), and their settings (``watch_settings``). Commits before the
+first rebuild are replayed only on request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.config import from_canonical_json
 from dolt_watch.core.decisions.candidates import with_queue_order
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.core.model import CommitChanges, Event, LedgerEntry, State
+from dolt_watch.core.model import CommitChanges, EntryKind, Event, LedgerEntry, State
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
@@ -88,7 +88,8 @@ class HistoryReplayer:
         self.rebuild_points: dict[str, str] = {}
         """Commit of a rebuild of the state → hash of its settings, in order of time."""
         for entry in self.entries:
-            if made := RecordedInputs.decode(entry.detail).made:
+            resync = entry.observed if entry.kind is EntryKind.RESYNC else ""
+            if made := resync or RecordedInputs.decode(entry.detail).made:
                 self.rebuild_points.setdefault(made, entry.settings_hash)
 
     @cached_property

@@ -241,6 +241,10 @@ class LastSign(NamedTuple):
     commit: str
 
 
+LONGEST_SILENCE = 10**8
+"""Seconds. ``stale_after`` is at most a year, and adding a longer time could overflow."""
+
+
 class Reaped(NamedTuple):
     """``reap`` and ``requeue``: the last sign of life, the silence since then, and how the job
     ended.
@@ -262,13 +266,16 @@ class Reaped(NamedTuple):
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         sign, ended = detail.get("sign"), detail.get("ended")
+        threshold = _number(detail, "stale_after_seconds")
         return cls(
             last_sign=parse_foreign(detail.get("last_sign")),
             sign=LastSign(_text(sign, "what"), _text(sign, "who"), _text(sign, "commit"))
             if isinstance(sign, dict) and _text(sign, "what")
             else None,
             idle_seconds=_number(detail, "idle_seconds") or 0,
-            stale_after_seconds=_number(detail, "stale_after_seconds"),
+            stale_after_seconds=threshold
+            if threshold is not None and 0 <= threshold <= LONGEST_SILENCE
+            else None,
             uncounted=bool(detail.get("uncounted")),
             uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
             retry_at=parse_foreign(detail.get("retry_at")),

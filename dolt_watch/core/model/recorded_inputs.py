@@ -5,7 +5,7 @@ Any database user can write to the ledger, so a value of another shape reads as 
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from dolt_watch.core.model.bead import EMPTY
@@ -76,7 +76,7 @@ class RecordedInputs(NamedTuple):
         scope, made, answer = given.get("scope"), given.get("made"), given.get("answer")
         jitter, ready = given.get("jitter"), given.get("readiness")
         return cls(
-            now=parse_foreign(given.get("now")),
+            now=_now(given.get("now")),
             scope=tuple(one for one in scope if isinstance(one, str))
             if isinstance(scope, list | tuple)
             else None,
@@ -89,7 +89,7 @@ class RecordedInputs(NamedTuple):
             verdicts=dict(_verdicts(given)),
             leases=dict(_leases(given)),
             outages=dict(_outages(given)),
-            jitter=float(jitter) if isinstance(jitter, int | float) else None,
+            jitter=float(jitter) if isinstance(jitter, int | float) and 0 <= jitter <= 1 else None,
             answer=answer if isinstance(answer, dict) else None,
             health=_health(given.get("health")),
         )
@@ -155,6 +155,17 @@ _MORE = (
     "target_failed",
 )
 """Fields of a verdict that only some targets know."""
+
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No decision is older. Subtracting from a time near the year 1 overflows."""
+LONGEST_WAIT = 1e9
+"""Seconds. Adding a longer pause to a time could overflow."""
+
+
+def _now(value: Any) -> datetime | None:
+    moment = parse_foreign(value)
+    return moment if moment is not None and moment >= EARLIEST else None
 
 
 def _poll(value: Any) -> timedelta | None:
@@ -256,7 +267,7 @@ def decode_answer(entry: LedgerEntry) -> Answer | None:
         case "accepted":
             return Accepted(entry.job, status or 200)
         case "busy":
-            return Busy(entry.reason, status, kept.get("retry_after"))
+            return Busy(entry.reason, status, _wait(kept.get("retry_after")))
         case "refused":
             return Refused(
                 entry.reason,
@@ -278,6 +289,11 @@ def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
     """
     coded = "reason_code" in entry.detail
     return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
+
+
+def _wait(value: Any) -> float | None:
+    usual = isinstance(value, int | float) and 0 <= value <= LONGEST_WAIT
+    return value if usual else None
 
 
 def _part(kept: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ ENDINGS = {
     DONE: DONE,
     LEFT: ENDED,
     REAPED: REAPED,
-    STOPPED: STOPPED,
+    STOPPED: ENDED,
     Phase.BACKOFF: "failed",
     Phase.QUARANTINED: "quarantined",
     Phase.HELD: "held",
@@ -54,11 +54,11 @@ def attempts_of(
     """
     open_: Attempt | None = None
     for index, one in enumerate(intervals):
-        active = one.phase in ACTIVE
+        active = one.phase in ACTIVE and one.attempt > 0  # A user's own work is no attempt.
         if open_ is not None and not active:
             entry = entries.get(one.commit)
             word = OUTCOMES.get(entry.kind) if entry is not None else None
-            outcome = word or ENDINGS[one.phase]
+            outcome = word or ENDINGS.get(one.phase, ENDED)
             yield open_._replace(end=one.begin, outcome=outcome, last=index)
             open_ = None
         elif open_ is not None and one.attempt != open_.number:

@@ -87,7 +87,7 @@ def runs_of(intervals: Sequence[PhaseInterval]) -> Iterable[Timed]:
     """Yield the times from the target's answer to the end, silence included."""
     begun: datetime | None = None
     for here in intervals:
-        if here.phase in (Phase.RUNNING, SILENT):
+        if here.phase in (Phase.RUNNING, SILENT) and here.attempt > 0:
             begun = begun or here.begin
         elif begun is not None:
             yield Timed(here.begin, here.begin - begun)

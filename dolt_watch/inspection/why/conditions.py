@@ -126,7 +126,8 @@ def evaluate_rule(
     hold = snapshot.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.satisfied for one in conditions):  # The plan decides.
         conditions.append(_condition(hold.gate, False, hold.why))
-    conditions = [one._replace(remedy=one.remedy.replace("ID", bead)) for one in conditions]
+    gates = conditions[len(matching) :]
+    conditions = [*matching, *(_for_bead(one, bead) for one in gates)]
     unmet = [one for one in conditions if not one.satisfied]
     # If the bead does not match the rule, the rule's slots are irrelevant.
     deciding = [one for one in matching if not one.satisfied] or unmet
@@ -313,6 +314,10 @@ def _lease(rule: Rule, bead: Bead, snapshot: DecisionSnapshot) -> Iterator[Condi
 
 def _condition(name: str, holds: bool, value: str) -> Condition:
     return Condition(str(name), holds, value, REMEDIES.get(name, name))
+
+
+def _for_bead(gate: Condition, bead: str) -> Condition:
+    return gate._replace(remedy=gate.remedy.replace("ID", bead))
 
 
 def _shown(value: Any) -> str:

@@ -13,7 +13,7 @@ from dolt_watch.core.model import Bead, Event
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.reader import HistoryReader, commits_of_bead, is_cut, whole_line
-from dolt_watch.inspection.attempts import Attempt, BeadRow, attempts_of, read_rows
+from dolt_watch.inspection.attempts import Attempt, BeadRow, attempts_of, read_rows, tokens_of
 from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
 from dolt_watch.sanitize import sanitize
@@ -109,7 +109,7 @@ def explain(
         state=state,
         views=views,
         title=rows.get(bead, BeadRow()).title,
-        attempts=tuple(attempts_of(last, rows, snapshot.now)),
+        attempts=tuple(attempts_of(last, rows, snapshot.now, tokens_of(snapshot.state))),
     )
 
 

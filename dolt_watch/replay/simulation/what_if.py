@@ -222,9 +222,13 @@ class _Study(NamedTuple):
                 where="--from",
                 fix="Run `dolt log` to list the ancestors.",
             )
-        earlier = [commit for commit in line if commit.date <= begin.date]
-        last = earlier[-1] if earlier else begin
-        begins = next((commit for commit in line if commit.hash == begin.hash), last)
+        rebuilt = replayer.engine.commit_of(first)
+        assert rebuilt is not None, "the line begins there"
+        # A merge may have brought --from in. The simulation then begins before it, on the line.
+        begins = next(
+            (commit for commit in (rebuilt, *line) if commit.hash == begin.hash),
+            [rebuilt, *(commit for commit in line if commit.date <= begin.date)][-1],
+        )
         start = _state(replayer, first, under)
         recorded = replayer.projection_at(first, replayer.settings_at(first))
         history = RecordedHistory(begins, views, start, recorded, rule)

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -91,6 +91,91 @@ def test_what_the_row_says_is_of_the_last_attempt_only(doltlite: Engine) -> None
     assert outcomes(here, "bd-a") == ["ended", "done"]
 
 
+@pytest.mark.parametrize(
+    ("row", "outcome", "hours"),
+    [
+        ("status = 'closed', closed_at = datetime('now', '+1 hour')", "done", 1),
+        ("status = 'blocked'", "ended", None),
+        ("priority = 1", "unknown", 9),
+    ],
+)
+def test_a_run_whose_answer_was_lost_ends_like_any_other(
+    doltlite: Engine, row: str, outcome: str, hours: int | None
+) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.target.answers.append(Unknown("no answer"))
+    here.tick(timedelta())
+    here.sql(f"UPDATE issues SET {row}")
+    (one,) = attempts(here)
+    took = round(one.took / timedelta(hours=1)) if one.took is not None else None
+    assert (one.outcome, took) == (outcome, hours)
+
+
+def test_an_attempt_of_unknown_outcome_before_another_one_lasts_no_longer(
+    doltlite: Engine,
+) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.target.answers.append(Unknown("no answer"))
+    here.tick()
+    here.sql("UPDATE issues SET status = 'blocked' WHERE id = 'bd-a'")
+    here.sql("UPDATE issues SET status = 'open' WHERE id = 'bd-a'")
+    here.tick(timedelta(minutes=9))
+    assert outcomes(here, "bd-a") == ["unknown", "running"]
+    assert attempts(here)[1].took is None
+
+
+def _renamed(here: Light) -> None:
+    with here.engine.transaction() as tx:
+        tx._send("PRAGMA defer_foreign_keys = ON")  # type: ignore[attr-defined]
+        tx.execute("UPDATE issues SET id = 'bd-new' WHERE id = 'bd-a'")
+        tx.execute("UPDATE events SET issue_id = 'bd-new' WHERE issue_id = 'bd-a'")
+        tx.dolt_commit(["issues", "events"], "rename", "ann <ann@test>")
+
+
+def _lost(here: Light) -> None:
+    """History loses the claim, and the next tick writes the attempt again."""
+    with here.engine.transaction() as tx:
+        tx._send("SELECT dolt_reset('--hard', 'HEAD~2')")  # type: ignore[attr-defined]
+        tx.commit()
+    here.sql("UPDATE issues SET title = 'u' WHERE id = 'bd-b'")
+
+
+@pytest.mark.parametrize(
+    ("happens", "bead", "first"), [(_renamed, "bd-new", "claim"), (_lost, "bd-a", "restore")]
+)
+def test_log_status_and_the_page_agree_on_a_continued_attempt(
+    doltlite: Engine, happens: Callable[[Light], None], bead: str, first: str
+) -> None:
+    here = Light(doltlite)
+    here.sql(
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes)"
+        " VALUES ('bd-b', 't', '', '', '', '')"
+    )
+    here.assign("bd-a")
+    here.tick(timedelta())
+    happens(here)
+    here.tick(timedelta(minutes=2))
+    (one,) = [one for one in attempts(here) if one.bead]
+    assert (one.bead, one.outcome, one.job) == (bead, "running", "job1")
+    assert one.entries[0].kind.value == first
+    assert one.took is not None and one.took >= timedelta(hours=8, minutes=59), "since its claim"
+    here.sql(
+        "UPDATE issues SET status = 'closed', closed_at = datetime('now', '+30 minutes')"
+        f" WHERE id = '{bead}'"
+    )
+    (one,) = [one for one in attempts(here) if one.bead]
+    assert one.outcome == "done"
+    clock = ShiftedClock(timedelta(hours=3))
+    reader = build_reader(
+        here.engine, here.settings, lambda name: here.target, clock, here.lines.append
+    )
+    report = ReportCollector().report(reader, lambda now: now - timedelta(days=7))
+    day = next(one for one in report.ranges if one.name == "24h")
+    assert read_recent(here.engine, report.now.now).done == day.done == 1
+
+
 def test_an_unknown_outcome_and_a_deleted_bead(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.assign("bd-a")
@@ -159,6 +244,19 @@ def test_log_and_status_agree_on_what_runs(cli: Commands) -> None:
     status = json.loads(cli.run("status", "--format", "json").stdout)
     runs = {one["bead"] for one in facts["attempts"] if one["outcome"] == "running"}
     assert runs == {one["bead"] for one in status["beads"] if one["phase"] == "running"}
+
+
+def test_a_reassigned_bead_runs_neither_in_log_nor_in_status(cli: Commands) -> None:
+    """Its row is in progress still, but no longer an agent's."""
+    cli.here.goes_wrong()
+    facts = json.loads(cli.run("log", "--format", "json").stdout)
+    bead = next(one["bead"] for one in facts["attempts"] if one["outcome"] == "running")
+    cli.here.sql(f"UPDATE issues SET assignee = 'ann' WHERE id = '{bead}'")
+    facts = json.loads(cli.run("log", "--format", "json").stdout)
+    status = json.loads(cli.run("status", "--format", "json").stdout)
+    assert bead not in {one["bead"] for one in status["beads"]}
+    latest = next(one for one in facts["attempts"] if one["bead"] == bead)
+    assert (latest["outcome"], latest["took_seconds"]) == ("ended", None)
 
 
 def test_follow_prints_what_is_committed(cli: Commands) -> None:

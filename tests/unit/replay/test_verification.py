@@ -18,7 +18,9 @@ from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.replay.verification import VerificationResult, _compare, verify
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light, gone_wrong
+from tests.support.lines import build_reader
 
 pytestmark = pytest.mark.long
 
@@ -81,6 +83,24 @@ def test_words_of_earlier_releases_still_verify(
     assert [one.field for one in _compare(entry, made._replace(detail=nothing))] == [
         f"detail.{name}" for name in computed
     ]
+
+
+def test_a_resync_is_replayed_before_the_first_decision_after_it(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.change(when="assignee = 'ann' AND status = 'open'")
+    here.tick(2 * timedelta(minutes=1))
+    here.assign("bd-b")
+    reader = build_reader(
+        doltlite, here.settings, lambda name: here.target, ShiftedClock(HOUR), here.lines.append
+    )
+    state, _ = reader.current_state()
+    replayed = here.past().replay_from(state.made)
+    assert (replayed.state.beads, replayed.settings.policy.rules) == (
+        state.beads,
+        here.settings.rules,
+    )
 
 
 def test_nothing_to_verify(doltlite: Engine) -> None:
@@ -173,6 +193,30 @@ def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
         + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences)
         >= 1
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("claim", {"now": "0001-01-01T00:00:00Z"}),
+        ("busy", {"answer": {"is": "busy", "retry_after": "soon"}}),
+        ("busy", {"answer": {"is": "busy", "retry_after": 1e300}}),
+        ("failed", {"jitter": 1e308}),
+    ],
+)
+def test_a_value_that_no_arithmetic_allows_stops_nothing(
+    day: Light, kind: str, given: dict[str, Any]
+) -> None:
+    bead, version, text = day.engine.query(
+        "SELECT bead_id, version, detail FROM watch_decision WHERE kind = ?", (kind,)
+    )[0]
+    detail = json.loads(text)
+    detail["given"] |= given
+    day.sql(
+        f"UPDATE watch_decision SET detail = '{json.dumps(detail)}' WHERE bead_id = '{bead}' AND"
+        f" version = {version}"
+    )
+    assert (bead, "row") in found(day)
 
 
 def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:

@@ -271,6 +271,11 @@ def test_a_reap_a_pause_and_where_an_entry_comes_from() -> None:
     assert envelope == entry_payloads.Envelope("1.0", "here")
 
 
+@pytest.mark.parametrize("seconds", [-1, 2**63 - 1])
+def test_a_silence_that_no_rule_allows(seconds: int) -> None:
+    assert entry_payloads.Reaped.decode({"stale_after_seconds": seconds}) == entry_payloads.Reaped()
+
+
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8))
 def test_a_foreign_value_is_no_error(detail: dict[str, Any]) -> None:

@@ -99,10 +99,18 @@ def test_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", None), (None, None)]
+    ("written", "read"),
+    [(0.25, 0.25), (1, 1.0), ("much", None), (None, None), (1e308, None), (-0.1, None)],
 )
 def test_the_random_part_of_a_pause(written: Any, read: float | None) -> None:
     assert read_inputs({"jitter": written}).jitter == read
+
+
+@pytest.mark.parametrize(
+    "written", ["soon", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T00:00:00Z"]
+)
+def test_a_time_at_which_nothing_was_decided(written: str) -> None:
+    assert read_inputs({"now": written}).now is None
 
 
 def test_the_interval_of_a_run_comes_back() -> None:
@@ -316,6 +324,11 @@ def test_an_answer_comes_back_from_the_ledger(answer: Answer) -> None:
 @pytest.mark.parametrize("answer", [None, "accepted", {}, {"is": "else"}])
 def test_another_value_is_no_answer(answer: Any) -> None:
     assert decode_answer(recorded(answer)) is None
+
+
+@pytest.mark.parametrize("written", ["soon", [], -1, 1e300, float("nan")])
+def test_a_pause_that_no_target_asked_for(written: Any) -> None:
+    assert decode_answer(recorded({"is": "busy", "retry_after": written})) == Busy("why")
 
 
 def test_what_cannot_be_reached_is_a_name() -> None:

@@ -46,7 +46,11 @@ def lane(*phases: tuple[str, int, int], until: datetime | None = None) -> list[P
         ([("claimed", 9, 1), ("running", 8, 1), ("done", 5, 1)], [(1, "done", 4, 2)]),
         ([("running", 9, 1), ("silent", 8, 1), ("reaped", 5, 1)], [(1, "reaped", 4, 2)]),
         ([("running", 9, 1), ("left", 5, 1)], [(1, "ended", 4, 1)]),
-        ([("unknown", 9, 1), ("blocked", 5, 1)], [(1, "blocked", 4, 1)]),
+        # A user blocked it. The ledger says so where dolt_watch did.
+        ([("unknown", 9, 1), ("blocked", 5, 1)], [(1, "ended", 4, 1)]),
+        # A user's own work is no attempt.
+        ([("running", 9, 0), ("done", 5, 0)], []),
+        ([("running", 9, 1), ("running", 5, 0)], [(1, "ended", 4, 1)]),
         ([("claimed", 9, 1), ("waiting", 8, 0)], [(1, "returned", 1, 1)]),
         ([("claimed", 9, 1), ("held", 8, 1)], [(1, "held", 1, 1)]),
         (

@@ -23,7 +23,8 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.attempts import attempts_of as log_attempts
-from dolt_watch.inspection.attempts import read_rows
+from dolt_watch.inspection.attempts import read_rows, tokens_of
+from dolt_watch.inspection.recent import read_recent
 from dolt_watch.inspection.report import live_page
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
@@ -166,6 +167,25 @@ def test_attempts_are_those_of_log(day: Light) -> None:
     assert sorted(ours) == sorted((one.bead, one.outcome, one.claimed_at) for one in told)
 
 
+def test_a_reap_that_somebody_else_wrote_stops_no_page(day: Light) -> None:
+    day.assign("bd-d")
+    day.tick(2 * HOUR)
+    head, (token, version) = (
+        day.head(),
+        day.engine.query("SELECT token, MAX(version) FROM watch_decision WHERE bead_id = 'bd-d'")[
+            0
+        ],
+    )
+    detail = '{"last_sign": "2026-04-18T00:00:00Z", "stale_after_seconds": 9223372036854775807}'
+    day.sql(
+        "INSERT INTO watch_decision (bead_id, version, kind, attempt, rule, token, cause_commit,"
+        " observed_commit, decided_at, job_id, reason, bead_hash, settings_hash, actor, detail)"
+        f" VALUES ('bd-d', {version + 1}, 'reap', 1, 'agent', '{token}', '{head}', '{head}',"
+        f" UTC_TIMESTAMP(6), '', '', '', '', 'me', '{detail}')"
+    )
+    assert phases(report(day), "bd-d")[-2:] == ["running", "reaped"]
+
+
 def test_throughput_counts_from_the_first_event(day: Light) -> None:
     found = report(day)
     hours = (found.now.now - found.first) / HOUR
@@ -225,6 +245,56 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
         (),
     )
     assert "bd-a" in render("report", found)
+
+
+def test_lanes_after_new_rules_are_those_of_the_new_rules(doltlite: Engine) -> None:
+    """A page reads history between the rebuild and the first decision under the new rules."""
+    here, kept = Light(doltlite, max_in_flight=9), ReportCollector()
+    here.target.free = Capacity(9)
+    here.assign("bd-a")
+    here.tick()
+    here.change(when="assignee = 'ann' AND status = 'open'")
+    here.tick(2 * MINUTE)
+    assert here.kinds("") == ["resync"]
+    report(here, gatherer=kept)
+    here.assign("bd-b")
+    here.sql("UPDATE issues SET assignee = 'ann' WHERE id = 'bd-b'")
+    found = report(here, gatherer=kept)
+    assert phases(found, "bd-b") == phases(report(here), "bd-b") == ["waiting"]
+    here.tick(4 * MINUTE)
+    for gatherer in (kept, None):
+        found = report(here, gatherer=gatherer)
+        assert phases(found, "bd-b")[:3] == ["waiting", "claimed", "running"]
+
+
+def test_the_page_counts_what_status_counts(doltlite: Engine) -> None:
+    """A user's own work is no attempt, and a bead that a user blocks has not failed."""
+    here = Light(doltlite, max_in_flight=9)
+    here.target.free = Capacity(9)
+    here.tick()
+    here.assign("bd-a", "bd-b")
+    here.sql("UPDATE issues SET status = 'in_progress' WHERE id = 'bd-a'")
+    here.tick()
+    here.sql("UPDATE issues SET status = 'closed', closed_at = NOW() WHERE id = 'bd-a'")
+    here.sql("UPDATE issues SET status = 'blocked' WHERE id = 'bd-b'")
+    found = report(here)
+    assert phases(found, "bd-a") == ["waiting", "running", "done"]
+    assert dict(found.ranges[-1].outcomes) == {"ended": 1}
+    assert found.ranges[-1].running.number == 1
+    recent = read_recent(doltlite, found.now.now)
+    assert (recent.done, recent.failed) == (0, 0)
+
+
+def test_a_bead_that_a_user_takes_over_ends_its_attempt(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.sql("UPDATE issues SET assignee = 'ann' WHERE id = 'bd-a'")
+    found = report(here)
+    entries, rows = read_entries(doltlite), read_rows(doltlite, ["bd-a"])
+    (one,) = log_attempts(entries, rows, found.now.now, tokens_of(found.now.state))
+    (row,) = found.rows
+    assert (one.outcome, one.took, row.attempts[0].outcome) == ("ended", None, "ended")
 
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:

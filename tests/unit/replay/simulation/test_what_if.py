@@ -312,6 +312,33 @@ def test_a_run_under_way_when_it_begins_goes_on_as_it_did(history: History) -> N
     assert (study.before.dispatched, study.after.dispatched) == (1, 1)
 
 
+def test_it_begins_on_the_line_where_a_merge_brought_its_commit_in(history: History) -> None:
+    """The named commit is older than every commit of the line after the first rebuild."""
+    call = history.engine.execute_sqlite  # type: ignore[attr-defined]
+    history.new("a")
+    first = history.head()
+    history.at("10:01").new("c", assignee="")
+    side = history.head()
+    call("SELECT dolt_branch('side')")
+    call("SELECT dolt_reset('--hard', ?)", (first,))
+    history.at("10:02").tick()
+    call("SELECT dolt_merge('side', '--no-commit', '--no-ff')")
+    history.at("10:03")
+    call("SELECT dolt_commit('-Am', 'merge')")
+    history.play("10:20", {"10:10": put("a", status="closed")})
+    assert history.past().rebuild_points.keys() == {first}
+    study = history.what_if(begins=side)
+    assert (study.question.begins.hash, claimed(study)) == (first, [("a", "10:00")])
+
+
+def test_a_begin_that_is_dated_in_the_future(history: History) -> None:
+    """Dates of a clock that is ahead don't leave out the commits after it."""
+    history.at("10:09").new("a")
+    history.at("10:00").play("10:20", {"10:10": put("a", status="closed")})
+    study = history.what_if()
+    assert [one.kind.value for one in study.recorded.records] == ["claim", "dispatched"]
+
+
 def test_a_person_answers_a_reap_that_is_not_made(history: History) -> None:
     """History contains a reap at 10:34, a reopening at 10:49:30, and a second run.
 
