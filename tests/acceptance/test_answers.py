@@ -15,6 +15,7 @@ from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.protocol import BeadTask, Target
 from dolt_watch.targets.settings import BeadBoardSettings
 from tests.acceptance.conftest import Watch
+from tests.stubs.asking import patience
 from tests.stubs.beadboard import dead_url
 from tests.support.targets import open_target
 
@@ -123,7 +124,9 @@ def test_busy_is_no_failure(watch: Watch, status: int, body: str) -> None:
 )
 def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str) -> None:
     bead = watch.assigned("who knows")
-    target = replace(watch.settings.targets["beadboard"], timeout=timedelta(seconds=0.3))
+    target = replace(
+        watch.settings.targets["beadboard"], timeout=timedelta(seconds=patience(str(what)))
+    )
     rule = replace(watch.settings.rules[0], on_unknown="block")
     watch.change(targets={"beadboard": target}, rules=(rule,))
     watch.board.answer_next(what, body)

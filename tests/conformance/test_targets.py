@@ -28,7 +28,8 @@ from tests.stubs.server import StubServer
 from tests.stubs.webhook import SECRET, WebhookStub
 from tests.support.targets import open_target
 
-SHORT = timedelta(seconds=0.5)
+AMPLE = timedelta(seconds=10)
+"""Timeout for all that ends by itself."""
 SILENT = 0.3
 """Timeout in seconds, for tests that wait for all of it. A start takes longer."""
 
@@ -40,11 +41,15 @@ class Served:
 
     def __init__(self, stub: StubServer, settings: TargetSettings) -> None:
         self.stub, self.settings, self.kind = stub, settings, settings.kind
+        self.targets: list[Any] = []
 
     def target(self) -> Target:
-        return open_target(self.settings)
+        self.targets.append(open_target(self.settings))
+        return self.targets[-1]
 
     def stop_responding(self) -> None:
+        for target in self.targets:
+            target.timeout = SILENT
         self.stub.always("hang-after-accept")
 
     def respond_with_garbage(self) -> None:
@@ -60,7 +65,7 @@ class BeadBoardRig(Served):
 
     def __init__(self, stub: BeadBoardStub) -> None:
         url = stub.url.replace("http://", "http://me:hunter2-password@")
-        super().__init__(stub, BeadBoardSettings("board", url=url, timeout=SHORT))
+        super().__init__(stub, BeadBoardSettings("board", url=url, timeout=AMPLE))
 
     def runs(self) -> list[str]:
         return [bead for bead, _ in self.stub.accepted]
@@ -79,7 +84,7 @@ class AgentServiceRig(Served):
     def __init__(self, stub: AgentServiceStub) -> None:
         self.secrets = (stub.bearer,)
         super().__init__(
-            stub, AgentServiceSettings("service", url=stub.url, token=stub.bearer, timeout=SHORT)
+            stub, AgentServiceSettings("service", url=stub.url, token=stub.bearer, timeout=AMPLE)
         )
 
     def runs(self) -> list[str]:
@@ -103,7 +108,7 @@ class WebhookRig(Served):
             url=f"{stub.url}/hook?key=k3y-k3y",
             secret=SECRET,
             token="t0ken-t0ken",
-            timeout=SHORT,
+            timeout=AMPLE,
         )
         super().__init__(stub, settings)
 
@@ -135,7 +140,7 @@ class CommandRig:
         self.program.chmod(0o755)
 
     def target(self) -> Target:
-        settings = CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2))
+        settings = CommandSettings("local", argv=(str(self.program),), timeout=AMPLE)
         self.targets.append(open_target(settings))
         return self.targets[-1]
 
@@ -180,7 +185,7 @@ class LocalRig:
             directory=self.folder,
             root=self.root,
             env=("SECRET=hunter2-password",),
-            timeout=timedelta(seconds=2),
+            timeout=AMPLE,
         )
         self.targets.append(open_target(settings))
         return self.targets[-1]

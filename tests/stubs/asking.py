@@ -9,10 +9,18 @@ from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.beadboard import BeadBoard
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.settings import BeadBoardSettings
+from tests.stubs.server import ENDLESS
 
 TASK = BeadTask("bd-1", {"id": "bd-1"})
-SHORT = 0.3
-"""Time-out in seconds for servers that hang on purpose."""
+SHORT = 1.0
+"""Time-out in seconds for servers that hang on purpose. A busy machine needs a part of it to take
+the request.
+"""
+
+
+def patience(what: str) -> float:
+    """Return the time-out in seconds for a scripted answer: ``SHORT`` only if it never ends."""
+    return SHORT if what in ENDLESS else 5.0
 
 
 def beadboard(url: str, service_url: str = "", timeout: float = 30.0) -> BeadBoard:

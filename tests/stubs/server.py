@@ -97,6 +97,9 @@ WORDS = frozenset(
     }
 )
 
+ENDLESS = frozenset({"hang", "freeze", "hang-after-accept", "drip", "drip-headers"})
+"""The words whose answer ends only with the stub."""
+
 
 class StubServer:
     """Base class of the stubs.
@@ -193,6 +196,16 @@ class StubServer:
     def release(self) -> None:
         """End all hanging and slow answers."""
         self._released.set()
+
+    def received(self) -> list[Recorded]:
+        """Return the requests, at least one.
+
+        A client that gives up can be done before a busy machine has read what it sent.
+        """
+        deadline = time.monotonic() + 20
+        while not self.requests and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return list(self.requests)
 
     def asked(self, method: str, path: str) -> list[Recorded]:
         return [

@@ -24,7 +24,7 @@ from dolt_watch.targets.http_client import NOTHING_SENT
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.service_health import SERVICE
 from tests.stubs.agent_service import AgentServiceStub
-from tests.stubs.asking import SHORT
+from tests.stubs.asking import patience
 from tests.stubs.beads import task
 from tests.stubs.server import dead_url
 from tests.support.targets import open_target
@@ -149,8 +149,8 @@ def test_what_an_answer_means(
 )
 def test_not_known_after_sending_and_sent_once(stub: AgentServiceStub, what: str) -> None:
     stub.execute_next(what)
-    assert isinstance(dispatch(stub.url, timeout=timedelta(seconds=SHORT)), Unknown)
-    assert len(stub.requests) == 1
+    assert isinstance(dispatch(stub.url, timeout=timedelta(seconds=patience(what))), Unknown)
+    assert len(stub.received()) == 1
 
 
 def test_nobody_there_says_that_nothing_runs() -> None:

@@ -15,7 +15,7 @@ from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.service_health import SERVICE, interpret_health
 from tests.stubs.agent_service import AgentServiceStub
-from tests.stubs.asking import SHORT, capacity, dispatch
+from tests.stubs.asking import SHORT, capacity, dispatch, patience
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 
 
@@ -135,7 +135,7 @@ def test_a_beadboard_that_does_not_answer_as_itself_is_down(
 @pytest.mark.parametrize("what", ["hang", "break", "drip", "drip-headers", "garbage", "oversized"])
 def test_a_broken_beadboard_is_down(stub: BeadBoardStub, what: str) -> None:
     stub.status_next(what)
-    told = capacity(stub.url, timeout=SHORT)
+    told = capacity(stub.url, timeout=patience(what))
     assert (told.slots, told.idle, told.down) == (0, False, True)
     assert told.why
 
@@ -198,7 +198,7 @@ def test_an_idle_service_is_no_evidence_where_beadboard_is_silent() -> None:
 def test_a_service_that_is_away_is_down(stub: BeadBoardStub, what: str) -> None:
     with AgentServiceStub() as service:
         service.health_next(what)
-        told = capacity(stub.url, service.url, SHORT)
+        told = capacity(stub.url, service.url, patience(what))
         assert (told.slots, told.idle, told.down) == (0, False, True)
     assert capacity(stub.url, dead_url()).down
 
