@@ -97,9 +97,15 @@ class StateStore:
                 fix="Run `SHOW VARIABLES LIKE 'group_concat_max_len'`: dolt_watch must be able to"
                 " set it.",
             )
-        records = orjson.loads(f"[{','.join(filter(None, lines))}]")
-        self._gone = count - len(records)
-        return {bead.id: bead for bead in map(decode_bead, records)}
+        del rows, text
+        # In parts: 100,000 records as JSON objects take 100 MB.
+        beads: dict[str, Bead] = {}
+        for some in chunks(filter(None, lines), 1000):
+            beads |= {
+                bead.id: bead for bead in map(decode_bead, orjson.loads(f"[{','.join(some)}]"))
+            }
+        self._gone = count - len(beads)
+        return beads
 
     def has_lost_claim(self, poll: PollResult, state: State) -> bool:
         """Return whether history lost a claim: neither the state at HEAD nor the ledger has it."""
