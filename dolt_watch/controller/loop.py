@@ -205,9 +205,9 @@ class ControlLoop:
             raise MergeInProgress()
         # The line from the saved state to HEAD, and the tables that changed on it.
         ahead = tracker.read_ahead(poll, first=progress.first)
-        # Checked once in the life of a loop: the tables exist, and the tracker is the configured
-        # one.
-        if not self._database_checked:
+        # Checked once in the life of a loop, and after a change: the tables exist, and the tracker
+        # is the configured one.
+        if not self._database_checked or ahead.must_be_checked:
             if not ahead.is_checked:
                 # Late: an earlier tick has checked nearly every database.
                 from dolt_watch.ledger.schema import check_database

@@ -51,6 +51,8 @@ class ReadAhead(NamedTuple):
     """An earlier tick checked this database for this program and project, and nothing that it
     checked has changed.
     """
+    must_be_checked: bool
+    """What the check reads may have changed since this process checked it."""
 
 
 @dataclass(eq=False, repr=False)
@@ -144,8 +146,9 @@ class StateTracker:
             self._columns = self._schema.tables["issues"]
             # With it, this process replaces the shape that it has read before.
             self._found = {"unversioned": shape["unversioned"], "shape": shape}
-        is_checked = as_saved and checked == self._check and (data | schema).isdisjoint(CHECKED)
-        self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked)
+        changed = line is None or not (data | schema).isdisjoint(CHECKED)
+        is_checked = as_saved and checked == self._check and not changed
+        self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked, changed)
         return self._ahead
 
     def forget_columns(self) -> None:

@@ -14,7 +14,7 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.errors import UnsupportedSchema
+from dolt_watch.errors import NewerSchema, UnsupportedSchema
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
@@ -176,3 +176,19 @@ def test_a_table_that_is_back_is_polled_again(engine: Engine) -> None:
     engine.execute_ddl("ALTER TABLE away RENAME TO comments")
     assert "comments" in poller.poll().hashes
     assert "comments" in poller.tables
+
+
+def test_no_process_writes_after_a_migration_by_a_newer_release(engine: Engine) -> None:
+    """Neither a process that stays up nor a command that relies on the check of that process."""
+    here = Light(engine)
+    loop = running(here)
+    here.assign("bd-a")
+    loop.tick(BOTH)
+    with engine.transaction() as tx:
+        tx.execute("INSERT INTO watch_migration VALUES (99, 'later', '99', UTC_TIMESTAMP(6))")
+        tx.dolt_commit(["watch_migration"], "dolt-watch: migration 0099 later", "d <d@test>")
+    here.assign("bd-b")
+    for tick in (loop.tick, lambda scope: here.tick()):
+        with pytest.raises(NewerSchema):
+            tick(BOTH)
+    assert here.target.sent == ["bd-a"]
