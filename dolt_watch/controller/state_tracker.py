@@ -52,7 +52,7 @@ class ReadAhead(NamedTuple):
     checked has changed.
     """
     must_be_checked: bool
-    """What the check reads may have changed since this process checked it."""
+    """The tables of that check may have changed since this process checked them."""
 
 
 @dataclass(eq=False, repr=False)
