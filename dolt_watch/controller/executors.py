@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads.schema import NOT_COMMITTED, uncommitted_migration
@@ -55,6 +56,8 @@ class LiveExecutor:
         self._open_ledger = open_ledger
         self._ledger: LedgerWriter | None = None
         self.notifier = notifier
+        self._notify_at: datetime | None = None
+        """When the notices that wait are sent again. None: at once."""
         self.rules = {rule.name: rule for rule in rules}
 
     @property
@@ -182,19 +185,14 @@ class LiveExecutor:
         if self.stopper is not None:
             self.stopper.leftovers(store.load(poll), poll.saved)
         if store.outbox:
-            store.keep_notices(
-                self.notifier.flush(store.outbox) if self.notifier is not None else []
-            )
+            now = self.ledger.clock.now(poll.now)
+            # A tick with turns saves often, and the others wait until the receiver has answered.
+            if self._notify_at is None or self._notify_at <= now:
+                rest = self.notifier.flush(store.outbox) if self.notifier is not None else []
+                store.keep_notices(rest)
+                self._notify_at = now + RETRY_INTERVAL if rest else None
         if store.outbox:
-            due = {
-                **due,
-                "dispatch": min(
-                    filter(
-                        None,
-                        (due.get("dispatch"), self.ledger.clock.now(poll.now) + RETRY_INTERVAL),
-                    )
-                ),
-            }
+            due = {**due, "dispatch": min(filter(None, (due.get("dispatch"), self._notify_at)))}
         store.save(poll, seen, due, *more)
 
 

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
+from dolt_watch.checkpoint import turns
 from dolt_watch.config import load
 from dolt_watch.config.model import Notify
 from dolt_watch.controller.notifications import MAX_QUEUED, Notifier
 from dolt_watch.controller.reprocess import reprocess
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
@@ -101,6 +104,31 @@ def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
     requests = len(stub.requests)
     here.tick(timedelta(minutes=3, seconds=30))
     assert len(stub.requests) == requests
+
+
+def test_a_receiver_that_is_down_is_asked_once_a_minute(
+    here: Light, stub: WebhookStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that takes turns saves several times a tick, and other workers wait meanwhile."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(here.engine, "take_turn", lambda seconds: True)
+    for _ in range(9):
+        stub.script("/", 503, "later")
+    here.change(max_in_flight=9)
+    here.target.free = Capacity(9)
+    here.target.answers.append(Refused("HTTP 500: boom", 500))
+    here.assign("bd-b", "bd-c", "bd-d")
+    clock = ShiftedClock(timedelta(minutes=1))
+    loop = build(
+        here.engine, here.settings, lambda name: here.receivers.get(name, here.target), clock
+    )
+    loop.parts.turns.on_conflict()
+    loop.tick(BOTH)
+    assert len(here.target.sent) == 4
+    assert len(stub.requests) == 1
+    clock.sleep(60)
+    loop.tick(BOTH)
+    assert len(stub.requests) == 2
 
 
 def test_a_waiting_notice_survives_a_reprocess(here: Light, stub: WebhookStub) -> None:
