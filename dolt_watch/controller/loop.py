@@ -157,8 +157,9 @@ class ControlLoop:
                     attempted=progress.attempted.union((iteration.attempted,)),
                     stuck=conflicts.stuck.keys(),
                 )
-                # Waits before ``stop`` is checked, so that no attempt begins after a signal.
-                parts.turns.begin()
+                # ``stop`` is checked before and after the wait: no attempt follows a signal.
+                if not stop():
+                    parts.turns.begin()
         finally:
             parts.turns.end_tick()
         if conflicts.stuck:

@@ -164,7 +164,10 @@ def test_no_attempt_begins_after_a_signal_during_the_wait_for_a_turn(
     loop = build(light.engine, light.settings, lambda name: light.target, clock, light.lines.append)
     turns, append = loop.parts.turns, LedgerWriter.append_outcome
 
+    waited = []
+
     def wait(seconds: float) -> bool:
+        waited.append(seconds)
         stop.set()
         return True
 
@@ -177,9 +180,15 @@ def test_no_attempt_begins_after_a_signal_during_the_wait_for_a_turn(
     monkeypatch.setattr(LedgerWriter, "append_outcome", overtaken)
     light.assign("bd-a", "bd-b", "bd-c")
     # In a tick, and at its beginning.
-    for sent in (["bd-a"], ["bd-a"]):
+    for waits in (1, 2):
         stop.clear()
         loop.tick(BOTH, stop=stop.is_set)
-        assert light.target.sent == sent
+        assert (light.target.sent, len(waited)) == (["bd-a"], waits)
+    # A signal during a request: the worker doesn't wait for a further turn.
+    stop.clear()
+    amid(light, stop.set)
+    turns.are_taken = False
+    loop.tick(BOTH, stop=stop.is_set)
+    assert (light.target.sent, len(waited)) == (["bd-a", "bd-b"], 2)
     loop.tick(BOTH)
     assert light.target.sent == ["bd-a", "bd-b", "bd-c"]
