@@ -33,7 +33,7 @@ from dolt_watch.inspection.report.collector import shown_rows
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 from dolt_watch.inspection.screen import Screen
-from dolt_watch.ledger.schema import check_database
+from dolt_watch.ledger.schema import check_database, check_project
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.simulation import what_if as whatif
 from dolt_watch.replay.simulation.formatter import to_dict
@@ -233,6 +233,7 @@ def _study(
     spans: Sequence[timedelta | None],
     rule: str,
 ) -> WhatIfResult:
+    check_project(engine, settings.project_id)
     with suppress(NotMigrated):  # A what-if also simulates a database without dolt_watch.
         check_database(engine, settings.project_id)
     head, now = head_commit(engine), server_time(engine)

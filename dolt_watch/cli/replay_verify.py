@@ -22,7 +22,7 @@ from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision
-from dolt_watch.ledger.schema import check_database
+from dolt_watch.ledger.schema import check_database, check_project
 from dolt_watch.replay import verification
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.targets.registry import TargetPool
@@ -37,6 +37,7 @@ def verify(settings: Settings, ends: str | None, form: str) -> int:
     """Verify the ledger and print the result. Return exit code 1 if a recorded decision differs."""
     with closing(open_engine(settings.address)) as engine:
         head = head_commit(engine)
+        check_project(engine, settings.project_id)
         check_database(engine, settings.project_id)
         # A duration counts from the database's clock, as the dates of commits do.
         if ends is not None:

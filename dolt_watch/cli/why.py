@@ -73,8 +73,8 @@ def command(bead: str, as_of: str | None, every: bool, form: str, **kwargs: Any)
         closing(open_engine(settings.address)) as engine,
         closing(TargetPool(settings.targets)) as pool,
     ):
-        bead = resolve_bead_id(engine, bead)
         check_project(engine, settings.project_id)
+        bead = resolve_bead_id(engine, bead)
         until = head_commit(engine)
         take = partial(_now, engine, settings, until, bead, FaultTolerantTargets(pool))
         if as_of is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from dolt_watch.engines import Commit, Engine
@@ -98,21 +99,21 @@ def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str)
         stack += new
     if not found:
         first = min(known.values(), key=lambda commit: commit.date)
+        cut = " with a shallow clone" if _is_cut(engine, known.values()) else ""
         raise SettingsError(
             f"History contains no commit before {iso(moment)}. It begins at"
-            f" {iso(first.date)}{_cut(engine, first)}.",
+            f" {iso(first.date)}{cut}.",
             where=where or None,
             fix=f"Specify {iso(first.date + timedelta(seconds=1))} or later.",
         )
     return max(found, key=lambda commit: commit.date)
 
 
-def _cut(engine: Engine, first: Commit) -> str:
-    """Return text for a history that a shallow clone cuts off below ``first``, otherwise ''."""
-    commit = engine.commit_of(first.hash)
-    return " with a shallow clone" if commit is not None and commit.parents else ""
-
-
 def _shallow(engine: Engine, head: str) -> str:
-    roots = [commit for commit in engine.commits(None, head) if not commit.parents]
-    return ": this is a shallow clone" if any(_cut(engine, root) for root in roots) else ""
+    return ": this is a shallow clone" if _is_cut(engine, engine.commits(None, head)) else ""
+
+
+def _is_cut(engine: Engine, known: Iterable[Commit]) -> bool:
+    """Return whether a shallow clone cuts a history off below one of its roots."""
+    roots = (engine.commit_of(commit.hash) for commit in known if not commit.parents)
+    return any(root is not None and root.parents for root in roots)

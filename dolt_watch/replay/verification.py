@@ -3,14 +3,16 @@
 
 Only the clock, capacity, job reports and answers come from the record (``given``). Idle time, queue
 order, gates, attempt and phase are computed again, and the result must equal the record. Streams
-must have no gaps, rows must be unchanged, settings must match their hash, and commits must contain
-exactly the cells that their decision lists.
+must have no gaps, entries must follow the commit that they observed, rows must be unchanged,
+settings must match their hash, and commits must contain exactly the cells that their decision
+lists.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -56,6 +58,7 @@ from dolt_watch.core.model.recorded_inputs import RecordedInputs, decode_answer
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.engines.protocol import Edge
+from dolt_watch.errors import NoSuchTable
 from dolt_watch.ledger.writer import CONTENT, bead_hash
 from dolt_watch.replay.past_readiness import KnownReadiness
 from dolt_watch.replay.queue_front import QueueFront
@@ -146,8 +149,9 @@ def verify(
             out.not_recomputable += 1
     begin = replayer.first_replayable_commit()
     altered: set[tuple[str, int]] = set()
+    """Entries that were changed later, or invented."""
     if begin is not None:
-        check = _EntryVerifier(replayer, out)
+        check, places = _EntryVerifier(replayer, out), _Places(replayer, begin)
         check.begin(replayer.line(begin) or ())
         start = replayer.projection_at(begin, replayer.settings_at(begin))
         check.verify_at(waiting.pop(begin, []), start.state())
@@ -159,7 +163,10 @@ def verify(
             report_progress("verifying", done, total)
             check.follow(step)
             out.differences += _altered(step.changes)
+            misplaced = list(places.follow(step))
+            out.differences += misplaced
             altered |= {(bead, version) for bead, version, _ in step.changes.altered}
+            altered |= {(one.bead, one.version) for one in misplaced}
             out.differences += check.written(step.changes, step.settings)
             if step.commit.hash in waiting:
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
@@ -183,6 +190,40 @@ def _streams(replayer: HistoryReplayer) -> Iterator[Difference]:
             missing = f"{expected[entry.bead]}: the entry before is missing"
             yield _difference(entry, "version", entry.version, missing)
             expected[entry.bead] = entry.version
+
+
+class _Places:
+    """The versions that each stream had at each commit of a line.
+
+    An entry is the next version of its stream at the commit that it observed. The copy of an entry
+    under a later version would otherwise equal the computation.
+    """
+
+    def __init__(self, replayer: HistoryReplayer, begin: str) -> None:
+        self._places = {begin: 0}
+        self._versions: dict[str, list[tuple[int, int]]] = {}
+        """Bead → place of a commit and version of an entry in it, in the order of the line."""
+        with suppress(NoSuchTable):
+            sql = "SELECT bead_id, MAX(version) FROM watch_decision AS OF ? GROUP BY bead_id"
+            for bead, version in replayer.engine.query(sql, (begin,)):
+                self._versions[bead] = [(0, version)]
+
+    def follow(self, step: ReplayStep) -> Iterator[Difference]:
+        """Yield the entries of a commit that can't follow the commit that they observed.
+
+        An entry that observed a commit of another line, as of a clone, is left out.
+        """
+        here = len(self._places)
+        for entry in step.changes.entries:
+            at, stream = self._places.get(entry.observed), self._versions.get(entry.bead, [])
+            if at is not None:
+                last = next((version for place, version in reversed(stream) if place <= at), 0)
+                if entry.version != last + 1:
+                    computed = f"{last + 1}: the next one at the observed commit"
+                    yield _difference(entry, "version", entry.version, computed)
+        for entry in step.changes.entries:
+            self._versions.setdefault(entry.bead, []).append((here, entry.version))
+        self._places[step.commit.hash] = here
 
 
 def _settings(replayer: HistoryReplayer) -> Iterator[Difference]:

@@ -312,6 +312,21 @@ def test_what_it_refuses(
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("arguments", [("replay",), ("replay", "--verify"), ("why", "bd-1")])
+def test_a_database_that_is_not_of_beads(
+    doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    history = History(doltlite_path)
+    with contextlib.closing(history.engine) as engine, engine.transaction() as tx:
+        for table in ("comments", "events", "labels", "dependencies", "issues"):
+            tx.execute(f"DROP TABLE {table}")
+        tx.commit()
+    ran = forked.dolt_watch(
+        (*arguments, "--database", doltlite_path.url), cwd=tmp_path, env={"HOME": str(tmp_path)}
+    )
+    assert (ran.returncode, "it is not a beads database" in ran.stderr) == (3, True), ran.stderr
+
+
 def test_a_user_who_may_only_read(
     dolt_address: ServerAddress, dolt_server: Server, tmp_path: Path
 ) -> None:

@@ -77,6 +77,8 @@ def test_what_it_cannot_be(
     with pytest.raises(SettingsError, match=message) as told:
         resolve_revision(engine, text, dated[-1].hash, "--from")
     assert told.value.where == "--from" and fix in str(told.value.fix)
+    # The commit with the earliest date is not the root of this history.
+    assert "shallow" not in told.value.message
 
 
 def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,8 @@ def test_why(clone: Clone, tmp_path: Path) -> None:
     assert (begins["commit"], begins["shallow"], begins["with_it"]) == (clone.boundary, True, False)
     done = clone.run("why", "bd-1", "--as-of", clone.hashes[10], folder=tmp_path)
     assert done.returncode == 0 and "shallow clone" in done.stdout, done.stderr
+    done = clone.run("why", "bd-1", "--as-of", "1999-12-31", folder=tmp_path)
+    assert (done.returncode, "with a shallow clone" in done.stderr) == (2, True), done.stderr
 
 
 def test_events(clone: Clone, tmp_path: Path) -> None:

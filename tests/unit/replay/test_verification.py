@@ -16,6 +16,7 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.recorded_inputs import encode_answer
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
 from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.replay.verification import VerificationResult, _compare, verify
 from tests.support.clocks import ShiftedClock
@@ -130,6 +131,33 @@ def test_the_order_swapped(day: Light) -> None:
 def test_a_decision_deleted(day: Light) -> None:
     day.sql("DELETE FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")
     assert {("bd-b", "version"), ("bd-b", "row")} <= found(day)
+
+
+@pytest.mark.parametrize("kind", ["outage", "recovered", "dispatched"])
+def test_the_copy_of_an_entry_is_found(day: Light, kind: str) -> None:
+    """A copy under the next version equals what is computed on the commit that it observed."""
+    day.target.answers.append(Refused("HTTP 502: x", 502, unreachable="target"))
+    day.assign("bd-o")
+    day.tick(timedelta(hours=3))
+    day.tick(timedelta(hours=4))
+    assert verify(day.past()).differences == []
+    columns = ", ".join(ENTRY_COLUMNS)
+    bead, text = day.engine.query(
+        "SELECT bead_id, detail FROM watch_decision WHERE kind = ? ORDER BY decided_at DESC",
+        (kind,),
+    )[0]
+    copied = {
+        "version": "(SELECT MAX(version) + 1 FROM watch_decision WHERE bead_id = x.bead_id)",
+        "detail": f"'{json.dumps({**json.loads(text), 'wrote': {}})}'",
+    }
+    cells = ", ".join(copied.get(name, name) for name in ENTRY_COLUMNS)
+    day.sql(
+        f"INSERT INTO watch_decision ({columns}) SELECT {cells} FROM watch_decision AS x WHERE"
+        f" kind = '{kind}' AND bead_id = '{bead}' ORDER BY decided_at DESC LIMIT 1"
+    )
+    out = verify(day.past())
+    assert [(one.bead, one.field) for one in out.differences] == [(bead, "version")]
+    assert out.same == len(day.past().entries) - 1
 
 
 def test_the_last_decision_deleted(day: Light) -> None:
