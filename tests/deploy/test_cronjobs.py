@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from cronsim import CronSim
 
@@ -290,7 +291,7 @@ def test_the_pods_have_options_that_the_commands_know(
 ) -> None:
     for one in [each for manifest in with_pods([*base, *service]) for each in containers(manifest)]:
         name, *options = one["args"]
-        command = group.get_command(None, name)  # type: ignore[arg-type]
+        command = group.get_command(click.Context(group), name)
         assert command is not None
         command.make_context(name, options)
 
