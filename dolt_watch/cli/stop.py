@@ -80,7 +80,7 @@ def _stop(
     target, job, blocks = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
-        complain(f"error: Could not end the run of {bead}: {report.error}")
+        complain(f"error: Could not end the run of {bead}: {report.error or 'it still runs'}")
         return 1
     say(f"{bead}: stopped ({report.status_text}){', and blocked' if blocks else ''}")
     return 0

@@ -219,7 +219,9 @@ class HttpClient:
         """
         for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
             if len(secret) >= SHORTEST_SECRET:
-                body = body.replace(secret.encode(), b"***")
+                # As it is, and as some JSON encoders write it. Bearer tokens may contain '/'.
+                for shown in (secret, secret.replace("/", "\\/")):
+                    body = body.replace(shown.encode(), b"***")
         return body
 
     def _failed(self, error: Exception, watch: _Deadline) -> HttpResult:
@@ -308,9 +310,10 @@ class _Deadline:
         return self._timer is not None
 
     def start(self) -> None:
-        self._timer = threading.Timer(max(0.0, self._ends - time.monotonic()), self._expire)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(max(0.0, self._ends - time.monotonic()), self._expire)
+        timer.daemon = True
+        timer.start()  # Fails if there are too many threads. Then nothing is sent.
+        self._timer = timer
 
     def stop(self) -> None:
         if self._timer is not None:

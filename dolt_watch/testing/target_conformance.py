@@ -245,6 +245,8 @@ class TargetConformance:
         assert getattr(target, "site", ""), why
         report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
         assert report.verdict is Verdict.LOST and report.dead and not report.started
+        if (stop := getattr(target, "stop", None)) is not None:  # As after each ended attempt.
+            assert _report(stop("token-8", "somebody", "a reason")).dead
         assert isinstance(_answer(target.dispatch(make_task("bd-8"), "token-8")), Refused)
         assert list(rig.runs()) == []
 
@@ -269,6 +271,19 @@ class TargetConformance:
         assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
         missing = _report(stop("no-such-job", "somebody", "a reason"))
         assert missing.verdict in (Verdict.UNKNOWN, Verdict.LOST)
+
+    def test_if_it_lists_live_runs_a_token_stops_one(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
+        """Applies to targets with ``stop`` and ``live_tokens()``: an attempt may have no job id."""
+        stop, live = getattr(target, "stop", None), getattr(target, "live_tokens", None)
+        if stop is None or live is None:
+            return
+        answer = target.dispatch(make_task("bd-7"), "token-7")
+        assert isinstance(answer, Accepted), answer
+        assert _report(stop("token-7", "somebody", "a reason")).dead
+        assert "token-7" not in live()
+        assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
 
     def test_if_it_keeps_logs_they_are_bytes(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with a method ``logs(job, follow)``."""

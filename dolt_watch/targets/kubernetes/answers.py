@@ -90,7 +90,14 @@ def job_in(exchange: HttpResult) -> Mapping[str, Any] | None:
     answer = exchange.json_field()
     if not isinstance(answer, dict) or answer.get("kind") != "Job":
         return None
-    return answer if isinstance(answer.get("metadata"), dict) else None
+    if not isinstance(answer.get("metadata"), dict):
+        return None
+    try:  # Another server may send parts of any type.
+        is_tombstone(answer)
+        conditions_of(answer)
+    except (AttributeError, TypeError):
+        return None
+    return answer
 
 
 def is_tombstone(job: Mapping[str, Any]) -> bool:
@@ -176,6 +183,15 @@ class PodState(NamedTuple):
     """A container failed within seconds of its start."""
     ended_at: float = 0.0
     """When that container ended, in seconds since the epoch. 0 if it is not known."""
+
+
+def pods_in(exchange: HttpResult) -> PodState | None:
+    """Return the state of the pods in a list. None if the answer isn't a list of pods."""
+    items = items_in(exchange)
+    try:  # Another server may send parts of any type.
+        return None if items is None else read_pods(items)
+    except (AttributeError, TypeError):
+        return None
 
 
 def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:

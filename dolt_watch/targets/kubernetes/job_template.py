@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.errors import SettingsError
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.kubernetes.manifest import container_text
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.templates import Template
 
+_TOO_DEEP = "The Job template is nested too deeply."
 _FIX = "Write a Job as for kubectl create: kind: Job, spec.template.spec.containers"
 _ONE_RUN: Mapping[str, tuple[object, ...]] = {
     "backoffLimit": (0,),
@@ -42,7 +44,10 @@ class JobTemplate:
         if (wrong := _problem(manifest)) is not None:
             problem, fix = wrong
             raise SettingsError(f"The Job template is invalid: {problem}.", where=source, fix=fix)
-        self._tree = _compile(manifest, source, (), False)
+        try:
+            self._tree = _compile(manifest, source, (), False)
+        except RecursionError:  # An anchor of YAML that contains itself.
+            raise SettingsError(_TOO_DEEP, where=source, fix=_FIX) from None
 
     def render(self, task: BeadTask, token: str) -> dict[str, Any]:
         """Return the manifest for this bead. Raises TemplateRenderError."""
@@ -79,7 +84,10 @@ def _parse(text: str, source: str) -> Any:
         message = getattr(error, "problem", None) or str(error).partition("\n")[0]
         problem = f"The Job template isn't YAML: {message}."
     except RecursionError:
-        problem, where = "The Job template is nested too deeply.", source
+        problem, where = _TOO_DEEP, source
+    # PyYAML checks no value against its tag: 2026-13-45, !!float x, !!timestamp x.
+    except (ValueError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        problem, where = f"The Job template isn't YAML: {sanitize(str(error), 200)}.", source
     raise SettingsError(problem, where=where, fix=_FIX)
 
 
@@ -97,12 +105,28 @@ def _problem(manifest: Any) -> tuple[str, str] | None:
     for key in _NEVER:
         if spec.get(key) is not None:
             return f"spec.{key} can't be set: {once}", fix
-    if spec["template"]["spec"].get("restartPolicy") not in (None, "Never"):
+    pod = spec["template"]["spec"]
+    containers, others = pod["containers"], pod.get("initContainers")
+    # A sidecar among the initContainers may restart, but its rules can restart all containers.
+    if any(each.get("restartPolicy") not in (None, "Never") for each in (pod, *containers)):
         return f"restartPolicy must be Never: {once}", fix
+    everything = (*containers, *(others if isinstance(others, list) else ()))
+    if any(each.get("restartPolicyRules") is not None for each in everything):
+        return f"restartPolicyRules can't be set: {once}", fix
+    if (policy := spec.get("podFailurePolicy")) is not None and not _only_fails(policy):
+        return f"the actions of spec.podFailurePolicy must be FailJob or Count: {once}", fix
     for key in ("activeDeadlineSeconds", "ttlSecondsAfterFinished"):
         if spec.get(key) is not None and (type(spec[key]) is not int or spec[key] < 1):
             return f"spec.{key} must be a number of seconds, at least 1", _FIX
     return None
+
+
+def _only_fails(policy: Any) -> bool:
+    """Return whether a failed pod is never replaced, as it is after the action Ignore."""
+    rules = policy.get("rules") if isinstance(policy, dict) else None
+    return isinstance(rules, list) and all(
+        isinstance(rule, dict) and rule.get("action") in ("FailJob", "Count") for rule in rules
+    )
 
 
 def _not_a_job(manifest: Any) -> str:
@@ -149,15 +173,19 @@ def _compile(node: Any, source: str, path: tuple[str | int, ...], program: bool)
         return Template(node, f"{source}: {place[1:]}", finalize)
     if isinstance(node, dict):
         return {
-            key: _compile(value, source, (*path, key), program or _is_program(path, key))
+            _plain(key): _compile(value, source, (*path, key), program or _is_program(path, key))
             for key, value in node.items()
         }
     if isinstance(node, list):
         return [
             _compile(value, source, (*path, number), program) for number, value in enumerate(node)
         ]
-    # A date in YAML becomes a date in Python. Kubernetes has none.
-    return node if node is None or isinstance(node, bool | int | float) else str(node)
+    return _plain(node)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON. A date in YAML becomes a date in Python. Kubernetes has none."""
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def _is_program(path: tuple[str | int, ...], key: object) -> bool:

@@ -37,6 +37,12 @@ def token_in(name: str) -> str:
     return token if token != name and not token.startswith(_HASHED) else ""
 
 
+def job_of(run: str) -> str:
+    """Return the name of a run's Job. ``run``: the name, or the token if the name isn't known."""
+    plain = _PLAIN_TOKEN.fullmatch(run) and not run.startswith(_PREFIX)
+    return job_name(run) if plain else run
+
+
 def is_job_name(text: str) -> bool:
     """Return whether a Job can have this name."""
     return _JOB.fullmatch(text) is not None

@@ -39,6 +39,7 @@ YOUNG = timedelta(minutes=1)
 """A Job of this age certainly has its pod, or never will."""
 CREATE_SHARE = 0.6
 """Share of ``timeout`` for the request that creates the Job. The rest is for settling it."""
+_NEVER_RAN = JobReport(Verdict.LOST, error="it never ran", dead=True, started=False)
 SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
 
 
@@ -138,7 +139,7 @@ class KubernetesTarget:
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
         """Return the report from the Job's conditions and pods."""
-        if not names.is_job_name(job):
+        if not names.is_job_name(job := names.job_of(job)):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
         # All requests together have the time of one.
         deadline = _Deadline(self._look())
@@ -149,7 +150,7 @@ class KubernetesTarget:
         if exchange.status != 200 or found is None:
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
         if answers.is_tombstone(found):
-            return JobReport(Verdict.LOST, error="it never ran", dead=True, started=False)
+            return _NEVER_RAN
         # The Job's conditions decide if they are final.
         conditions = answers.conditions_of(found)
         if "Complete" in conditions:
@@ -179,11 +180,14 @@ class KubernetesTarget:
 
         A pod may take its grace period to end. Until then it is 'terminating'.
         """
-        if not names.is_job_name(job):
+        if not names.is_job_name(job := names.job_of(job)):
             return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
         deadline = _Deadline(self._look())
-        path, query = self.api.jobs_path(job), {"propagationPolicy": "Foreground"}
-        exchange = self.api.request("DELETE", path, query=query, timeout=deadline.left)
+        exchange = self.api.get_job(job, deadline.left)
+        if (found := answers.job_in(exchange)) is not None:
+            if answers.is_tombstone(found):  # It keeps the name from a request that is under way.
+                return _NEVER_RAN
+            exchange = self._delete(job, found, deadline)
         if exchange.status not in (200, 202) and not is_missing(exchange):
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
         report = self.verdict(job, None)
@@ -206,7 +210,7 @@ class KubernetesTarget:
         # Late: only `logs` reads output.
         from dolt_watch.targets.kubernetes.logs import read_logs
 
-        return read_logs(self.api, job, follow=follow, timeout=self._look())
+        return read_logs(self.api, names.job_of(job), follow=follow, timeout=self._look())
 
     def check(self) -> list[tuple[str, str]]:
         """Return the problems and their fixes, for `dolt_watch doctor`. Creates nothing."""
@@ -310,11 +314,24 @@ class KubernetesTarget:
         path, query = self.api.jobs_path(), {"fieldValidation": "Strict"}
         return self.api.request("POST", path, query=query, body=job, timeout=timeout)
 
+    def _delete(
+        self, name: str, job: Mapping[str, dict[str, object]], deadline: _Deadline
+    ) -> HttpResult:
+        """Delete this Job and its pods, but not another one that has its name by now."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": job["metadata"].get("uid")},
+        }
+        path = self.api.jobs_path(name)
+        return self.api.request("DELETE", path, body=options, timeout=deadline.left)
+
     def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
         """Return the state of the Job's pods, or why it is not known."""
         exchange = self.api.list_pods(job, deadline.left)
-        found = answers.items_in(exchange)
-        return describe(exchange) if found is None else answers.read_pods(found)
+        found = answers.pods_in(exchange)
+        return describe(exchange) if found is None else found
 
     def _report_deleted(self, job: str, started: datetime | None, deadline: _Deadline) -> JobReport:
         """Return the report of a Job that doesn't exist, from its pods.

@@ -41,8 +41,10 @@ def problem_in(entries: Sequence[str]) -> str:
     """Return why an entry of ``env`` can't be passed on: ``NAME`` or ``NAME=VALUE``. '' if none."""
     for entry in entries:
         name = entry.partition("=")[0]
-        if not name or "\0" in entry:
-            return f"{entry!r} isn't the name of an environment variable"
+        if not name or "\0" in name:
+            return f"{name!r} isn't the name of an environment variable"
+        if "\0" in entry:  # The value may be a secret.
+            return f"the value of {name} contains a NUL character"
         if name in OWN:
             return f"{name} is set by dolt_watch"
         if any(fnmatchcase(name, pattern) for pattern in FORBIDDEN):

@@ -35,12 +35,17 @@ RESERVED = {STARTED: 4096, AGENT: 4096, STOP: 4096, END: 16384}
 _NOT_OFFERED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
+def encode(record: dict[str, Any]) -> bytes:
+    """Return a record as JSON. A character takes at most 6 bytes, and usually 1 to 4."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
 def write(path: Path, record: dict[str, Any]) -> None:
     """Write a JSON file atomically and durably. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(json.dumps(record).encode())
+            file.write(encode(record))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -72,7 +77,7 @@ def write_reserved(folder: Path, name: str, record: dict[str, Any]) -> None:
         OSError: The file can't be written.
         ValueError: The record is larger than its reserve.
     """
-    text = json.dumps(record).encode()
+    text = encode(record)
     size = RESERVED[name]
     if len(text) > size:
         raise ValueError(f"{name} would have {len(text)} bytes, but {size} are reserved")

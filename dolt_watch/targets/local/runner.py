@@ -9,7 +9,6 @@ the start on STATUS_FD: ``started``, or ``refused REASON`` if no agent was start
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import signal
@@ -83,6 +82,7 @@ class Runner:
         started = {
             "runner": {"pid": pid, "start": processes.start_time(pid)},
             "boot": processes.boot_id(),
+            "init": processes.start_time(1),
             "session": os.getsid(0),
             "at": time.time(),
         }
@@ -220,7 +220,7 @@ class Runner:
         tail = bytes(log.tail).decode("utf-8", "replace")
         while True:
             text = {**end, "tail": tail}
-            if len(json.dumps(text)) <= run_files.RESERVED[run_files.END]:
+            if len(run_files.encode(text)) <= run_files.RESERVED[run_files.END]:
                 break
             tail = tail[len(tail) // 4 + 1 :]
         run_files.write_reserved(self.folder, run_files.END, text)

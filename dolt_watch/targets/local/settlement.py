@@ -23,12 +23,16 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
         run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
         return Run(token, "abandoned", record)
     rebooted = bool(started.get("boot")) and started["boot"] != processes.boot_id()
-    if not rebooted:
+    # All processes of a container end with its first one, and the next container has their numbers.
+    init = processes.start_time(1)
+    replaced = bool(init and started.get("init")) and started["init"] != init
+    if not rebooted and not replaced:
         left = processes.kill_all(lambda: _left(token, folder, started), KILL_SECONDS)
         if left:
             why = f"its processes can't be ended: {sorted(left)}"
             return Run(token, "unclear", record, why=why)
-    why = "the host was restarted" if rebooted else "its runner was killed"
+    why = "its container was restarted" if replaced else "its runner was killed"
+    why = "the host was restarted" if rebooted else why
     end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
     run_files.write_reserved(folder, run_files.END, end)
     return Run(token, "lost", record, end)

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavailable
 from dolt_watch.targets.local.settlement import settle_dead
@@ -37,9 +38,16 @@ def _available(place: Path) -> Iterator[None]:
         raise StoreUnavailable(f"{place}: {error.strerror or error}") from error
 
 
-def _names(folder: Path) -> list[str]:
-    with _available(folder):
-        return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+def _is_token(name: str) -> bool:
+    return len(name) <= 128 and re.fullmatch("-*[A-Za-z0-9][A-Za-z0-9-]*", name) is not None
+
+
+def _tokens_in(folder: Path, *, folders: bool) -> list[str]:
+    """Return the tokens that name files of a folder, or its subfolders. A user may add others."""
+    with _available(folder), os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if _is_token(entry.name) and entry.is_dir() is folders
+        )
 
 
 class RunStore:
@@ -53,7 +61,7 @@ class RunStore:
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token is not a valid name."""
-        if not re.fullmatch("-*[A-Za-z0-9][A-Za-z0-9-]*", token) or len(token) > 128:
+        if not _is_token(token):
             raise ValueError("not a token of a run")
         return self.runs / token
 
@@ -174,7 +182,7 @@ class RunStore:
 
     def _live(self, target: str) -> list[str]:
         found = []
-        for token in _names(self.active):
+        for token in _tokens_in(self.active, folders=False):
             marker = run_files.read(self.active / token) or {}
             if marker.get("target") == target and self._read(token).lives:
                 found.append(token)
@@ -183,7 +191,7 @@ class RunStore:
     def tokens(self) -> list[str]:
         """Return the tokens of all runs that have a folder. Raises StoreUnavailable."""
         with _available(self.runs):
-            return _names(self.runs) if self.runs.exists() else []
+            return _tokens_in(self.runs, folders=True) if self.runs.exists() else []
 
     # -- reading and settling --------------------
 
@@ -211,7 +219,9 @@ class RunStore:
         folder, run = self.folder(token), self.read(token)
         if run is None or run.state != "running":
             return run
-        request = {"by": by[:200], "reason": reason[:500], "at": time.time()}
+        # Its size is limited: whatever the reason contains, the run is stopped.
+        reason = sanitize(" ".join(reason.split()))
+        request = {"by": sanitize(by, 200), "reason": reason, "at": time.time()}
         with suppress(OSError):
             run_files.write_reserved(folder, run_files.STOP, request)
         patience = float(run.record.get("grace", 0.0)) + MARGIN_SECONDS

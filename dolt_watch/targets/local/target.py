@@ -86,12 +86,12 @@ class Local:
             if why:
                 return Capacity(0, sanitize(why), down=True)
             live = len(self.store.live_tokens(self.name))
+            self._tidy()  # Before the next check: it may make room on a full disk.
             self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
             why = f"the state directory (XDG_STATE_HOME) can't be used: {error}"
             return Capacity(0, sanitize(why), down=True)
-        self._tidy()
         slots = self.settings.slots
         why = f"{live} of {slots} slots are taken"
         found = Capacity(max(slots - live, 0), why, proof="target")

@@ -70,39 +70,65 @@ def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> N
 
 
 def discard(repo: Path, folder: Path, branch: str, commit: str) -> None:
-    """Remove a worktree in which no agent was started, and its branch if it did not move."""
+    """Remove a worktree in which no agent was started, and its branch if it did not move.
+
+    `git worktree prune` would also forget worktrees of the user whose folders are not mounted now.
+    """
+    remove = ("worktree", "remove", "--force", "--force", str(folder))  # Twice: even if locked.
     with suppress(GitFailed):
-        git(repo, "worktree", "remove", "--force", str(folder))
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(GitFailed):
-        git(repo, "worktree", "prune")
+        git(repo, *remove)
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(GitFailed):
+            git(repo, *remove)  # Git still has its record.
     with suppress(GitFailed):
         git(repo, "update-ref", "-d", f"refs/heads/{branch}", commit)
 
 
 def kept_because(repo: Path, folder: Path, branch: str) -> str:
-    """Return why a worktree must stay. Returns '' if nothing would be lost."""
-    if not folder.exists():
-        return ""
+    """Return why a worktree and its branch must stay. Returns '' if nothing would be lost."""
+    here = folder.exists()
     with suppress(OSError):
-        if Path.cwd().is_relative_to(folder.resolve()):
+        if here and Path.cwd().is_relative_to(folder.resolve()):
             return "dolt_watch runs in it"
-    if working := processes.working_in(folder):
+    if here and (working := processes.working_in(folder)):
         return f"processes work in it: {', '.join(map(str, sorted(working)[:5]))}"
     try:
-        shown = ("--untracked-files=normal", "--ignore-submodules=none")
-        if git(folder, "status", "--porcelain", *shown):
-            return "it has uncommitted changes"
-        private = Path(git(folder, "rev-parse", "--absolute-git-dir"))
-        if any((private / name).exists() for name in _UNDER_WAY):
-            return "a git operation is under way in it"
-        lost = _only_here(repo, branch, [git(folder, "rev-parse", "HEAD"), *_tip(repo, branch)])
-        inside = _only_in_submodules(folder) if _has_submodules(folder) else 0
+        if here and (why := _work_in(folder)):
+            return why
+        heads = [git(folder, "rev-parse", "HEAD")] if here else []
+        heads += _tip(repo, branch)
+        lost = _only_here(repo, branch, heads) if heads else 0
+        inside = _only_in_submodules(folder) if here and _has_submodules(folder) else 0
+        place = _checked_out_at(repo, folder, branch)
     except GitFailed as error:
         return f"git can't tell whether it has changes: {error}"
     if lost:
         return f"{lost} of its commits are on no other branch"
-    return f"{inside} commits of its submodules are on no remote branch" if inside else ""
+    if inside:
+        return f"{inside} commits of its submodules are on no remote branch"
+    return f"its branch is checked out in {place}" if place else ""
+
+
+def _work_in(folder: Path) -> str:
+    """Return what is not finished in a worktree. '' if nothing is. Raises GitFailed."""
+    shown = ("--untracked-files=normal", "--ignore-submodules=none")
+    if git(folder, "status", "--porcelain", *shown):
+        return "it has uncommitted changes"
+    private = Path(git(folder, "rev-parse", "--absolute-git-dir"))
+    if any((private / name).exists() for name in _UNDER_WAY):
+        return "a git operation is under way in it"
+    return ""
+
+
+def _checked_out_at(repo: Path, folder: Path, branch: str) -> str:
+    """Return another worktree that has the branch checked out, or ''. Raises GitFailed.
+
+    Without the branch, its HEAD would name a commit that doesn't exist.
+    """
+    place = git(repo, "for-each-ref", "--format=%(worktreepath)", f"refs/heads/{branch}")
+    other = place and Path(place).exists() and Path(place).resolve() != folder.resolve()
+    return place if other else ""
 
 
 def _has_submodules(folder: Path) -> bool:
@@ -133,11 +159,13 @@ def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
 def remove(repo: Path, folder: Path, branch: str) -> str:
     """Remove a worktree and its branch if nothing is lost. Returns why it must stay, or ''.
 
+    If a user removed or moved the worktree, only the branch can stay. It is then the user's.
+
     git itself checks again: it refuses to remove a worktree with changes, and to delete a branch
     that moved in the meantime. A worktree with submodules it removes only by force.
     """
     if why := kept_because(repo, folder, branch):
-        return why
+        return why if folder.exists() else ""
     try:
         tip = _tip(repo, branch)
         if folder.exists():

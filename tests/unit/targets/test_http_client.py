@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_a_password_in_the_url_is_sent_but_never_shown(stub: BeadBoardStub) -> N
     answer = dispatch(f"http://user:hunter2-secret@127.0.0.1:{dead_port()}")
     assert isinstance(answer, Refused)
     assert "hunter2" not in answer.why
+
+
+def test_a_token_with_a_slash_is_not_shown_in_escaped_json(stub: BeadBoardStub) -> None:
+    client, sent = HttpClient(stub.url), {"authorization": "Bearer ab/cd+ef/gh=="}
+    stub.answer_next(500, '{"error": "not ab\\/cd+ef\\/gh== but ab/cd+ef/gh=="}')
+    found = client.exchange("POST", "/api/agent-dispatch", timeout=5.0, headers=sent, body=b"{}")
+    client.close()
+    assert found.summary == 'HTTP 500: {"error": "not *** but ***"}'
+
+
+def test_without_a_thread_for_its_watch_nothing_is_sent(
+    stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Timer, "start", refuses)
+        answer = dispatch(stub.url)
+    assert isinstance(answer, Refused) and "can't start new thread" in answer.why
+    assert stub.requests == []
 
 
 def test_no_proxy_from_the_environment(

@@ -236,3 +236,40 @@ def test_the_age_of_a_job_is_by_the_servers_clock(created: str, date: str, secon
     exchange = HttpResult(200, {"date": date} if date else {})
     job = {"metadata": {"creationTimestamp": created}}
     assert answers.age_of(job, exchange) == timedelta(seconds=seconds)
+
+
+def _job(**parts: Any) -> dict[str, Any]:
+    return {"kind": "Job", "metadata": {"name": "n"}, **parts}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _job(metadata={"labels": ["x"]}),
+        _job(status="x"),
+        _job(status={"conditions": 3}),
+        _job(status={"conditions": [None]}),
+        _job(metadata=None),
+    ],
+)
+def test_a_job_with_parts_of_another_type_is_none(body: dict[str, Any]) -> None:
+    assert answers.job_in(HttpResult(200, body=json.dumps(body).encode())) is None
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"status": "x"},
+        {"status": {"containerStatuses": 3}},
+        {"status": {"containerStatuses": [None]}},
+        {"status": {"containerStatuses": [{"state": 3}]}},
+        {"status": {"containerStatuses": [{"state": {"waiting": "x"}}]}},
+        {"status": {"conditions": [3]}},
+        {"status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": "x"}}]}},
+    ],
+)
+def test_pods_with_parts_of_another_type_are_none(pod: dict[str, Any]) -> None:
+    body = {"items": [{"metadata": {}, "status": {"phase": "Pending"}}, pod]}
+    assert answers.pods_in(HttpResult(200, body=json.dumps(body).encode())) is None
+    good = HttpResult(200, body=json.dumps({"items": body["items"][:1]}).encode())
+    assert answers.pods_in(good) == PodState(alive=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def test_a_nul_does_not_reach_a_program() -> None:
         ("a: b\n---\nc: d", "isn't YAML"),
         ("!!python/object/apply:os.system ['true']", "isn't YAML"),
         ("[" * 1000, "nested too deeply"),
+        (job(more="metadata: &a {labels: {a: *a}}\n"), "nested too deeply"),
+        ("a: 2026-13-45", "isn't YAML: month must be in"),
+        ("a: !!float x", "isn't YAML"),
+        ("a: !!timestamp x", "isn't YAML"),
+        (f"a: 1{'0' * 5000}", "isn't YAML"),
         ("kind: Pod", "isn't one object of kind Job"),
         ("kind: Job", "apiVersion must be batch/v1"),
         (job(more="status: {}\n"), "a Job has no key status"),
@@ -92,6 +98,15 @@ def test_a_nul_does_not_reach_a_program() -> None:
         (job("  managedBy: kueue\n"), "spec.managedBy can't be set"),
         (job("  backoffLimitPerIndex: 1\n"), "spec.backoffLimitPerIndex can't be set"),
         (job(pod="{restartPolicy: OnFailure, containers: [{}]}"), "restartPolicy must be Never"),
+        (job(pod="{containers: [{restartPolicy: Always}]}"), "restartPolicy must be Never"),
+        (job(pod="{containers: [{restartPolicyRules: []}]}"), "restartPolicyRules can't be set"),
+        (
+            job(pod="{containers: [{}], initContainers: [{restartPolicyRules: [{}]}]}"),
+            "restartPolicyRules can't be set",
+        ),
+        (job("  podFailurePolicy: {rules: [{action: Ignore}]}\n"), "must be FailJob or Count"),
+        (job("  podFailurePolicy: {rules: ['{{ rule }}']}\n"), "must be FailJob or Count"),
+        (job("  podFailurePolicy: x\n"), "must be FailJob or Count"),
         (job("  activeDeadlineSeconds: 0\n"), "activeDeadlineSeconds must be a number"),
         (job("  ttlSecondsAfterFinished: soon\n"), "ttlSecondsAfterFinished must be a number"),
         (job(pod="{containers: [{image: '{{ beed.id }}'}]}"), "unknown name beed"),
@@ -105,6 +120,21 @@ def test_what_is_wrong_is_said_before_anything_is_claimed(text: str, named: str)
     assert named in error.value.message
     assert (error.value.where or "").startswith("job.yaml")
     assert error.value.fix
+
+
+def test_what_cannot_start_a_second_agent_is_accepted() -> None:
+    pod = "{containers: [{name: a}], initContainers: [{name: sidecar, restartPolicy: Always}]}"
+    policy = "  podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {values: [3]}}]}\n"
+    JobTemplate(job(policy, pod), "job.yaml")
+
+
+def test_keys_that_yaml_reads_as_a_date_stay_text() -> None:
+    more = "metadata: {annotations: {2026-11-30: 2026-11-30, 7: x}}\n"
+    found = JobTemplate(job(more=more), "job.yaml").render(make_task(), "t")
+    assert json.loads(json.dumps(found))["metadata"]["annotations"] == {
+        "2026-11-30": "2026-11-30",
+        "7": "x",
+    }
 
 
 def test_a_wrong_template_names_its_place() -> None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolt_watch.targets.kubernetes.names import is_job_name, is_label, job_name, label, token_in
+from dolt_watch.targets.kubernetes.names import (
+    is_job_name,
+    is_label,
+    job_name,
+    job_of,
+    label,
+    token_in,
+)
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
@@ -18,6 +25,11 @@ def test_a_token_of_dolt_watch_is_readable_in_the_name() -> None:
         job_name("0123456789abcdef0123456789abcdef")
         == "dolt-watch-0123456789abcdef0123456789abcdef"
     )
+
+
+def test_a_run_is_named_by_its_job_or_by_its_token() -> None:
+    token = "0123456789abcdef" * 2
+    assert job_of(token) == job_of(job_name(token)) == job_name(token)
 
 
 @pytest.mark.parametrize("bead", ["bd-1", "my_project-a3f8.1", "BD-1", "x" * 63])

@@ -106,15 +106,31 @@ def test_a_deleted_pod_failed_and_is_not_replaced(
     assert namespace.pods(NAME) == []
 
 
-def test_stop_ends_the_pod_and_then_the_job(make_target: MakeTarget, namespace: Namespace) -> None:
+@pytest.mark.parametrize("run", [NAME, TOKEN])
+def test_stop_ends_the_pod_and_then_the_job(
+    make_target: MakeTarget, namespace: Namespace, run: str
+) -> None:
+    """An attempt whose answer was lost has no job id, so its token names the run."""
     target = make_target(command=("sleep", "60"))
     started(target)
     running(target)
     assert target.live_tokens() == [TOKEN]
-    report = target.stop(NAME, "ann", "wrong files")
+    assert target.verdict(run, None).verdict is Verdict.RUNNING
+    report = target.stop(run, "ann", "wrong files")
     assert report == JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
     assert namespace.pods(NAME) == [] and target.live_tokens() == []
-    assert target.stop(NAME, "ann", "again").dead, "stopped already"
+    assert target.stop(run, "ann", "again").dead, "stopped already"
+
+
+@pytest.mark.parametrize("run", [NAME, TOKEN])
+def test_stop_leaves_a_tombstone(make_target: MakeTarget, namespace: Namespace, run: str) -> None:
+    """Without it, a request that is still under way could start an agent after all."""
+    target = make_target()
+    assert not target.settle(TOKEN).started
+    report = target.stop(run, "ann", "wrong files")
+    assert report.dead and not report.started
+    [job] = namespace.list_jobs()
+    assert job["spec"]["suspend"] and "deletionTimestamp" not in job["metadata"]
 
 
 def test_a_pod_that_comes_after_its_job_is_gone_is_found(
@@ -150,7 +166,7 @@ def test_stop_says_why_it_cannot(make_target: MakeTarget, namespace: Namespace) 
     started(target)
     namespace.revoke()
     report = target.stop(NAME, "ann", "wrong files")
-    assert report.verdict is Verdict.UNKNOWN and "cannot delete resource" in report.error
+    assert report.verdict is Verdict.UNKNOWN and "cannot get resource" in report.error
 
 
 def test_a_finished_job_whose_time_is_over_is_lost(

@@ -37,6 +37,25 @@ def test_a_run_is_followed_to_its_end_over_rotations(tmp_path: Path) -> None:
     assert followed == b"1\n2\n3\n4\n5\n6\n"
 
 
+def test_output_that_comes_while_it_is_read_does_not_hold_the_reader(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path, 20)
+    log.write(b"0000\n")
+    for number, _ in enumerate(read_output(tmp_path)):
+        assert number < 10
+        log.write(b"again, and again\n")
+
+
+def test_a_rotation_between_two_pieces_loses_none_of_them(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path, 20)
+    for number in range(4):
+        log.write(b"%04d\n" % number)
+    output = read_output(tmp_path)
+    found = next(output)
+    for number in range(4, 6):
+        log.write(b"%04d\n" % number)
+    assert found + b"".join(output) == b"0000\n0001\n0002\n0003\n"
+
+
 def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     log = OutputLog(tmp_path, 100)

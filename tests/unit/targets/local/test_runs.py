@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused
-from dolt_watch.targets.local import processes, run_files
+from dolt_watch.targets.local import processes, run_files, sweeping
 from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import (
     SETSID,
@@ -243,6 +244,26 @@ def test_slots_of_another_target_are_its_own(tmp_path: Path) -> None:
     one.stop(one.token, "me", "enough")
 
 
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", "\x01", "\n", '"', "\\"])
+def test_whatever_the_reason_contains_the_run_is_stopped(tmp_path: Path, character: str) -> None:
+    target = local(tmp_path, "sleep 300")
+    start(target, target.token)
+    report = target.stop(target.token, character * 300, character * 600)
+    assert report.dead and report.status_text == "stopped", report
+    assert not alive(target.token)
+
+
+def test_a_file_of_the_user_among_the_runs_does_no_harm(tmp_path: Path) -> None:
+    target = local(tmp_path, "exit 0")
+    run(target)
+    (target.store.runs / "notes of ann").mkdir()
+    (target.store.runs / "notes").write_text("x", "utf-8")
+    (target.store.active / "a copy").write_text('{"target": "me"}', "utf-8")
+    assert target.capacity().slots == 2
+    assert list(target.leftovers()) == []
+    assert sweeping.sweep(target.store, target._now() + 100.0, 1.0) == [target.token]
+
+
 # -- death of the runner, reboot, deletion --------------------
 
 
@@ -294,6 +315,34 @@ def test_after_a_reboot_it_is_lost(tmp_path: Path) -> None:
         "the host was restarted",
         True,
     )
+
+
+def test_after_a_restart_of_its_container_another_session_with_its_number_lives(
+    tmp_path: Path,
+) -> None:
+    target = local(tmp_path, "exit 0")
+    run(target)
+    folder = target.store.folder(target.token)
+    (folder / run_files.END).unlink()
+    started = json.loads((folder / run_files.STARTED).read_text())
+    assert started["init"] == processes.start_time(1) != ""
+    script = "import os; print(os.getpid(), flush=True); os.fork() or os.execlp('sleep', 'x', '9')"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", script], start_new_session=True, stdout=subprocess.PIPE
+    )
+    with leader:
+        assert leader.stdout is not None
+        session = int(leader.stdout.readline())
+    [other] = until(lambda: processes.in_session(session))
+    try:
+        changed = {**started, "session": session, "init": "1"}
+        (folder / run_files.STARTED).write_text(json.dumps(changed))
+        report = target.verdict(target.token, None)
+        why = "its container was restarted"
+        assert (report.verdict, report.error, report.dead) == (Verdict.LOST, why, True)
+        assert processes.start_time(other), "it is not of this run"
+    finally:
+        os.kill(other, signal.SIGKILL)
 
 
 def test_a_claim_whose_runner_never_started_is_known_not_to_run(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,8 @@ from tests.unit.targets.local.agents import local, output, run
         ({"run_timeout": timedelta(0)}, "Target me: run_timeout must be more than 0, but is 0."),
         ({"env": ("BEADS_ACTOR",)}, "BEADS_ACTOR is set by dolt_watch"),
         ({"env": ("DOLT_WATCH_PASSWORD",)}, "DOLT_WATCH_PASSWORD is a setting of dolt_watch"),
-        ({"env": ("=x",)}, "isn't the name of an environment variable"),
+        ({"env": ("=x",)}, "'' isn't the name of an environment variable"),
+        ({"env": ("KEY=s3cret\0",)}, "the value of KEY contains a NUL character"),
         ({"rest_on": ("(",)}, "isn't a regular expression"),
         ({"rest_on": ("exit 256",)}, "the exit code of 'exit 256' must be at most 255"),
         ({"prompt_template": Path("/no/such/file.j2")}, "Can't read the template"),
@@ -68,6 +72,22 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
     assert not (tmp_path / "ran").exists()
     assert (list(target.leftovers()), target.live_tokens(), target.site) == ([], [], "")
     assert target.settle(target.token).verdict is Verdict.UNKNOWN
+
+
+def test_on_a_full_disk_old_runs_are_still_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = local(tmp_path, "exit 0")
+    run(target)
+
+    def refuses(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuses)
+    later = local(tmp_path, "exit 0", now=lambda: time.time() + 8 * 86400.0)
+    capacity = later.capacity()
+    assert capacity.down and "No space left" in capacity.why
+    assert target.store.tokens() == []
 
 
 @pytest.mark.parametrize(

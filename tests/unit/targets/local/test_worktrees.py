@@ -181,6 +181,54 @@ def test_commits_on_another_branch_of_the_agent_are_kept_there(repo: Path) -> No
     assert branches(repo) == ["feature", "main"]
 
 
+def test_a_branch_with_work_outlives_its_removed_worktree(repo: Path) -> None:
+    target = agent(repo, COMMIT)
+    attempt(target)
+    sh(repo, "git", "worktree", "remove", str(worktree(target)))
+    sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
+    assert branches(repo) == ["dolt-watch/bd-1/1", "main"]
+    assert not target.store.folder(target.token).exists(), "its log goes after its time"
+
+
+@pytest.mark.parametrize("script", [COMMIT, "exit 0"])
+def test_a_branch_that_is_checked_out_elsewhere_is_kept(repo: Path, script: str) -> None:
+    target = agent(repo, "touch wait; " + script)
+    attempt(target)
+    sh(worktree(target), "git", "clean", "-fdq")
+    sh(repo, "git", "merge", "-q", "dolt-watch/bd-1/1")
+    sh(repo, "git", "worktree", "move", str(worktree(target)), str(repo.parent / "moved"))
+    sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
+    assert sh(repo.parent / "moved", "git", "status", "--porcelain") == ""
+    assert "dolt-watch/bd-1/1" in branches(repo)
+
+
+def test_a_start_that_fails_forgets_no_worktree_of_the_user(repo: Path) -> None:
+    own, unmounted = repo.parent / "own", repo.parent / "unmounted"
+    sh(repo, "git", "worktree", "add", "-q", "-b", "own", str(own))
+    own.rename(unmounted)
+    target = agent(repo, "", argv=(str(repo / "missing"),))
+    assert isinstance(target.dispatch(make_task(), target.token), Refused)
+    assert not worktree(target).exists() and branches(repo) == ["main", "own"]
+    unmounted.rename(own)
+    assert sh(own, "git", "status", "--porcelain") == ""
+    assert len(sh(repo, "git", "worktree", "list").splitlines()) == 2
+
+
+@pytest.mark.parametrize("state", ["locked", "gone", "unknown to git"])
+def test_a_worktree_that_was_half_made_is_discarded(repo: Path, state: str) -> None:
+    folder, commit = repo.parent / "half", worktrees.resolve(repo, "HEAD")
+    worktrees.add(repo, folder, "half", commit, 30.0)
+    if state == "locked":
+        sh(repo, "git", "worktree", "lock", str(folder))
+    elif state == "gone":
+        folder.rename(repo.parent / "elsewhere")
+    else:
+        (folder / ".git").unlink()
+    worktrees.discard(repo, folder, "half", commit)
+    assert not folder.exists() and branches(repo) == ["main"]
+    assert len(sh(repo, "git", "worktree", "list").splitlines()) == 1
+
+
 def test_not_while_a_process_works_in_it(repo: Path) -> None:
     target = agent(repo, "exit 1")
     start(target, target.token)
