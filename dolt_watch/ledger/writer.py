@@ -47,6 +47,7 @@ from dolt_watch.engines.values import normalize_cell
 from dolt_watch.errors import (
     BeadNotFound,
     Conflict,
+    DatabaseError,
     DoltWatchError,
     MergeInProgress,
     MigrationInProgress,
@@ -108,6 +109,9 @@ GUARDED_BY_RULE = (EntryKind.CLAIM, EntryKind.REAP, EntryKind.REQUEUE)
 """Decisions that are written only if their own transaction finds that the row matches or runs by
 the rule.
 """
+
+_MIGRATES = (MigrationInProgress, NoSuchTable, SchemaChanged, UnsupportedSchema)
+"""Errors of a transaction while bd migrates its tables."""
 
 OUTLIVES = (EntryKind.RESTORE, EntryKind.OVERDUE, EntryKind.RENAMED)
 """Decisions about an attempt and not about a row. Its stream outlives a deleted bead."""
@@ -233,17 +237,19 @@ class LedgerWriter:
                 )
             except BeadNotFound:
                 decision, alone = decision._replace(note=""), True  # The stream outlives the bead.
-            # The entry alone commits nothing of bd's migration, and reads no table or column that
-            # the migration dropped. The row follows later.
-            except (MigrationInProgress, NoSuchTable, SchemaChanged, UnsupportedSchema):
-                if alone:
+            except (Conflict, DatabaseError) as error:
+                # A user can repeat a command. An outcome is lost if it isn't written now.
+                if decision.bead == GLOBAL and not isinstance(error, Conflict | Unreachable):
                     raise
-                withheld = entry_payloads.Withheld(decision.note, decision.status)
-                ended = entry_payloads.Ended(withheld=withheld)
-                detail = {**decision.detail, **ended.encode()}
-                decision, alone = decision._replace(note="", status="", detail=detail), True
-            except (Conflict, Unreachable) as error:
-                unsure = unsure or isinstance(error, Unreachable)
+                # The entry alone commits nothing of bd's migration, and reads no table or column
+                # that the migration dropped. The row follows later.
+                if isinstance(error, _MIGRATES) and not alone:
+                    withheld = entry_payloads.Withheld(decision.note, decision.status)
+                    ended = entry_payloads.Ended(withheld=withheld)
+                    detail = {**decision.detail, **ended.encode()}
+                    decision, alone = decision._replace(note="", status="", detail=detail), True
+                    continue
+                unsure = unsure or not isinstance(error, Conflict)
                 if waited >= OUTCOME_TIMEOUT_SECONDS:
                     raise _not_recorded(decision, error) from error
                 tries += 1

@@ -18,7 +18,7 @@ from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
-from dolt_watch.errors import Conflict, OutcomeNotRecorded, Unreachable
+from dolt_watch.errors import Conflict, OutcomeNotRecorded, ReadOnly, ServerPanic, Unreachable
 from dolt_watch.ledger.writer import LedgerWriter
 from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
@@ -109,7 +109,13 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 
 
 @pytest.mark.parametrize(
-    "error", [Conflict("an unfinished merge"), Unreachable("the server restarts")]
+    "error",
+    [
+        Conflict("an unfinished merge"),
+        Unreachable("the server restarts"),
+        ReadOnly("the server is a replica until it is promoted"),
+        ServerPanic("the server failed in a statement"),
+    ],
 )
 def test_an_answer_waits_until_it_can_be_written(
     light: Light, refusing: list[Exception], error: Exception

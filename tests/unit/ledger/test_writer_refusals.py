@@ -141,10 +141,15 @@ def test_a_report_is_written_without_the_row_if_its_tables_changed(here: Here, c
     assert written.entry.detail["withheld"] == {"note": "dispatch failed x", "status": "open"}
 
 
-def test_a_report_without_a_ledger_is_an_error(here: Here) -> None:
+def test_a_report_without_a_ledger_names_the_job(here: Here) -> None:
     here.engine.execute_ddl("DROP TABLE watch_decision")
-    with pytest.raises(NoSuchTable):
+    with pytest.raises(OutcomeNotRecorded, match=r"job j7.*watch_decision"):
         here.report(SENT)
+    # A user who pauses needs not wait.
+    before = here.clock.moment
+    with pytest.raises(NoSuchTable):
+        here.ledger.record(PAUSE)
+    assert here.clock.moment == before
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
