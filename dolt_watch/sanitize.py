@@ -39,6 +39,14 @@ def sanitize(text: str, limit: int = LIMIT) -> str:
     return "".join(pieces)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether UTF-8 can encode a text.
+
+    It can't encode the bytes of another encoding, of which Python makes lone surrogates.
+    """
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def _cut(pieces: list[str], length: int, limit: int) -> str:
     while length > limit - 1:
         length -= len(pieces.pop())

@@ -168,15 +168,16 @@ def _fail(error: DoltWatchError | click.ClickException) -> None:
 def _configure_streams() -> None:
     """Make stdout and stderr accept any text, and replace them if they are closed.
 
-    Characters that the encoding lacks are escaped as in JSON, which people can read as well. The
-    error handler "backslashreplace" would write escapes that JSON doesn't have. If a descriptor is
-    closed (``>&-``), Python has no stream at all, and the first socket would get its number.
+    Characters that the encoding lacks are escaped as in JSON, which people can read as well. UTF-8
+    lacks the bytes of a file name in another encoding. The error handler "backslashreplace" would
+    write escapes that JSON doesn't have. If a descriptor is closed (``>&-``), Python has no stream
+    at all, and the first socket would get its number.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
-        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+        elif isinstance(stream, io.TextIOWrapper):
             codecs.register_error("dolt_watch", _escaped)
             stream.reconfigure(errors="dolt_watch")
 

@@ -67,6 +67,15 @@ def command(
 
     Example: dolt_watch init --write-config
     """
+    options = {
+        "--print-sql": print_sql,
+        "--print-grants": print_grants is not None,
+        "--write-config": write_config,
+        "--if-needed": if_needed,
+    }
+    first, *others = [name for name, given in options.items() if given] or [""]
+    if others and first.startswith("--print"):
+        raise click.UsageError(f"{first} only prints. Omit {' and '.join(others)}.")
     if print_sql:
         for migration in migrations():
             click.echo(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options
+from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options, utf8
 from dolt_watch.core.model import entry_payloads
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, SettingsError
@@ -28,7 +28,7 @@ LONGEST_LINE = 1_000_000
 
 
 @click.command()
-@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead)
+@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead, callback=utf8)
 @settings_options
 @click.option(
     "--attempt",

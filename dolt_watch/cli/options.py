@@ -12,7 +12,7 @@ import click
 from dolt_watch.cli import COMMANDS
 from dolt_watch.config import Settings, load
 from dolt_watch.errors import DoltWatchError, SettingsError
-from dolt_watch.sanitize import sanitize
+from dolt_watch.sanitize import is_utf8, sanitize
 from dolt_watch.timestamps import localize
 
 if TYPE_CHECKING:
@@ -78,10 +78,18 @@ def load_settings(kwargs: dict[str, Any]) -> Settings:
     return load({name: kwargs.pop(name, None) for name in ("config", "database", "set")})
 
 
+def utf8(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse text that isn't UTF-8, which no database can contain."""
+    for text in value if isinstance(value, tuple) else (value or "",):
+        if not is_utf8(text):
+            raise click.BadParameter(f"{sanitize(text, 80)!r} is not UTF-8.", ctx, param)
+    return value
+
+
 def bead_option(help: str, **more: Any) -> Callable[[_Command], _Command]:
     """Return the option --bead BEAD_ID."""
     return click.option(
-        "--bead", metavar="BEAD_ID", shell_complete=complete_bead, help=help, **more
+        "--bead", metavar="BEAD_ID", shell_complete=complete_bead, callback=utf8, help=help, **more
     )
 
 
@@ -93,12 +101,15 @@ def beads_argument(*, required: bool) -> Callable[[_Command], _Command]:
         required=required,
         metavar="BEAD_ID…" if required else "[BEAD_ID…]",
         shell_complete=complete_bead,
+        callback=utf8,
     )
 
 
 def rule_option(help: str) -> Callable[[_Command], _Command]:
     """Return the option --rule RULE."""
-    return click.option("--rule", metavar="RULE", shell_complete=complete_rule, help=help)
+    return click.option(
+        "--rule", metavar="RULE", shell_complete=complete_rule, callback=utf8, help=help
+    )
 
 
 format_option = click.option(

@@ -23,23 +23,23 @@ def check_page(output: str) -> None:
     Raises:
         SettingsError: The file can't be written.
     """
-    if output == "-":
+    if output == "-" or _is_stream(Path(output)):
         return
     if not output:
         raise SettingsError("The file name is empty.", fix="Specify a file name, or - for stdout.")
     try:
         folder = Path(output).resolve().parent
-    except OSError as error:  # The current folder was deleted.
+        for wrong, number in (
+            (Path(output).is_dir(), errno.EISDIR),
+            (not folder.is_dir(), errno.ENOENT),
+            (not os.access(folder, os.W_OK), errno.EACCES),
+        ):
+            if wrong:
+                raise OSError(number, "")
+    except OSError as error:  # Also a current folder that was deleted, and a name that is too long.
         raise _cannot_write(output, os.strerror(error.errno or 0)) from None
-    except RuntimeError:  # Python before 3.13
+    except RuntimeError:  # A loop of links, before Python 3.13.
         raise _cannot_write(output, os.strerror(errno.ELOOP)) from None
-    for wrong, number in (
-        (Path(output).is_dir(), errno.EISDIR),
-        (not folder.is_dir(), errno.ENOENT),
-        (not os.access(folder, os.W_OK), errno.EACCES),
-    ):
-        if wrong:
-            raise _cannot_write(output, os.strerror(number))
 
 
 def write_page(output: str, page: str) -> None:
@@ -58,6 +58,18 @@ def write_page(output: str, page: str) -> None:
         raise _cannot_write(output, error.strerror or str(error)) from error
 
 
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a pipe or a device, also by a link such as /dev/stdout.
+
+    The name of such a link's target isn't the path of a file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def _cannot_write(output: str, why: str) -> SettingsError:
     return SettingsError(
         f"Can't write {output}: {why}.",
@@ -67,15 +79,15 @@ def _cannot_write(output: str, why: str) -> SettingsError:
 
 
 def _write(path: Path, page: str) -> None:
+    if _is_stream(path):
+        with path.open("w", encoding="utf-8") as device:
+            device.write(page)
+        return
     real = path.resolve()  # A symbolic link stays one.
     try:
         mode = real.stat().st_mode
     except FileNotFoundError:
         mode = 0
-    if mode and not stat.S_ISREG(mode):
-        with real.open("w", encoding="utf-8") as device:
-            device.write(page)
-        return
     # Readers see the old file or the new one, never a part.
     temporary = real.with_name(f".dolt_watch-{secrets.token_hex(6)}")
     try:

@@ -185,9 +185,13 @@ def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
         )
 
     file = Path(path)
-    if file.is_dir() or not file.parent.is_dir():
-        raise cannot("the path is a folder" if file.is_dir() else "the folder doesn't exist")
-    if not os.access(file.parent, os.W_OK | os.X_OK):
+    try:
+        if file.is_dir() or not file.parent.is_dir():
+            raise cannot("the path is a folder" if file.is_dir() else "the folder doesn't exist")
+        whole = not file.exists() or file.is_file()  # A pipe or a device isn't replaced.
+    except OSError as error:  # For example a name that is too long.
+        raise cannot(error.strerror) from None
+    if whole and not os.access(file.parent, os.W_OK | os.X_OK):
         raise cannot("the folder is not writable")
     metrics = Metrics()
 

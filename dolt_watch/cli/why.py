@@ -12,7 +12,13 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import build_reader, policy
-from dolt_watch.cli.options import complete_bead, format_option, load_settings, settings_options
+from dolt_watch.cli.options import (
+    complete_bead,
+    format_option,
+    load_settings,
+    settings_options,
+    utf8,
+)
 from dolt_watch.cli.output import show
 from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
@@ -46,7 +52,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead)
+@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead, callback=utf8)
 @settings_options
 @click.option("--all", "every", is_flag=True, help="Show each condition of each rule.")
 @click.option(

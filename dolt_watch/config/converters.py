@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import sanitize
+from dolt_watch.sanitize import is_utf8, sanitize
 from dolt_watch.suggestions import suggest
 
 LONGEST = timedelta(days=366)
@@ -253,7 +253,7 @@ def check_utf8(given: RawValue, *texts: str) -> None:
 
     Neither a database nor JSON can store it.
     """
-    if any("\ud800" <= each <= "\udfff" for text in texts for each in text):
+    if not all(map(is_utf8, texts)):
         raise given.type_error("text in UTF-8", "Encode the value in UTF-8.")
 
 

@@ -213,7 +213,8 @@ def _with_fallbacks(
             fix = f"Set {key}_file to the path of a file that contains only the {key}."
             value, origin = read_secret_file(path, f"the {key} file", fix, blanks=False), str(path)
         elif variable and env.get(variable, "").strip():
-            value, origin = env[variable].strip(), variable
+            given = RawValue(("targets", target.name, key), env[variable], variable, variable)
+            value, origin = convert(given, "str").strip(), variable
         else:
             continue
         change: dict[str, Any] = {key: value, "origins": {**target.origins, key: origin}}

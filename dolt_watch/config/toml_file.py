@@ -13,7 +13,8 @@ from dolt_watch.errors import SettingsError
 FILE = "dolt_watch.toml"
 Where = tuple[str, ...]
 
-_DEEPEST = 3
+_DEPTH = {"rules": 3, "targets": 3, "notify": 2, "links": 2}
+"""Table → length of the paths of its keys."""
 
 
 def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
@@ -91,7 +92,7 @@ def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]
     """
     for key, value in tree.items():
         path = (*at, key)
-        expanded = path[0] in ("rules", "targets", "notify", "links") and len(path) < _DEEPEST
+        expanded = len(path) < _DEPTH.get(path[0], 0)
         if expanded and isinstance(value, dict) and value:
             yield from _leaves(value, path)
         else:

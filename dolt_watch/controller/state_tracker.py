@@ -148,7 +148,15 @@ class StateTracker:
             self._found = {"unversioned": shape["unversioned"], "shape": shape}
         changed = line is None or not (data | schema).isdisjoint(CHECKED)
         is_checked = as_saved and checked == self._check and not changed
-        self._ahead = ReadAhead(since, poll.head, line, differences, working, is_checked, changed)
+        self._ahead = ReadAhead(
+            since=since,
+            head=poll.head,
+            line=line,
+            differences=differences,
+            working=working,
+            is_checked=is_checked,
+            must_be_checked=changed,
+        )
         return self._ahead
 
     def forget_columns(self) -> None:

@@ -6,6 +6,7 @@ Names and words are an interface: dashboards and alerts are checked against them
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import Counter as Count
 from collections.abc import Mapping
@@ -144,11 +145,16 @@ class Metrics:
     def write(self, path: str) -> None:
         """Write a file for node_exporter's textfile collector, atomically.
 
-        After a tick that did not succeed, the file keeps the time of the last success.
+        After a tick that did not succeed, the file keeps the time of the last success. A pipe or a
+        device, such as /dev/null, is written directly: a new file in its place would replace it.
         """
+        file = Path(path)
+        if file.exists() and not file.is_file():
+            file.write_bytes(self.text())
+            return
         if not self._succeeded:
             self.success.set(_last_success(path))
-        write_to_textfile(path, self.registry)
+        write_to_textfile(os.path.realpath(path), self.registry)  # A symbolic link stays one.
 
 
 def _last_success(path: str) -> float:

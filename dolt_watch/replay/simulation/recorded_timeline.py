@@ -154,7 +154,7 @@ class RecordedTimeline:
         for event in step.events:
             self._place += 1
             if event.entry is not None:
-                self._ours(event, event.entry, views)
+                self._ours(event, event.entry, rows.get(event.bead), views)
             elif event.what is EventKind.RENAMED:
                 self._renamed(event, rows[event.bead], views)
             elif event.what is not EventKind.OVERWRITTEN:
@@ -164,7 +164,9 @@ class RecordedTimeline:
 
     # -- users and runs --------------------
 
-    def _ours(self, event: Event, entry: LedgerEntry, views: RowViewFactory) -> None:
+    def _ours(
+        self, event: Event, entry: LedgerEntry, row: RowChange | None, views: RowViewFactory
+    ) -> None:
         if entry.bead == GLOBAL:
             if entry.kind in FROM_OUTSIDE:
                 # its effects are not used, and some can't be pickled
@@ -173,7 +175,7 @@ class RecordedTimeline:
             return
         self._heard(entry)
         if entry.kind is EntryKind.MANUAL_RETRY:
-            self._retried(event, views)
+            self._retried(event, row, views)
             return
         if entry.kind is EntryKind.CLAIM:
             self._end(entry.bead)
@@ -201,9 +203,12 @@ class RecordedTimeline:
         bare, view = event._replace(row=None), views.of(row, event.commit)
         self.people.add(ExternalAction(self._place, self._at, bare, view))
 
-    def _retried(self, event: Event, views: RowViewFactory) -> None:
-        """Add a manual retry: for the simulation, a user's edit that leaves the bead open."""
-        row = event.row
+    def _retried(self, event: Event, row: RowChange | None, views: RowViewFactory) -> None:
+        """Add a manual retry: for the simulation, a user's edit that leaves the bead open.
+
+        ``row``: its change, which has the answers for all statuses. The event's own row has only
+        the answers of the rules.
+        """
         view = views.of(row, event.commit) if row is not None else None
         opened = row is not None and "status" in row.changed
         self._end(event.bead)

@@ -89,3 +89,12 @@ def test_a_full_disk_leaves_no_part_of_the_settings(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "other", [("--print-grants", "ann"), ("--write-config",), ("--if-needed",)]
+)
+def test_no_option_is_ignored(cli: Commands, other: tuple[str, ...]) -> None:
+    done = cli.run("init", "--print-sql", *other)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: --print-sql only prints. Omit {other[0]}." in done.stderr

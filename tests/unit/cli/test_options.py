@@ -203,3 +203,17 @@ def test_what_nobody_foresaw(tmp_path: Path, error: str, code: int, said: str) -
     )
     assert done.returncode == code
     assert done.stderr.startswith(said) and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *[(name,) for name in ("status", "why", "logs", "retry", "release", "stop")],
+        *[(name, "--bead") for name in ("log", "events", "report")],
+        *[(name, "--rule") for name in ("log", "status", "pause", "resume", "retry", "replay")],
+    ],
+)
+def test_an_argument_that_is_not_utf_8(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = run(tmp_path, *args, "bd-\udcff")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: 'bd-\\\\udcff' is not UTF-8.\n  where: ")

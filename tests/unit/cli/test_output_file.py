@@ -85,3 +85,27 @@ def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "gone").rmdir()
     with pytest.raises(SettingsError, match=r"Can't write page\.html: No such file"):
         check_page("page.html")
+
+
+def test_the_pipe_of_a_shell(tmp_path: Path) -> None:
+    """/dev/stdout and >(command) are links to a pipe without a path."""
+    end, begin = os.pipe()
+    try:
+        write_page(f"/dev/fd/{begin}", "page")
+        assert os.read(end, 100) == b"page"
+    finally:
+        os.close(begin)
+        os.close(end)
+
+
+def test_a_name_that_is_not_utf_8(cli: Commands) -> None:
+    done = cli.run("report", "-o", "\udcff.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("wrote \\udcff.html: ")
+    assert (cli.folder / "\udcff.html").exists()
+
+
+@pytest.mark.parametrize("args", [("report", "-o"), ("tick", "--metrics-file")])
+def test_a_name_that_is_too_long(cli: Commands, args: tuple[str, ...]) -> None:
+    done = cli.run(*args, "x" * 300)
+    assert done.returncode == 2 and "File name too long." in done.stderr

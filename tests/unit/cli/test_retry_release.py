@@ -52,6 +52,8 @@ def phases(cli: Commands) -> dict[str, str]:
 def verified(cli: Commands) -> None:
     found = verify(cli.here.past())
     assert not found.differences and not found.unverifiable
+    study = cli.run("replay", "--format", "json")
+    assert study.returncode == 0, study.stderr
 
 
 def test_a_quarantined_bead_is_due_now_and_goes(cli: Commands) -> None:

@@ -65,6 +65,8 @@ def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> Setting
         ("[links]\nbeed = 'https://h/{id}'", 2, "There is no [links] key 'beed'.", "bead"),
         ("[links]\nbead = 'https://h/bead'", 2, "a URL that contains {id}", "https://…/{id}"),
         ("[links]\njob = 'javascript:alert({job})'", 2, "a URL that contains {job}", "https://"),
+        ("\n[links.bead]\nurl = 'x'", 2, "links.bead must be text, but is a table", "quotes"),
+        ("[notify.target.a.b]\nc = 1", 1, "notify.target must be text, but is a table", "quotes"),
         ("[rules]\nwhen = 'x'", 2, "rules.when must be a table", "[rules.NAME]"),
         ("[[rules]]\nwhen = 'x'", 1, "rules must be a table", "[rules.NAME]"),
         ("rules = 5", 1, "rules must be a table", "[rules.NAME]"),
@@ -268,3 +270,9 @@ def test_a_settings_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     found = describe(load({**FLAGS, "config": "\udcff.toml"}, {}, tmp_path))
     (origin,) = [each.origin for each in found if each.key == "settle"]
     assert origin == "\\udcff.toml:1"
+
+
+@pytest.mark.parametrize("variable", ["BEADBOARD_URL", "CLAUDE_AGENT_SERVICE_URL"])
+def test_a_variable_of_a_service_that_is_not_utf_8(tmp_path: Path, variable: str) -> None:
+    error = refused(dict(FLAGS), {variable: "http://h/\udcff"}, tmp_path)
+    assert (error.where, "must be text in UTF-8" in error.message) == (variable, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,19 @@ def test_what_is_alarming_is_so_without_any_pod(name: str) -> None:
     (alert,) = (each for each in ALERTS if each["alert"] == name)
     (metric,) = set(re.findall(r"dolt_watch_\w+", alert["expr"]))
     assert alert["expr"].endswith(f" or absent({metric})")
+
+
+def test_a_pipe_stays_a_pipe_and_a_link_a_link(tmp_path: Path) -> None:
+    """As root, /dev/null would become a file."""
+    pipe, file, link = tmp_path / "pipe", tmp_path / "x.prom", tmp_path / "link"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        Metrics().write(str(pipe))
+        assert os.read(reader, 100_000).startswith(b"# HELP dolt_watch_info")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    link.symlink_to(file)
+    Metrics().write(str(link))
+    assert link.is_symlink() and file.read_text("utf-8").startswith("# HELP dolt_watch_info")
