@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -209,20 +209,8 @@ class HttpClient:
         # A body that ends with its connection looks the same as one that the watch interrupted.
         watch.check()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        body = self._redact(bytes(received), request.headers)
+        body = redact(bytes(received), (*self._secrets, credential_in(request.headers)))
         return HttpResult(response.status_code, headers, body, at=time.time())
-
-    def _redact(self, body: bytes, sent: Mapping[str, str]) -> bytes:
-        """Return the body without the credentials of the request.
-
-        An answer may echo them, and they must not reach a note.
-        """
-        for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
-            if len(secret) >= SHORTEST_SECRET:
-                # As it is, and as some JSON encoders write it. Bearer tokens may contain '/'.
-                for shown in (secret, secret.replace("/", "\\/")):
-                    body = body.replace(shown.encode(), b"***")
-        return body
 
     def _failed(self, error: Exception, watch: _Deadline) -> HttpResult:
         httpx = _httpx()
@@ -263,6 +251,21 @@ class HttpClient:
         else:
             why = f"no connection ({self.place}): {cause}"
         return _failure(TransportFailure.NOT_SENT, why)
+
+
+def credential_in(sent: Mapping[str, str]) -> str:
+    """Return the credential in the headers of a request. '' if they have none."""
+    return sent.get("authorization", "").rpartition(" ")[2]
+
+
+def redact(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return a body without the secrets. An answer may echo them, and no note may contain them."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            # As it is, and as some JSON encoders write it. Bearer tokens may contain '/'.
+            for shown in (secret, secret.replace("/", "\\/")):
+                body = body.replace(shown.encode(), b"***")
+    return body
 
 
 def _failure(kind: TransportFailure, reason: str) -> HttpResult:

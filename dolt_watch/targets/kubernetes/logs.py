@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.http_client import CONNECT_TIMEOUT, ca_context
+from dolt_watch.targets.http_client import (
+    CONNECT_TIMEOUT,
+    MAX_BODY,
+    ca_context,
+    credential_in,
+    redact,
+)
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe, is_missing
 
@@ -65,16 +71,17 @@ def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[by
     try:
         verify = ca_context(api.ca_file) if api.ca_file is not None else True
         limits = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT, read=None if follow else timeout)
+        headers = api.authorization()
         with (
             httpx.Client(verify=verify, trust_env=False, timeout=limits) as client,
-            client.stream(
-                "GET", api.server + path, params=query, headers=api.authorization()
-            ) as answer,
+            client.stream("GET", api.server + path, params=query, headers=headers) as answer,
         ):
             if answer.is_success:
                 yield from answer.iter_bytes()
                 return
-            message = answer.read().decode("utf-8", "replace")
+            # The answer of a proxy may be of any length, and may repeat the token.
+            body = next(answer.iter_raw(MAX_BODY), b"")
+            message = redact(body, [credential_in(headers)]).decode("utf-8", "replace")
             if answer.status_code != 400 or not any(words in message for words in _NOT_STARTED):
                 raise LogsUnavailable(f"HTTP {answer.status_code}: {sanitize(message, MAX_ERROR)}")
     except (OSError, httpx.HTTPError) as error:

@@ -204,7 +204,10 @@ class RunStore:
             StoreUnavailable: The state directory can't be used.
             ValueError: The token is not a valid name.
         """
-        if not self.folder(token).exists():
+        folder = self.folder(token)
+        with _available(folder):  # The state directory may belong to another user.
+            exists = folder.exists()
+        if not exists:
             self.prepare()
             return None
         with self._locked():
@@ -263,9 +266,9 @@ class RunStore:
         """Read one run under the tracker's lock."""
         folder = self.folder(token)
         record = run_files.read(folder / run_files.RUN) or {}
-        if (folder / run_files.ABANDONED).exists():
-            return self._ended(Run(token, "abandoned", record))
         with _available(folder):
+            if (folder / run_files.ABANDONED).exists():
+                return self._ended(Run(token, "abandoned", record))
             try:
                 lock = run_files.open_lock(folder)
             except FileNotFoundError:

@@ -74,6 +74,18 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
     assert target.settle(target.token).verdict is Verdict.UNKNOWN
 
 
+def test_a_state_directory_that_cannot_be_searched_gives_no_verdict(tmp_path: Path) -> None:
+    target = local(tmp_path, "exit 0", root=tmp_path / ("x" * 300))  # a name that is too long
+    assert target.capacity().down
+    for report in (
+        target.verdict(target.token, None),
+        target.settle(target.token),
+        target.stop(target.token, "ann", "x"),
+    ):
+        assert report.verdict is Verdict.UNKNOWN and "File name too long" in report.error
+    assert (list(target.leftovers()), target.live_tokens(), target.site) == ([], [], "")
+
+
 def test_on_a_full_disk_old_runs_are_still_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
