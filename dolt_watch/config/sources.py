@@ -37,6 +37,8 @@ _FIXED = (*TOP, *(f"{name}.{key}" for name, keys in SECTIONS.items() for key in 
 _VARIABLES = {key.replace(".", "_").upper(): tuple(key.split(".")) for key in _FIXED}
 """The rest of a variable's name → the path of its key."""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
+# dolt_watch sets these for its agents, which may run its commands.
+_OF_AGENTS = ("TOKEN", "PROMPT", "RULE")
 OTHER_VARIABLES = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
 _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
@@ -163,7 +165,9 @@ def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
     found = []
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
         word = variable.removeprefix(PREFIX)
-        if word in OTHER_VARIABLES or word.startswith("TEST_") or re.fullmatch(_KUBERNETES, word):
+        if word in OTHER_VARIABLES or word in _OF_AGENTS or word.startswith("TEST_"):
+            continue
+        if re.fullmatch(_KUBERNETES, word):
             continue
         path = _path(word, variable, names)
         if env[variable]:

@@ -14,6 +14,10 @@ from dolt_watch.config import Settings, describe, load, rule_hash, settings_hash
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.model import Rule
 from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.targets.kubernetes.manifest import complete_job, pod_from_settings
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.local.environment import build
+from dolt_watch.testing import make_task
 
 URL = "dolt://ann@db.example:3310/beads"
 FLAGS = {"database": URL}
@@ -226,6 +230,18 @@ def test_durations_are_written_as_they_are_read(tmp_path: Path, text: str) -> No
 def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
     names = ["TEST_DATABASE", "DEBUG", "SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_9090_TCP_ADDR"]
     load(FLAGS, {f"DOLT_WATCH_{name}": "1" for name in names}, tmp_path)
+
+
+def test_an_agent_may_run_commands_of_dolt_watch(tmp_path: Path) -> None:
+    """The variables of each kind that runs agents are those that the target sets."""
+    local = build((), {}, bead="bd-1", actor="agent", token="t", beads_dir=None)
+    settings, manifest = KubernetesSettings("k"), pod_from_settings(KubernetesSettings("k"))
+    job = complete_job(manifest, settings, make_task(), "t", "a prompt")
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    pod = {each["name"]: each["value"] for each in container["env"]}
+    for variables in (local, pod):
+        assert any(name.startswith("DOLT_WATCH_") for name in variables)
+        load(FLAGS, variables, tmp_path)
 
 
 def test_importing_it_is_cheap() -> None:
