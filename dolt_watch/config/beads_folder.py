@@ -109,7 +109,7 @@ def follow(folder: Path) -> Found:
 def _walk(cwd: Path) -> Found:
     """Return the first folder in bd's order that belongs to a project."""
     ups = (cwd, *cwd.parents)
-    root = next((up for up in ups if (up / ".git").exists()), None)
+    root = next((up for up in ups if exists(up / ".git")), None)
     main = _main_beads(root) if root is not None else None
     broken: Path | None = None
     lacking: Path | None = None

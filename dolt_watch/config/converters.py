@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,6 +29,8 @@ _OPTIONAL = frozenset({("notify", "target")})
 """Keys that may be empty, although a key of the same name in a rule may not."""
 _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a path that doesn't exist."""
 
 
 class RawValue(NamedTuple):
@@ -103,10 +106,16 @@ def exists(path: Path) -> bool:
         SettingsError: Its folder can't be searched. Settings that can't be read must not count as
             missing.
     """
+    # Path.exists() hides these errors since Python 3.14.
     try:
-        return path.exists()
+        path.stat()
     except OSError as error:
-        raise unsearchable(path, error) from None
+        if error.errno not in _MISSING:
+            raise unsearchable(path, error) from None
+        return False
+    except ValueError:  # A NUL.
+        return False
+    return True
 
 
 def unsearchable(path: Path, error: OSError) -> SettingsError:

@@ -197,6 +197,11 @@ class Server:
             # "::" is every address of both families.
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
+            def server_bind(self) -> None:
+                if self.address_family == socket.AF_INET6:
+                    self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                super().server_bind()
+
             def handle_error(self, request: object, client_address: object) -> None:
                 """Ignore a client that hangs up. The base class prints a traceback to stderr."""
                 error = sys.exc_info()[1]

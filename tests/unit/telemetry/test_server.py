@@ -126,13 +126,13 @@ def test_an_address_that_is_none(port: int, caplog: pytest.LogCaptureFixture) ->
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("host", ["::1", "::"])
-def test_it_listens_on_ipv6(host: str) -> None:
+@pytest.mark.parametrize(("host", "asked"), [("::1", "::1"), ("::", "::1"), ("::", "127.0.0.1")])
+def test_it_listens_on_ipv6(host: str, asked: str) -> None:
     server = Server(host, 0, {"/healthz": lambda request: plain(200, "ok")})
     try:
-        asked = http.client.HTTPConnection("::1", server.port, timeout=60)
-        asked.request("GET", "/healthz")
-        assert asked.getresponse().read() == b"ok\n"
-        asked.close()
+        client = http.client.HTTPConnection(asked, server.port, timeout=60)
+        client.request("GET", "/healthz")
+        assert client.getresponse().read() == b"ok\n"
+        client.close()
     finally:
         server.close()
