@@ -82,7 +82,8 @@ def _stop(
     if not report.dead:
         complain(f"error: Could not end the run of {bead}: {report.error or 'it still runs'}")
         return 1
-    say(f"{bead}: stopped ({report.status_text}){', and blocked' if blocks else ''}")
+    how = report.status_text or report.error
+    say(f"{bead}: stopped ({how}){', and blocked' if blocks else ''}")
     return 0
 
 

@@ -10,7 +10,9 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.cli.composition import build_dry_run
+from dolt_watch.cli.composition import build_dry_run, build_reader, ledger
+from dolt_watch.cli.stop import _stop
+from dolt_watch.controller.manual_actions import ManualActions
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model.observations import Verdict
 from dolt_watch.core.model.target_answers import Answer
@@ -87,6 +89,29 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     assert notes[2].startswith("dispatched: job=dolt-watch-")
     assert sorted(agents(namespace)) == ["bd-1", "bd-2"]
     assert_verifies(tracker)
+
+
+def test_a_run_whose_answer_was_lost_can_be_stopped(
+    tracker: Light,
+    make_target: MakeTarget,
+    namespace: Namespace,
+    proxy: FaultProxy,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The attempt has no job ID, so its token names the run."""
+    agent = {"command": ("sleep", "60")}
+    tracker.target = make_target(server=proxy.url, **agent)
+    tracker.assign("bd-1")
+    proxy.fail("POST", Fault.LOSE)
+    proxy.fail("GET", Fault.DROP, Fault.DROP)
+    tracker.tick()
+    assert tracker.kinds("bd-1") == ["claim", "unknown"] and agents(namespace) == ["bd-1"]
+    target = make_target(**agent)  # simulates the command's own process
+    reader = build_reader(tracker.engine, tracker.settings, lambda _: target, ShiftedClock(MINUTE))
+    hand = ManualActions(reader, ledger(tracker.engine, tracker.settings))
+    assert _stop(hand, tracker.settings, lambda _: target, "bd-1", "ann", "wrong files") == 0
+    assert capsys.readouterr().out == "bd-1: stopped (the Job was deleted), and blocked\n"
+    assert agents(namespace) == [] and tracker.row("bd-1", "status") == ("blocked",)
 
 
 @pytest.mark.parametrize(
