@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
@@ -113,8 +114,10 @@ class Versions:
     def after(self, tag: str) -> bytes:
         """Return the parts that changed after the answer with that tag; all for a foreign tag."""
         epoch, _, number = tag.partition(".")
-        known = epoch == self.epoch and number.isdecimal() and int(number) <= self.generation
-        since = int(number) if known else -1
+        # int() refuses thousands of digits.
+        since = int(number) if epoch == self.epoch and re.fullmatch("[0-9]{1,18}", number) else -1
+        known = 0 <= since <= self.generation
+        since = since if known else -1
         answer: dict[str, Any] = {"tag": self.tag, "whole": not known, **self._clocks}
         answer |= {
             name: orjson.Fragment(part.text)

@@ -477,6 +477,14 @@ def test_a_bead_that_leaves_the_data_is_named(live: Live) -> None:
     assert orjson.loads(versions.after(first))["rows"] == [["bd-b", 2]]
 
 
+@pytest.mark.parametrize("number", ["", "-1", "x", "2", "²", "9" * 5000])
+def test_a_tag_that_was_never_given_gets_everything(number: str) -> None:
+    versions = live_page.Versions()
+    versions.update({"now": 1, "rows": [["bd-a", 1]], "head": "x"})
+    told = orjson.loads(versions.after(f"{versions.epoch}.{number}"))
+    assert (told["whole"], told["rows"], told["head"]) == (True, [["bd-a", 1]], "x")
+
+
 def test_the_view_of_a_bead_is_what_why_reports(day: Light, live: Live) -> None:
     day.assign("bd-d", "bd-e", "bd-f", "bd-g")
     day.tick(2 * HOUR)
