@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.schema import WATCHED_TABLES
-from dolt_watch.engines import Engine
-from dolt_watch.errors import NoSuchTable, NotABeadsDatabase, NotMigrated
+from dolt_watch.engines import Engine, Row
+from dolt_watch.errors import DatabaseError, NoSuchTable, NotABeadsDatabase, NotMigrated
 from dolt_watch.log_events import LogEvent, log_condition
 from dolt_watch.timestamps import as_utc, to_utc
 
@@ -98,6 +98,7 @@ class Poller:
         Raises:
             NotMigrated: a table of dolt_watch is missing.
             NotABeadsDatabase: the tables of bd are missing.
+            DatabaseError: the row of watch_cursor is damaged.
         """
         self.tables = list(WATCHED)  # A table that was missing can be back.
         while True:
@@ -112,6 +113,17 @@ class Poller:
                 self._without(error)
         if not rows:
             raise _not_migrated()
+        try:
+            return self._result(rows)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DatabaseError(
+                f"The row of watch_cursor is damaged ({error}).",
+                fix="Run `DELETE FROM watch_cursor` in the database, then `dolt_watch init`. The"
+                " next tick rebuilds the state from history.",
+            ) from error
+
+    def _result(self, rows: Sequence[Row]) -> PollResult:
+        """Return the result of the query. Raises ValueError and others if the row is damaged."""
         count = len(self.tables)
         head, now, merging, bead, token, *rest = rows[0]
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]

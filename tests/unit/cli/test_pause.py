@@ -126,11 +126,27 @@ def test_resume_says_what_still_stands(cli: Commands) -> None:
     assert (cli.run("resume").stdout, cli.decisions()) == ("resumed all rules\n", 4)
 
 
-def test_it_does_not_depend_on_the_saved_state(cli: Commands) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "rules = '{'",
+        "compiled = '[]'",
+        "hashes = '{\"issues\":1}'",
+        "reap_due = 'x'",
+    ],
+)
+def test_it_does_not_depend_on_the_saved_state(cli: Commands, damage: str) -> None:
     cli.run("tick")
     with cli.here.engine.transaction() as tx:
-        tx.execute("UPDATE watch_cursor SET rules = '{'")
+        tx.execute(f"UPDATE watch_cursor SET {damage}")
         tx.commit()
-    assert cli.run("tick").returncode == 1
+    done = cli.run("tick")
+    assert done.returncode == 3 and "error: The row of watch_cursor is damaged" in done.stderr
+    assert cli.run("doctor").returncode == 3
     done = cli.run("pause", "--reason", "lunch")
     assert (done.returncode, done.stderr, cli.decisions()) == (0, "", 1)
+    with cli.here.engine.transaction() as tx:
+        tx.execute("DELETE FROM watch_cursor")
+        tx.commit()
+    assert cli.run("init").returncode == 0
+    assert "paused:   all rules" in cli.run("status").stdout
