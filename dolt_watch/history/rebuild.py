@@ -45,7 +45,7 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.engines.values import sort_value
-from dolt_watch.errors import NoSuchTable
+from dolt_watch.errors import NoSuchTable, SchemaChanged
 from dolt_watch.ledger.edit_detection import EditDetector
 from dolt_watch.ledger.reader import read_ledger_at
 from dolt_watch.timestamps import parse_foreign
@@ -83,11 +83,12 @@ def rebuild_state(
     edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
     moved = _moved(engine, head, rows, streams, written)
+    ran = partial(_ran, engine, head, {one.rule: one for one in compiled})
     for bead, (facts, row, asks) in rows.items():
         stream = _joined(bead, streams, moved.get(bead))
         edited = partial(edits.edited_since, stream[-1], row, asks) if stream else bool
         entries = _reassign_removed_rules(stream, facts, names)
-        after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead), written)
+        after = _bead(bead, facts, row, edited, ran, entries, head, date, signs.get(bead), written)
         if after is not None and stream:
             own = streams.get(bead)
             after = after._replace(
@@ -95,11 +96,20 @@ def rebuild_state(
             )
         if after is not None:
             beads[bead] = after
-    # Entries about all beads are applied in the order of time.
-    projection = Projection(State(head, head, beads))
+    # Entries about all beads are applied in the order of time. A resume before a hold does not end
+    # it, so only holds that a later one ended are among these beads.
+    holds = {
+        bead.id: bead
+        for bead in beads.values()
+        if bead.phase is Phase.HELD and not _is_resumed(bead, streams.get(bead.id, ()), shared, ran)
+    }
+    projection = Projection(
+        State(head, head, {id: bead for id, bead in beads.items() if id not in holds})
+    )
     for entry in _in_order([shared, *streams.values()]):
         kept = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
         projection.apply_global(kept, entry.at)
+    projection.beads |= holds
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
     answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}
@@ -184,6 +194,7 @@ def _bead(
     facts: RuleMatch,
     row: Mapping[str, Any],
     edited: Callable[[], bool],
+    ran: Callable[[str, str, LedgerEntry], bool | None],
     entries: Sequence[LedgerEntry],
     head: str,
     date: datetime,
@@ -210,17 +221,28 @@ def _bead(
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
             source = _came(claim, row, entries, written.get(known.token, frozenset()))
+            # Its notes are no evidence if dolt_watch appended them again to a row that was free.
+            if source is Origin.ACT and any(
+                one.kind is EntryKind.NOTE
+                and one.version > claim.version
+                and not ran(bead, known.rule, one)
+                for one in entries
+            ):
+                source = Origin.UNCLEAR
             if source is Origin.BACK:
                 return _continue_attempt(
                     known._replace(reverted=True), facts, sign, row, entries, date
                 )
             if source is Origin.UNCLEAR and facts.matches:
                 return _held(known, facts, min(changed, date), head)
+        # An entry ended the attempt. Until then its row ran, whatever the row is now.
+        if known is not None and known.phase not in IN_FLIGHT:
+            state = known
     if state is not None and state.phase is Phase.CLAIMED:
         return _continue_attempt(state, facts, sign, row, entries, date)
-    # A settled attempt keeps its phase, unless an edit of the row followed.
+    # A settled attempt keeps its phase, and its number counts, unless an edit of the row followed.
     if facts.matches:
-        if state is not None and state.phase in _SETTLED and not edited():
+        if state is not None and (state.phase in _SETTLED or state.attempt) and not edited():
             runs = facts.matches in facts.running
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
         # The row runs without an attempt: a person started it.
@@ -456,6 +478,54 @@ def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]
     still = [id for id in remade.held if all(later.at <= entry.at for later in streams.get(id, ()))]
     payload = remade._replace(held=tuple(still))
     return entry._replace(detail={**entry.detail, **payload.encode()})
+
+
+def _ran(
+    engine: Engine,
+    head: str,
+    compiled: Mapping[str, CompiledRule],
+    bead: str,
+    rule: str,
+    entry: LedgerEntry,
+) -> bool | None:
+    """Return whether the bead's row ran under the rule when an entry was decided.
+
+    None if history lacks that row. ``entry.observed`` is text that another program may have
+    written. It is part of the SQL only if it is a commit that HEAD reaches.
+    """
+    observed = entry.observed
+    known = engine.commit_of(observed) is not None and engine.is_ancestor(observed, head)
+    if not known or rule not in compiled:
+        return None
+    sql = f"SELECT {compiled[rule].running_row} FROM issues AS OF '{observed}' WHERE id = ?"
+    try:
+        rows = engine.query(sql, (bead,))
+    except (NoSuchTable, SchemaChanged):
+        return None
+    return bool(rows[0][0]) if rows else None
+
+
+def _is_resumed(
+    bead: Bead,
+    entries: Sequence[LedgerEntry],
+    shared: Sequence[LedgerEntry],
+    ran: Callable[[str, str, LedgerEntry], bool | None],
+) -> bool:
+    """Return whether a user's resume ended the hold of an attempt whose row was freed.
+
+    No entry says when the row was freed, and the row can have an older time. So the row is read as
+    the last resume found it. If history lacks that row, the bead stays held.
+    """
+    begun = max((one.at for one in entries if one.token == bead.token), default=None)
+    later = [
+        one
+        for one in shared
+        if one.kind is EntryKind.RESUME
+        and one.rule in ("", bead.rule)
+        and (begun is None or one.at > begun)
+    ]
+    last = max(later, key=lambda one: one.at, default=None)
+    return last is not None and ran(bead.id, bead.rule, last) is False
 
 
 def _touched(

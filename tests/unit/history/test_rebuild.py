@@ -7,13 +7,14 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dolt_watch.cli.composition import ledger
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
-from dolt_watch.core.model.target_answers import Answer, Refused, Unknown
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.status import collect_status
@@ -254,3 +255,101 @@ def test_a_clock_that_was_set_back_does_not_bring_a_pause_back(here: Light) -> N
     here.change(when=ANEW, max_in_flight=2)
     here.tick(timedelta(minutes=11))
     assert here.target.sent == ["bd-a", "bd-b"]
+
+
+def resume(here: Light, at: timedelta = timedelta(minutes=2)) -> None:
+    ledger(here.engine, here.settings, ShiftedClock(at)).record(
+        Decision(EntryKind.RESUME, GLOBAL, "", 0, "", reason="by hand")
+    )
+
+
+FREE = "UPDATE issues SET status = 'open', notes = '' WHERE id = 'bd-a'"
+"""The row was freed, and history doesn't show that a user did it."""
+
+
+@pytest.mark.parametrize("when", ["before the attempt", "during the attempt"])
+def test_an_earlier_resume_does_not_end_a_hold(doltlite: Engine, when: str) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    if when == "before the attempt":
+        resume(here, timedelta())
+    here.tick()
+    if when == "during the attempt":
+        resume(here)
+    here.sql(FREE)
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == ["bd-a"], "its agent may be running"
+
+
+def test_a_hold_outlives_the_notes_that_dolt_watch_appended_again(here: Light) -> None:
+    here.sql(FREE)
+    here.tick(timedelta(minutes=2))
+    assert here.kinds("bd-a") == ["claim", "dispatched", "note"]
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == ["bd-a"], "its agent may be running"
+
+
+def test_a_user_frees_a_bead_whose_notes_were_appended_again(here: Light) -> None:
+    here.sql("UPDATE issues SET notes = 'over' WHERE id = 'bd-a'")
+    here.tick(timedelta(minutes=2))
+    assert here.kinds("bd-a") == ["claim", "dispatched", "note"]
+    here.sql("UPDATE issues SET status = 'open' WHERE id = 'bd-a'")
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == ["bd-a", "bd-a"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_later_resume_ends_a_hold(here: Light, lost: bool) -> None:
+    """If history lost the commit that the resume observed, the user has to resume again."""
+    here.sql(FREE)
+    here.tick(timedelta(minutes=2))
+    assert here.target.sent == ["bd-a"]
+    resume(here)
+    if lost:
+        here.sql("UPDATE watch_decision SET observed_commit = 'gone' WHERE kind = 'resume'")
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == (["bd-a"] if lost else ["bd-a", "bd-a"])
+    resume(here)
+    here.tick(timedelta(minutes=4))
+    assert here.target.sent == ["bd-a", "bd-a"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "rule", "kinds"),
+    [
+        ([Unknown("no answer")], {"on_unknown": "retry"}, ["unknown", "retry"]),
+        ([Accepted("job")], {"on_stale": "requeue"}, ["dispatched", "requeue"]),
+        ([Refused("HTTP 500: no", 500), Busy("HTTP 409", 409)], {}, ["failed", "claim", "busy"]),
+    ],
+)
+def test_attempts_that_ended_count_after_a_rebuild(
+    doltlite: Engine, answers: list[Answer], rule: Any, kinds: list[str]
+) -> None:
+    """The row ran until the attempt ended. Now it matches the rule again."""
+    here = Light(doltlite, max_attempts=2, **rule)
+    here.target.answers.extend([*answers, Refused("HTTP 500: no", 500)])
+    here.assign("bd-a")
+    for minutes in (1, 40):
+        here.tick(timedelta(minutes=minutes))
+    here.change(when=ANEW)
+    for minutes in (41, 60):
+        here.tick(timedelta(minutes=minutes))
+    assert here.kinds("bd-a") == ["claim", *kinds, "claim", "quarantined"]
+
+
+def test_a_bead_whose_last_outcome_was_unknown_stays_quarantined(doltlite: Engine) -> None:
+    here = Light(doltlite, max_attempts=1, on_unknown="retry")
+    here.target.answers.append(Unknown("no answer"))
+    here.assign("bd-a")
+    for minutes in (1, 20):
+        here.tick(timedelta(minutes=minutes))
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=25))
+    assert here.kinds("bd-a") == ["claim", "unknown", "quarantined"]
+    here.sql("UPDATE issues SET title = 'clearer' WHERE id = 'bd-a'")
+    here.tick(timedelta(minutes=30))
+    assert here.target.sent == ["bd-a", "bd-a"]
