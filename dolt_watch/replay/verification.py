@@ -89,6 +89,7 @@ it differently.
 EARLIER_UNKNOWN_WRITER = "somebody"
 """Earlier releases recorded this word for ``UNKNOWN_WRITER``."""
 
+FOREIGN = "the row is no entry of this release"
 GONE = "the observed commit is no longer in this history"
 EARLIER = (
     "the decision is older than the rule that a merge or an older row releases no attempt"
@@ -140,6 +141,8 @@ def verify(
     out = VerificationResult()
     out.differences += _streams(replayer)
     out.differences += _settings(replayer)
+    if foreign := _rows(replayer) - len(replayer.entries):
+        out.unverifiable[FOREIGN] += foreign
     waiting: dict[str, list[LedgerEntry]] = {}
     for entry in replayer.entries:
         out.settings.add(entry.settings_hash)
@@ -190,6 +193,14 @@ def _streams(replayer: HistoryReplayer) -> Iterator[Difference]:
             missing = f"{expected[entry.bead]}: the entry before is missing"
             yield _difference(entry, "version", entry.version, missing)
             expected[entry.bead] = entry.version
+
+
+def _rows(replayer: HistoryReplayer) -> int:
+    """Return the number of rows of the ledger. Rows of other programs are no entries."""
+    with suppress(NoSuchTable):
+        sql = "SELECT bead_id FROM watch_decision AS OF ?"
+        return len(replayer.engine.query(sql, (replayer.until,)))
+    return 0
 
 
 class _Places:

@@ -133,6 +133,22 @@ def test_a_decision_deleted(day: Light) -> None:
     assert {("bd-b", "version"), ("bd-b", "row")} <= found(day)
 
 
+@pytest.mark.parametrize(("column", "value"), [("detail", "no JSON"), ("kind", "danced")])
+def test_a_row_that_is_no_entry_is_counted(day: Light, column: str, value: str) -> None:
+    columns = ", ".join(ENTRY_COLUMNS)
+    other = {"version": "version + 9", column: f"'{value}'"}
+    cells = ", ".join(other.get(name, name) for name in ENTRY_COLUMNS)
+    day.sql(
+        f"INSERT INTO watch_decision ({columns}) SELECT {cells} FROM watch_decision WHERE kind ="
+        " 'reap'"
+    )
+    out = verify(day.past())
+    assert (out.differences, dict(out.unverifiable)) == (
+        [],
+        {"the row is no entry of this release": 1},
+    )
+
+
 @pytest.mark.parametrize("kind", ["outage", "recovered", "dispatched"])
 def test_the_copy_of_an_entry_is_found(day: Light, kind: str) -> None:
     """A copy under the next version equals what is computed on the commit that it observed."""
