@@ -205,10 +205,14 @@ def _attempts(
 
 
 def _under_way(engine: Engine, settings: Settings) -> frozenset[str] | None:
-    """Return the tokens of the state at HEAD; None if this database has no state to read."""
+    """Return the tokens of the state at HEAD. None if this database has no state to read, or one
+    under other rules than these settings: the ledger does not depend on settings.
+    """
     with closing(TargetPool(settings.targets)) as targets, suppress(DoltWatchError):
-        state, _ = build_reader(engine, settings, targets, DatabaseClock()).current_state()
-        return tokens_of(state)
+        reader = build_reader(engine, settings, targets, DatabaseClock())
+        polled, _ = reader.poll()
+        if polled.rules.get("now") == reader.parts.tracker.rule_hashes:
+            return tokens_of(reader.current_state()[0])
     return None
 
 

@@ -259,6 +259,14 @@ def test_a_reassigned_bead_runs_neither_in_log_nor_in_status(cli: Commands) -> N
     assert (latest["outcome"], latest["took_seconds"]) == ("ended", None)
 
 
+def test_log_does_not_depend_on_the_rules_of_its_settings(cli: Commands) -> None:
+    cli.here.goes_wrong()
+    other = ("--set", "rules.agent.when=assignee = 'ann'")
+    told = [json.loads(cli.run("log", "--format", "json", *more).stdout) for more in ((), other)]
+    outcomes = [[one["outcome"] for one in facts["attempts"]] for facts in told]
+    assert outcomes[0] == outcomes[1] and "running" in outcomes[0]
+
+
 def test_follow_prints_what_is_committed(cli: Commands) -> None:
     command = [sys.executable, "-m", "dolt_watch", "log", "--follow", "--since", "1h", "--format"]
     cli.run("pause", "--reason", "lunch")
