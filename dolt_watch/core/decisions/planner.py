@@ -33,6 +33,7 @@ from dolt_watch.core.decisions.reap_policy import plan_reaps
 from dolt_watch.core.model import (
     EMPTY,
     IN_PROGRESS,
+    Bead,
     Decision,
     EntryKind,
     HoldReason,
@@ -68,12 +69,18 @@ def make_plan(
     }
     probes: Mapping[str, Probe] = EMPTY
     # Most ticks need none of these planners: they are called if there is something for them.
-    claimed = [bead for bead in state.beads.values() if bead.phase is Phase.CLAIMED]
-    damaged = [
-        bead
-        for bead in state.beads.values()
-        if bead.was or bead.reverted or bead.lost_note or bead.unwritten
-    ]
+    # In the order of ids: a replay has the same beads in another order, and decides the same.
+    claimed = sorted(
+        (bead for bead in state.beads.values() if bead.phase is Phase.CLAIMED), key=_id
+    )
+    damaged = sorted(
+        (
+            bead
+            for bead in state.beads.values()
+            if bead.was or bead.reverted or bead.lost_note or bead.unwritten
+        ),
+        key=_id,
+    )
     if damaged:
         decisions += attempt_recovery.plan_renames(damaged)
         decisions += attempt_recovery.plan_restores(damaged)
@@ -124,6 +131,10 @@ def make_plan(
     }
     decided = tuple(one._replace(detail={**one.detail, **inputs}) for one in decisions)
     return Plan(decided, holds, rules)
+
+
+def _id(bead: Bead) -> str:
+    return bead.id
 
 
 class ClaimPlan(NamedTuple):

@@ -394,3 +394,23 @@ def test_a_queue_goes_in_the_direction_of_its_rule() -> None:
     stands = state(bead("a", rank=(1, "x")), bead("b", rank=(3, "y")), bead("c", rank=(3, "x")))
     queue = select_candidates(stands, policy, NOW, BOTH).queues["agent"]
     assert [one.id for one in queue] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "more", "kind"),
+    [
+        (Phase.CLAIMED, {"deadline": NOW}, EntryKind.OVERDUE),
+        (Phase.RUNNING, {"lost_note": "reaper: …"}, EntryKind.NOTE),
+        (Phase.RUNNING, {"reverted": True}, EntryKind.RESTORE),
+        (Phase.RUNNING, {"was": "old", "attempt": 1}, EntryKind.RENAMED),
+    ],
+)
+def test_the_plan_does_not_depend_on_the_order_of_the_state(
+    phase: Phase, more: dict[str, Any], kind: EntryKind
+) -> None:
+    """A replay applies all of history, and a worker reads a saved state, in other orders."""
+    beads = [bead(id, phase, token=id, **more) for id in ("b1", "b2", "b3")]
+    orders = (beads, beads[::-1], [beads[1], beads[2], beads[0]])
+    assert [kinds(plan(*order)) for order in orders] == [
+        [(kind, "b1"), (kind, "b2"), (kind, "b3")]
+    ] * 3
