@@ -109,7 +109,7 @@ def rebuild_state(
     for entry in _in_order([shared, *streams.values()]):
         kept = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
         projection.apply_global(kept, entry.at)
-    projection.beads |= holds
+    projection.beads.update(holds)
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
     answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}
