@@ -86,11 +86,9 @@ class Checks:
         """Report a saved state that isn't the one applied from the beginning or last resync."""
         head = Poller(engine).poll().head
         if self.scenario.rewrites:
-            at = next(
-                entry.observed
-                for entry in read_entries(engine, bead="")
-                if entry.kind is EntryKind.RESYNC
-            )
+            # The last one by version: two workers can rebuild at once, and their clocks differ.
+            resyncs = [e for e in read_entries(engine, bead="") if e.kind is EntryKind.RESYNC]
+            at = max(resyncs, key=lambda entry: entry.version).observed
             commit = engine.commit_of(at)
             assert commit is not None
             self.folded = rebuild_state(
