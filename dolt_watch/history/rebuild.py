@@ -96,6 +96,12 @@ def rebuild_state(
             )
         if after is not None:
             beads[bead] = after
+    # A claim waits for its answer, whatever its row is.
+    for bead, stream in streams.items():
+        if bead not in rows and stream[-1].kind is EntryKind.CLAIM:
+            claim = _folded(bead, stream, RuleMatch(), head)
+            if claim is not None and claim.phase is Phase.CLAIMED:
+                beads[bead] = claim
     # Entries about all beads are applied in the order of time. A resume before a hold does not end
     # it, so only holds that a later one ended are among these beads.
     holds = {

@@ -181,9 +181,8 @@ def test_a_renamed_rule_keeps_the_slots_of_what_runs(here: Light) -> None:
     ) == [("agents", 1, "job1")]
 
 
-def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine) -> None:
-    here = Light(doltlite)
-    here.assign("bd-a")
+def die_in_the_next_dispatch(here: Light) -> None:
+    """Run a tick that ends in its request, after its claim."""
 
     def dispatch(task: BeadTask, token: str) -> Answer:
         del here.target.dispatch
@@ -192,6 +191,12 @@ def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine
     here.target.dispatch = dispatch  # type: ignore[method-assign]
     with pytest.raises(Killed):
         here.tick()
+
+
+def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    die_in_the_next_dispatch(here)
     rename(here, "agents")
     for minutes in (3, 5, 30):
         here.tick(timedelta(minutes=minutes))
@@ -353,3 +358,28 @@ def test_a_bead_whose_last_outcome_was_unknown_stays_quarantined(doltlite: Engin
     here.sql("UPDATE issues SET title = 'clearer' WHERE id = 'bd-a'")
     here.tick(timedelta(minutes=30))
     assert here.target.sent == ["bd-a", "bd-a"]
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+@pytest.mark.parametrize("left", ["closed", "deleted"])
+def test_a_claim_waits_for_its_answer_although_its_row_left_every_rule(
+    doltlite: Engine, left: str, rebuilt: bool
+) -> None:
+    """Its request may be under way. The bead that a user opens meanwhile is not sent beside it."""
+    here = Light(doltlite)
+    here.assign("bd-a")
+    die_in_the_next_dispatch(here)
+    if left == "closed":
+        here.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-a'")
+    else:
+        here.sql("DELETE FROM issues WHERE id = 'bd-a'")
+    here.tick(timedelta(seconds=65))
+    if rebuilt:
+        here.change(when=ANEW)
+        here.tick(timedelta(seconds=66))
+    if left == "closed":
+        here.sql("UPDATE issues SET status = 'open' WHERE id = 'bd-a'")
+    else:
+        here.assign("bd-a")
+    here.tick(timedelta(seconds=80))
+    assert here.kinds("bd-a") == ["claim"]
