@@ -83,7 +83,7 @@ def rebuild_state(
     edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
     moved = _moved(engine, head, rows, streams, written)
-    ran = partial(_ran, engine, head, {one.rule: one for one in compiled})
+    ran = partial(_ran, edits, {one.rule: one for one in compiled})
     for bead, (facts, row, asks) in rows.items():
         stream = _joined(bead, streams, moved.get(bead))
         edited = partial(edits.edited_since, stream[-1], row, asks) if stream else bool
@@ -487,8 +487,7 @@ def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]
 
 
 def _ran(
-    engine: Engine,
-    head: str,
+    edits: EditDetector,
     compiled: Mapping[str, CompiledRule],
     bead: str,
     rule: str,
@@ -496,16 +495,13 @@ def _ran(
 ) -> bool | None:
     """Return whether the bead's row ran under the rule when an entry was decided.
 
-    None if history lacks that row. ``entry.observed`` is text that another program may have
-    written. It is part of the SQL only if it is a commit that HEAD reaches.
+    None if history lacks that row.
     """
-    observed = entry.observed
-    known = engine.commit_of(observed) is not None and engine.is_ancestor(observed, head)
-    if not known or rule not in compiled:
+    if not edits.has_observed(entry) or rule not in compiled:
         return None
-    sql = f"SELECT {compiled[rule].running_row} FROM issues AS OF '{observed}' WHERE id = ?"
+    sql = f"SELECT {compiled[rule].running_row} FROM issues AS OF '{entry.observed}' WHERE id = ?"
     try:
-        rows = engine.query(sql, (bead,))
+        rows = edits.engine.query(sql, (bead,))
     except (NoSuchTable, SchemaChanged):
         return None
     return bool(rows[0][0]) if rows else None

@@ -62,16 +62,21 @@ class EditDetector:
         one, other = ({name: cells[name] for name in shared} for cells in (then, row))
         return bead_hash(one, was) == bead_hash(other, was)
 
+    def has_observed(self, entry: LedgerEntry) -> bool:
+        """Return whether history has the commit that the entry's decision saw.
+
+        ``entry.observed`` is text that another program may have written. It may be part of SQL only
+        if it is a commit that HEAD reaches, since another server may not have any other.
+        """
+        known = self.engine.commit_of(entry.observed) is not None
+        return known and self.engine.is_ancestor(entry.observed, self.head)
+
     def _observed(self, entry: LedgerEntry) -> Mapping[str, Any]:
         """Return the row that the entry's decision saw, with the columns of that commit.
 
         Empty if history has none.
-
-        ``entry.observed`` is text that another program may have written. It is part of the SQL only
-        if it is a commit that HEAD reaches, since another server may not have any other.
         """
-        known = self.engine.commit_of(entry.observed) is not None
-        if not known or not self.engine.is_ancestor(entry.observed, self.head):
+        if not self.has_observed(entry):
             return {}
         names = list(self.engine.columns("issues", entry.observed))
         cells = ", ".join(f"`{name}`" for name in names)
