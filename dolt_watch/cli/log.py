@@ -210,9 +210,9 @@ def _under_way(engine: Engine, settings: Settings) -> frozenset[str] | None:
     """
     with closing(TargetPool(settings.targets)) as targets, suppress(DoltWatchError):
         reader = build_reader(engine, settings, targets, DatabaseClock())
-        polled, _ = reader.poll()
-        if polled.rules.get("now") == reader.parts.tracker.rule_hashes:
-            return tokens_of(reader.current_state()[0])
+        poll, now = reader.poll()
+        if poll.rules.get("now") == reader.parts.tracker.rule_hashes:
+            return tokens_of(reader.state_at_head(poll, now))
     return None
 
 

@@ -43,7 +43,7 @@ class StateReader:
     def current_state(self) -> tuple[State, datetime]:
         """Return the state at HEAD, and the time."""
         poll, now = self.poll()
-        return self._state_at_head(poll, now), now
+        return self.state_at_head(poll, now), now
 
     def decision_context(self) -> DecisionContext:
         """Return the context of a user's decision.
@@ -54,14 +54,14 @@ class StateReader:
         poll, now = self.poll()
         if poll.merging:
             raise MergeInProgress()
-        state = self._state_at_head(poll, now)
+        state = self.state_at_head(poll, now)
         tracker = self.parts.tracker
         return tracker.context(poll, state, now, tracker.feed_query(poll))
 
     def survey(self, scope: Scope) -> StateSurvey:
         """Return the plan of a tick now, and the holds. Each target counts as free."""
         poll, now = self.poll()
-        state = self._state_at_head(poll, now)
+        state = self.state_at_head(poll, now)
         tracker = self.parts.tracker
         feed_query = tracker.feed_query(poll)
         policy = with_queue_order(self.policy, feed_query.rules)
@@ -89,7 +89,8 @@ class StateReader:
         poll = self.parts.poller.poll()
         return poll, self.parts.clock.now(poll.now)
 
-    def _state_at_head(self, poll: PollResult, now: datetime) -> State:
+    def state_at_head(self, poll: PollResult, now: datetime) -> State:
+        """Return the state at the HEAD of a poll."""
         tracker = self.parts.tracker
         check_database(self.engine, self.parts.config.project_id)
         tracker.read_ahead(poll, first=True)
