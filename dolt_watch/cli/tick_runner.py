@@ -175,7 +175,7 @@ def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
     from pathlib import Path
 
     from dolt_watch.errors import SettingsError
-    from dolt_watch.telemetry.metrics import Metrics
+    from dolt_watch.telemetry.metrics import Metrics, is_replaced
 
     def cannot(why: str | None) -> SettingsError:
         return SettingsError(
@@ -188,10 +188,10 @@ def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
     try:
         if file.is_dir() or not file.parent.is_dir():
             raise cannot("the path is a folder" if file.is_dir() else "the folder doesn't exist")
-        whole = not file.exists() or file.is_file()  # A pipe or a device isn't replaced.
+        replaced = is_replaced(file)
     except OSError as error:  # For example a name that is too long.
         raise cannot(error.strerror) from None
-    if whole and not os.access(file.parent, os.W_OK | os.X_OK):
+    if replaced and not os.access(file.parent, os.W_OK | os.X_OK):
         raise cannot("the folder is not writable")
     metrics = Metrics()
 

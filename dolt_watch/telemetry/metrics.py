@@ -149,12 +149,17 @@ class Metrics:
         device, such as /dev/null, is written directly: a new file in its place would replace it.
         """
         file = Path(path)
-        if file.exists() and not file.is_file():
+        if not is_replaced(file):
             file.write_bytes(self.text())
             return
         if not self._succeeded:
             self.success.set(_last_success(path))
         write_to_textfile(os.path.realpath(path), self.registry)  # A symbolic link stays one.
+
+
+def is_replaced(file: Path) -> bool:
+    """Return whether a new file takes this file's place. A pipe or a device stays."""
+    return not file.exists() or file.is_file()
 
 
 def _last_success(path: str) -> float:
