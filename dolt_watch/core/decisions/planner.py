@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.core.decisions import attempt_recovery, known_runs
@@ -33,7 +34,6 @@ from dolt_watch.core.decisions.reap_policy import plan_reaps
 from dolt_watch.core.model import (
     EMPTY,
     IN_PROGRESS,
-    Bead,
     Decision,
     EntryKind,
     HoldReason,
@@ -71,7 +71,7 @@ def make_plan(
     # Most ticks need none of these planners: they are called if there is something for them.
     # In the order of ids: a replay has the same beads in another order, and decides the same.
     claimed = sorted(
-        (bead for bead in state.beads.values() if bead.phase is Phase.CLAIMED), key=_id
+        (bead for bead in state.beads.values() if bead.phase is Phase.CLAIMED), key=attrgetter("id")
     )
     damaged = sorted(
         (
@@ -79,7 +79,7 @@ def make_plan(
             for bead in state.beads.values()
             if bead.was or bead.reverted or bead.lost_note or bead.unwritten
         ),
-        key=_id,
+        key=attrgetter("id"),
     )
     if damaged:
         decisions += attempt_recovery.plan_renames(damaged)
@@ -131,10 +131,6 @@ def make_plan(
     }
     decided = tuple(one._replace(detail={**one.detail, **inputs}) for one in decisions)
     return Plan(decided, holds, rules)
-
-
-def _id(bead: Bead) -> str:
-    return bead.id
 
 
 class ClaimPlan(NamedTuple):
