@@ -126,15 +126,18 @@ def test_a_run_that_tries_against_a_limit_until_its_time_is_over_met_it(tmp_path
 
 
 def test_a_time_without_a_zone_is_in_the_zone_of_the_agent(tmp_path: Path) -> None:
-    script = "echo 'usage limit reached, resets 6pm'; exit 1"
     for settings, zone in (
         ({"env": ("TZ=Asia/Tokyo",)}, ZoneInfo("Asia/Tokyo")),
         ({"env": ("TZ=Middle/Earth",)}, datetime.now().astimezone().tzinfo),
     ):
-        target = local(tmp_path, script, **settings)
+        # Hours ahead at any time of day: a time that has just passed names no reset.
+        hour = (datetime.now(zone) + timedelta(hours=6)).hour
+        target = local(
+            tmp_path, f"echo 'usage limit reached, resets {hour}:00'; exit 1", **settings
+        )
         resets = run(target).resets_at
-        assert resets is not None and resets.astimezone(zone).hour == 18
-    target = local(tmp_path, script)
+        assert resets is not None and resets.astimezone(zone).hour == hour
+    target = local(tmp_path, "exit 1")
     target._environ = {**target._environ, "TZ": "America/New_York"}
     assert str(target.zone) == "America/New_York"
 
