@@ -7,7 +7,7 @@ elsewhere, the line of dolt_watch is the *second* parent, and the first-parent c
 old changes. ``Commit.side`` contains the commits that a merge brings in from its other parents.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -99,44 +99,65 @@ def read_changes(
         )
 
 
-def commits_of_bead(
-    engine: Engine, line: Sequence[Commit], tables: Iterable[str], bead: str, touched: Touched
+def commits_with_rows(
+    engine: Engine,
+    line: Sequence[Commit],
+    tables: Iterable[str],
+    touched: Touched,
+    is_wanted: Callable[[str | None, str | None], bool],
 ) -> list[Commit]:
-    """Return the commits of the line that changed a row of the bead or record a decision about it.
+    """Return the commits of the line with a wanted row change.
 
     Only the ids in the rows are read, which costs less than ``read_changes``. If the schema of a
     table changed, the rows are read too.
+
+    Args:
+        engine: The engine.
+        line: A line of ``find_line``, or a part of one.
+        tables: Tables of bd, or the ledger.
+        touched: the result of ``touched_edges`` for a line that contains this line.
+        is_wanted: Receives the bead of a row before and after a change. None: there was no row.
     """
     tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    changed, altered = _changed(engine, edges, [*tables, LEDGER], touched)
+    changed, altered = _changed(engine, edges, tables, touched)
     found: set[str] = set()
     crossing = {edge.commit for some in altered.values() for edge in some}
     try:
         for table, those in changed.items():
-            found |= _commits_in_table(engine, table, bead, edges, those, altered.get(table, ()))
+            apart = altered.get(table, ())
+            found |= _commits_in_table(engine, table, is_wanted, edges, those, apart)
     except Unexplained:  # a schema changed and was changed back
         crossing = {commit.hash for commit in line}
     unsure = [commit for commit in line if commit.hash in crossing - found]
     if unsure:
         query = FeedQuery([], list(engine.columns("issues", unsure[-1].hash)))
-        for changes in read_changes(engine, unsure, tables, query):
-            if any(row.bead == bead for row in changes.rows) or any(
-                entry.bead == bead for entry in changes.entries
+        of_bd = [table for table in tables if table != LEDGER]
+        for changes in read_changes(engine, unsure, of_bd, query):
+            if any(is_wanted(*_beads(row)) for row in changes.rows) or any(
+                LEDGER in tables and is_wanted(None, entry.bead) for entry in changes.entries
             ):
                 found.add(changes.commit)
     return [commit for commit in line if commit.hash in found]
 
 
+def _beads(row: RowChange) -> tuple[str | None, str | None]:
+    """Return the bead of a row before and after its change."""
+    return (
+        None if row.kind == "added" else row.bead,
+        None if row.kind == "removed" else row.bead,
+    )
+
+
 def _commits_in_table(
     engine: Engine,
     table: str,
-    bead: str,
+    is_wanted: Callable[[str | None, str | None], bool],
     edges: Sequence[Edge],
     changed: Sequence[Edge],
     altered: Collection[Edge],
 ) -> set[str]:
-    """Return the commits that changed a row of the bead in the table.
+    """Return the commits with a wanted change of a row of the table.
 
     Commits that changed the table's schema are excluded.
     """
@@ -148,8 +169,8 @@ def _commits_in_table(
             continue
         at = None if table == LEDGER else stretch[-1].commit
         with suppress(NoSuchTable):  # none of these commits has the table
-            for edge, ids in engine.diff(table, stretch, columns, at):
-                if bead in ids:
+            for edge, (before, after) in engine.diff(table, stretch, columns, at):
+                if is_wanted(before, after):
                     found.add(edge.commit)
     return found
 

@@ -4,7 +4,7 @@ The loop, ``replay``, ``events``, ``why`` and the report read through it. So all
 same line through a merge (``commit_path``) and see the same events.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,7 +111,11 @@ class HistoryReader:
         """Yield pages of at most ``size`` commits. A page also ends where the rules change."""
         by = ReadRules(self.query, self.rules)
         for piece in chunks(line, LINE_PAGE) if size else [list(line)]:
-            touched = _touched(self.engine, piece, self.tables) if len(piece) > PAGE else None
+            touched = (
+                _touched(self.engine, piece, [*self.tables, change_feed.LEDGER])
+                if len(piece) > PAGE
+                else None
+            )
             commits: list[Commit] = []
             for commit in piece:
                 commits.append(commit)
@@ -148,7 +152,24 @@ def commits_of_bead(
 
     The cost is one pass over the line, which reads only IDs.
     """
+    return _commits_with_rows(
+        engine, line, [*tables, change_feed.LEDGER], lambda before, after: bead in (before, after)
+    )
 
+
+def deletions(engine: Engine, line: Sequence[Commit], beads: Collection[str]) -> Iterator[Commit]:
+    """Yield the commits of a line that deleted one of the beads. Cost: as ``commits_of_bead``."""
+    return _commits_with_rows(
+        engine, line, ["issues"], lambda before, after: after is None and before in beads
+    )
+
+
+def _commits_with_rows(
+    engine: Engine,
+    line: Sequence[Commit],
+    tables: Sequence[str],
+    is_wanted: Callable[[str | None, str | None], bool],
+) -> Iterator[Commit]:
     def pages() -> Iterator[tuple[list[Commit], change_feed.Touched]]:
         for piece in chunks(line, LINE_PAGE):
             touched = _touched(engine, piece, tables)
@@ -156,7 +177,7 @@ def commits_of_bead(
                 yield page, touched
 
     def read(engine: Engine, page: tuple[list[Commit], change_feed.Touched]) -> list[Commit]:
-        return change_feed.commits_of_bead(engine, page[0], tables, bead, page[1])
+        return change_feed.commits_with_rows(engine, page[0], tables, page[1], is_wanted)
 
     for _, found in prefetch(engine, pages(), read):
         yield from found
@@ -164,7 +185,7 @@ def commits_of_bead(
 
 def _touched(engine: Engine, line: Sequence[Commit], tables: Sequence[str]) -> change_feed.Touched:
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    return change_feed.touched_edges(engine, edges, [*tables, change_feed.LEDGER])
+    return change_feed.touched_edges(engine, edges, tables)
 
 
 def find_line(engine: Engine, since: str, until: str) -> list[Commit] | None:

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.core.decisions.attempt_recovery import LOST, restore
 from dolt_watch.core.model import (
     ANSWERS,
@@ -40,12 +41,14 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.projection import FREED, Projection, apply_to_bead
+from dolt_watch.core.projection.event_deriver import rule_match
+from dolt_watch.core.projection.projection import DELETED, FREED, Projection, apply_to_bead
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.engines.values import sort_value
 from dolt_watch.errors import NoSuchTable, SchemaChanged
+from dolt_watch.history.reader import HistoryReader, deletions, find_line
 from dolt_watch.ledger.edit_detection import EditDetector
 from dolt_watch.ledger.reader import read_ledger_at
 from dolt_watch.timestamps import parse_foreign
@@ -82,7 +85,8 @@ def rebuild_state(
     # Each bead from its stream, adjusted to its row.
     edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
-    moved = _moved(engine, head, rows, streams, written)
+    gone = _gone(engine, head, rows, streams)
+    moved = _moved(rows, streams, written, gone)
     ran = partial(_ran, edits, {one.rule: one for one in compiled})
     for bead, (facts, row, asks) in rows.items():
         stream = _joined(bead, streams, moved.get(bead))
@@ -102,6 +106,15 @@ def rebuild_state(
             claim = _folded(bead, stream, RuleMatch(), head)
             if claim is not None and claim.phase is Phase.CLAIMED:
                 beads[bead] = claim
+    # An agent may work on a bead that was deleted, and its id may come back.
+    feed_query, lost = FeedQuery(compiled, columns, columns), {bead: streams[bead] for bead in gone}
+    for event, facts, was in _deletions(engine, head, feed_query, rules, edits, lost):
+        bead = event.bead
+        entries = _reassign_removed_rules(streams[bead], facts, names)
+        before = _bead(bead, facts, was, bool, ran, entries, head, date, None, written)
+        after = apply_to_bead(before, event)
+        if after is not None:
+            beads[bead] = after
     # Entries about all beads are applied in the order of time. A resume before a hold does not end
     # it, so only holds that a later one ended are among these beads.
     holds = {
@@ -390,24 +403,19 @@ def _written(streams: Mapping[str, Sequence[LedgerEntry]]) -> dict[str, frozense
     return {token: frozenset(lines) for token, lines in found.items()}
 
 
-def _moved(
+def _gone(
     engine: Engine,
     head: str,
     rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
     streams: Mapping[str, Sequence[LedgerEntry]],
-    written: Mapping[str, Collection[str]],
-) -> dict[str, str]:
-    """Return new id → old id of the renamed beads whose new stream does not record the rename yet.
-
-    The row has a note of the attempt, which contains its time or its job, and the attempt's bead no
-    longer exists.
-    """
-    ended = {
-        bead: stream[-1].token
+) -> Mapping[str, str]:
+    """Return bead → the token of its last attempt, of the beads that no longer exist."""
+    tokens = {
+        bead: next((entry.token for entry in reversed(stream) if entry.token), "")
         for bead, stream in streams.items()
-        if stream[-1].token and bead not in rows
+        if bead not in rows
     }
-    # A bead that still exists was not renamed.
+    ended = {bead: token for bead, token in tokens.items() if token}
     there: set[str] = set()
     for some in chunks(sorted(ended), 200):
         marks = ", ".join("?" * len(some))
@@ -417,13 +425,59 @@ def _moved(
                 f"SELECT id FROM issues AS OF '{head}' WHERE id IN ({marks})", some
             )
         )
-    # A note of an attempt contains its time and job, so it identifies the attempt.
-    by_line = {
-        line: bead
-        for bead, token in ended.items()
-        if bead not in there
-        for line in written.get(token, ())
+    return {bead: token for bead, token in ended.items() if bead not in there}
+
+
+def _deletions(
+    engine: Engine,
+    head: str,
+    feed_query: FeedQuery,
+    rules: Sequence[Rule],
+    edits: EditDetector,
+    streams: Mapping[str, Sequence[LedgerEntry]],
+) -> Iterator[tuple[Event, RuleMatch, Mapping[str, Any]]]:
+    """Yield the last deletion of each bead whose attempt no entry ended, with the row that it had.
+
+    Deletions that history lacks, and those of rows that no rule watches, are left out. The cost is
+    one pass over the changes of issues since the first of these attempts.
+
+    Args:
+        streams: the streams of the beads that no longer exist.
+    """
+    begun = {}
+    for bead, stream in streams.items():
+        state = _folded(bead, stream, RuleMatch(running=(stream[-1].rule,)), head)
+        if state is not None and state.token and state.phase in IN_FLIGHT:
+            begun[bead] = next(one for one in stream if one.token == state.token)
+    first = min(filter(edits.has_observed, begun.values()), key=lambda one: one.at, default=None)
+    line = find_line(engine, first.observed, head) if first is not None else None
+    reader = HistoryReader(engine, feed_query, rules, ["issues"])
+    last = {
+        event.bead: event
+        for _, _, events in reader.read(deletions(engine, line or [], begun))
+        for event in events
+        if event.bead in begun and event.changed == ("deleted",)
     }
+    for event in last.values():
+        assert event.row is not None
+        facts = rule_match(event.row, rules, before=True)
+        if facts.matches or facts.runs:
+            yield event, facts, event.row.before
+
+
+def _moved(
+    rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
+    streams: Mapping[str, Sequence[LedgerEntry]],
+    written: Mapping[str, Collection[str]],
+    gone: Mapping[str, str],
+) -> dict[str, str]:
+    """Return new id → old id of the renamed beads whose new stream does not record the rename yet.
+
+    The row has a note of the attempt, which contains its time or its job, and the attempt's bead no
+    longer exists.
+    """
+    # A note of an attempt contains its time and job, so it identifies the attempt.
+    by_line = {line: bead for bead, token in gone.items() for line in written.get(token, ())}
     moved = {}
     for bead, (_, row, _) in rows.items() if by_line else ():
         lines = str(row.get("notes") or "").splitlines()
@@ -492,10 +546,11 @@ def _ran(
     bead: str,
     rule: str,
     entry: LedgerEntry,
+    absent: bool | None = None,
 ) -> bool | None:
     """Return whether the bead's row ran under the rule when an entry was decided.
 
-    None if history lacks that row.
+    None if history lacks that commit, and ``absent`` if the commit lacks the row.
     """
     if not edits.has_observed(entry) or rule not in compiled:
         return None
@@ -504,14 +559,14 @@ def _ran(
         rows = edits.engine.query(sql, (bead,))
     except (NoSuchTable, SchemaChanged):
         return None
-    return bool(rows[0][0]) if rows else None
+    return bool(rows[0][0]) if rows else absent
 
 
 def _is_resumed(
     bead: Bead,
     entries: Sequence[LedgerEntry],
     shared: Sequence[LedgerEntry],
-    ran: Callable[[str, str, LedgerEntry], bool | None],
+    ran: Callable[..., bool | None],
 ) -> bool:
     """Return whether a user's resume ended the hold of an attempt whose row was freed.
 
@@ -527,7 +582,9 @@ def _is_resumed(
         and (begun is None or one.at > begun)
     ]
     last = max(later, key=lambda one: one.at, default=None)
-    return last is not None and ran(bead.id, bead.rule, last) is False
+    # A deleted bead has no row. A renamed one had it under another id.
+    absent = False if bead.reason == DELETED and not bead.was else None
+    return last is not None and ran(bead.id, bead.rule, last, absent) is False
 
 
 def _touched(

@@ -49,6 +49,10 @@ class Tracker:
         self.engine.execute_ddl(f"{sql} WHERE id = '{bead}'")
         return self._commit(author)
 
+    def delete(self, bead: str) -> str:
+        self.engine.execute_ddl(f"DELETE FROM issues WHERE id = '{bead}'")
+        return self._commit("ann")
+
     def branch(self, name: str) -> None:
         call(self.engine, "dolt_branch", name)
 
@@ -226,3 +230,26 @@ def test_a_commit_that_is_no_ancestor(beads_engine: Engine) -> None:
     tracker.merge("main")
     assert reader.find_line(beads_engine, behind, tracker.head) is not None
     assert list(read_events(beads_engine, behind, tracker.head, RULES))
+
+
+def test_deletions_are_found_at_the_commit_that_the_line_has(beads_engine: Engine) -> None:
+    tracker = Tracker(beads_engine)
+    tracker.branch("side")
+    first = tracker.delete("bd-1")
+    tracker.change("bd-2")
+    beads_engine.execute_ddl("ALTER TABLE issues ADD COLUMN more INT")
+    altering = tracker.delete("bd-2")
+    tracker.checkout("side")
+    tracker.delete("bd-3")
+    tracker.delete("bd-4")
+    tracker.checkout("main")
+    tracker.merge("side")
+    line = reader.find_line(beads_engine, tracker.first, tracker.head)
+    assert line is not None
+
+    def found(*beads: str) -> list[str]:
+        return [commit.hash for commit in reader.deletions(beads_engine, line, beads)]
+
+    assert found("bd-1", "bd-2", "bd-3", "bd-5") == [first, altering, tracker.head]
+    assert found("bd-2") == [altering]
+    assert found("bd-5") == found() == []

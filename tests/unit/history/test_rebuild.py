@@ -383,3 +383,42 @@ def test_a_claim_waits_for_its_answer_although_its_row_left_every_rule(
         here.assign("bd-a")
     here.tick(timedelta(seconds=80))
     assert here.kinds("bd-a") == ["claim"]
+
+
+DELETE = "DELETE FROM issues WHERE id = 'bd-a'"
+CLOSE, OPEN = (f"UPDATE issues SET status = '{to}' WHERE id = 'bd-a'" for to in ("closed", "open"))
+RESUME = "resume"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize(
+    ("steps", "sent"),
+    [
+        ([DELETE], 1),
+        ([FREE, DELETE], 1),
+        ([RESUME, DELETE], 1),
+        ([FREE, RESUME, DELETE], 2),
+        ([DELETE, RESUME], 2),
+        ([CLOSE, DELETE], 2),
+        ([OPEN, DELETE], 2),
+    ],
+    ids=["running", "held", "resumed before", "sent again", "resumed", "closed", "opened"],
+)
+def test_a_bead_that_was_deleted_during_its_attempt_is_held_under_its_id(
+    here: Light, steps: list[str], sent: int, anew: bool
+) -> None:
+    """Its agent may be running. A state that is rebuilt before the bead is created again knows
+    that.
+    """
+    for minute, step in enumerate(steps, start=2):
+        if step == RESUME:
+            resume(here, timedelta(minutes=minute))
+        else:
+            here.sql(step)
+        here.tick(timedelta(minutes=minute))
+    if anew:
+        here.change(when=ANEW)
+        here.tick(timedelta(minutes=10))
+    here.assign("bd-a")
+    here.tick(timedelta(minutes=11))
+    assert here.target.sent == ["bd-a"] * sent
