@@ -20,6 +20,7 @@ from dolt_watch.core.decisions.settlement import health_of, settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.recorded_inputs import RecordedInputs, encode_answer
+from dolt_watch.errors import DatabaseError
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
@@ -40,12 +41,16 @@ class Claim(NamedTuple):
     decision: Decision
     written: Written
     row: Mapping[str, Any]
-    """The bead's row as the claim's transaction read it."""
+    """The bead's row as the claim's transaction read it. After a failure, only the cells that the
+    claim changed.
+    """
     context: DecisionContext
     rule: Rule
     payload: entry_payloads.Claimed
     ended: float
     """End of the claim, in seconds of the monotonic clock."""
+    failure: DatabaseError | None = None
+    """The error that took the place of the answer to the claim's commit."""
 
 
 def dispatch_bead(
@@ -57,39 +62,67 @@ def dispatch_bead(
         Conflict: The claim was not written.
         OutcomeNotRecorded: The outcome could not be written.
     """
-    payload, begun = entry_payloads.Claimed.decode(decision.detail), time.monotonic()
+    begun = time.monotonic()
     if site := getattr(target, "site", ""):  # Only a worker at this site can settle the attempt.
         at = entry_payloads.Claimed(site=site).encode()
         decision = decision._replace(detail={**decision.detail, **at})
     attempt = decision._replace(token=uuid.uuid4().hex)
     with ledger.attempt(attempt):
         # The claim is in history before anything is sent: a token is sent at most once.
-        valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
-        written = ledger.append_decision(context, attempt, valid)
-        assert written.row is not None  # A claim reads its bead's row.
-        claim = Claim(
-            decision=attempt,
-            written=written,
-            row=written.row,
-            context=context,
-            rule=rule,
-            payload=payload,
-            ended=time.monotonic(),
-        )
-        log_entry(written)
-        # Nothing is sent if the bead changed at the moment of the claim, or if another worker may
-        # already settle the claim: after its deadline.
-        outcome = _no_longer_matches(claim, ledger)
+        claim = _claim(attempt, context, rule, target, ledger)
+        log_entry(claim.written)
+        # After the claim's deadline, another worker may already settle it.
+        outcome = _no_longer_due(claim, ledger)
         if outcome is None and time.monotonic() - begun >= SEND_WINDOW_SECONDS:
             outcome = _release(claim, "claiming took too long", ReasonCode.CLAIMED_TOO_LATE)
         if outcome is None:
             outcome = _send(claim, target, ledger.turns)
         # The outcome is recorded for this attempt in any case.
         recorded = ledger.append_outcome(context, outcome)
-        for warning in filter(None, (written.warning, recorded.warning)):
+        for warning in filter(None, (claim.written.warning, recorded.warning)):
             fields = event_fields(LogEvent.NOTES_FULL, bead=attempt.bead)
             logger.warning(f"warning: {warning}", extra=fields)
         return recorded
+
+
+def _claim(
+    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
+) -> Claim:
+    """Write the claim. Raises Conflict, and DatabaseError if history doesn't have the claim."""
+    valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
+    failure: DatabaseError | None = None
+    try:
+        written = ledger.append_decision(context, decision, valid)
+    except DatabaseError as error:
+        # Its commit may have succeeded, and only the answer was lost.
+        found, failure = ledger.find_recorded(decision), error
+        if found is None:
+            raise
+        written = found
+    cells = written.entry.wrote.cells.items()
+    return Claim(
+        decision=decision,
+        written=written,
+        row=written.row or {"status": OPEN, **{name: before for name, (before, _) in cells}},
+        context=context,
+        rule=rule,
+        payload=entry_payloads.Claimed.decode(decision.detail),
+        ended=time.monotonic(),
+        failure=failure,
+    )
+
+
+def _no_longer_due(claim: Claim, ledger: LedgerWriter) -> Decision | None:
+    """Return the release of a bead that changed at the moment of its claim, or may have changed,
+    because the database failed. None if it is still due.
+    """
+    failure = claim.failure
+    if failure is None:
+        try:
+            return _no_longer_matches(claim, ledger)
+        except DatabaseError as error:
+            failure = error
+    return _release(claim, f"the database failed ({failure.clause})", ReasonCode.DATABASE_FAILED)
 
 
 def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:
@@ -127,7 +160,7 @@ def _release(claim: Claim, why: str, code: ReasonCode) -> Decision:
         bead=claim.decision.bead,
         rule=claim.rule.name,
         attempt=claim.decision.attempt,
-        cause=claim.written.commit,
+        cause=claim.written.commit or claim.decision.cause,
         token=claim.decision.token,
         reason=f"{why}; nothing was sent",
         reason_code=code,

@@ -232,7 +232,7 @@ class LedgerWriter:
         while True:
             try:
                 self.turns.begin()
-                return (unsure and self._find_recorded(decision)) or self._write(
+                return (unsure and self.find_recorded(decision)) or self._write(
                     context, decision, alone=alone
                 )
             except BeadNotFound:
@@ -258,8 +258,8 @@ class LedgerWriter:
                 self.clock.sleep(pause)
                 waited += pause
 
-    def _find_recorded(self, decision: Decision) -> Written | None:
-        """Return the outcome entry if it is already in history.
+    def find_recorded(self, decision: Decision) -> Written | None:
+        """Return the entry of a decision with a token if it is in history.
 
         A commit whose answer was lost may have succeeded.
         """

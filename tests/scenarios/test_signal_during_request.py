@@ -18,8 +18,17 @@ from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
-from dolt_watch.errors import Conflict, OutcomeNotRecorded, ReadOnly, ServerPanic, Unreachable
+from dolt_watch.errors import (
+    Conflict,
+    DatabaseError,
+    OutcomeNotRecorded,
+    ReadOnly,
+    SchemaChanged,
+    ServerPanic,
+    Unreachable,
+)
 from dolt_watch.ledger.writer import LedgerWriter
+from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
 from tests.support.clocks import ShiftedClock
@@ -125,6 +134,54 @@ def test_an_answer_waits_until_it_can_be_written(
     light.assign("bd-a")
     light.tick()
     assert (light.kinds("bd-a"), refusing) == (["claim", "dispatched"], [])
+
+
+@pytest.mark.parametrize("at", ["the claim's commit", "the check before the request"])
+@pytest.mark.parametrize(
+    "error", [Unreachable("the connection broke"), SchemaChanged("a column is missing")]
+)
+def test_a_claim_is_released_if_the_database_fails_before_the_request(
+    light: Light, monkeypatch: pytest.MonkeyPatch, at: str, error: DatabaseError
+) -> None:
+    """Otherwise the bead would be unknown, and blocked in the end, although nothing was sent."""
+    failed = []
+
+    def failing(self: LedgerWriter, *asked: Any, **named: Any) -> Any:
+        written = append(self, *asked, **named)
+        failed.append(error)
+        if at == "the claim's commit":
+            raise error
+        monkeypatch.setattr(light.engine, "query", refuses)
+        return written
+
+    def refuses(*asked: Any) -> Any:
+        monkeypatch.undo()
+        raise error
+
+    append = LedgerWriter.append_decision
+    monkeypatch.setattr(LedgerWriter, "append_decision", failing)
+    light.assign("bd-a")
+    light.tick()
+    monkeypatch.undo()
+    assert failed == [error]
+    assert (light.kinds("bd-a"), light.target.sent) == (["claim", "release"], [])
+    assert light.row("bd-a", "status") == ("open",)
+    light.tick(2 * MINUTE)
+    assert (light.kinds("bd-a")[2:], light.target.sent) == (["claim", "dispatched"], ["bd-a"])
+    assert verify(light.past()).differences == []
+
+
+def test_a_claim_that_was_not_written_is_an_error(
+    light: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*asked: Any, **named: Any) -> Any:
+        raise Unreachable("the connection broke")
+
+    monkeypatch.setattr(LedgerWriter, "append_decision", failing)
+    light.assign("bd-a")
+    with pytest.raises(Unreachable, match="the connection broke"):
+        light.tick()
+    assert (light.kinds("bd-a"), light.target.sent) == ([], [])
 
 
 def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[Exception]) -> None:

@@ -61,6 +61,8 @@ class ReasonCode(StrEnum):
     """The bead is not ready by the rules of ``bd ready``."""
     CLAIMED_TOO_LATE = "claimed-too-late"
     """The claim took too long, so no request may be sent for it."""
+    DATABASE_FAILED = "database-failed"
+    """The database failed between the claim and the request."""
     # Notes and attempts that are written again.
     NOTE_OVERWRITTEN = "note-overwritten"
     """A note of dolt_watch was overwritten."""
