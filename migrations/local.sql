@@ -12,11 +12,11 @@ CREATE TABLE IF NOT EXISTS watch_cursor (
     globals LONGTEXT NOT NULL  -- JSON: pauses, cooldowns, outages, stopped rules, claims of the last hour, notices not yet sent, and the worker that saved last
 );
 
--- record '': the bead has no phase any more. Such rows are deleted from time to time.
+-- Many beads are saved in one row, which a tick reads in a fifth of the time of a row each. The rows of single beads are newer. From time to time they are merged into that row.
 CREATE TABLE IF NOT EXISTS watch_bead (
-    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- the bead
-    phase VARCHAR(32) NOT NULL,  -- its phase
-    record LONGTEXT NOT NULL  -- JSON: the bead's record in the state
+    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- the bead; '' in the row of many beads
+    phase VARCHAR(32) NOT NULL,  -- its phase; '' if it has none any more, or in the row of many beads
+    record LONGTEXT NOT NULL  -- JSON: the bead's record in the state; '' if it has no phase any more
 );
 
 CREATE TABLE IF NOT EXISTS watch_attempt (

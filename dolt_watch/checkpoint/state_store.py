@@ -9,7 +9,7 @@ that the decision was made on.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -32,11 +32,18 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.reason_codes import CODES, derived_for_record, unclear_code
 from dolt_watch.engines import Engine, Param, Row, Transaction
 from dolt_watch.engines.sql_text import chunks
-from dolt_watch.errors import Conflict, DatabaseError
+from dolt_watch.errors import Conflict
 from dolt_watch.timestamps import to_utc
 
-MAX_TOMBSTONES = 100
-"""Number of tombstone rows to keep before they are deleted."""
+ROWS = 100
+"""Number of rows of ``watch_bead`` before the beads are saved in one row.
+
+A long queue has a fiftieth of its beads more, because writing that row costs by their number.
+"""
+ALL_BEADS = ""
+"""The id of the row with all beads, which is the id of no bead. Rows of beads are newer."""
+LINE = 1000
+"""Number of beads on a line of that row. 100,000 records as JSON objects take 100 MB."""
 
 
 OTHER_DECIDED = "another worker decided in between"
@@ -62,8 +69,8 @@ class StateStore:
         self._state: State | None = None
         self._saved = ""
         self._touched: set[str] | None = set()
-        self._gone = 0
-        """Number of tombstone rows: empty records of beads that left."""
+        self._rows: set[str] = set()
+        """Beads with a row of their own, also those that left."""
         self._down: list[str] = []
         """Outages that delay beads, in words: an idle tick logs them."""
         self.outbox: list[Mapping[str, Any]] = []
@@ -81,30 +88,18 @@ class StateStore:
         return self._state
 
     def _beads(self) -> dict[str, Bead]:
-        # One row: the driver takes longer to read thousands of rows than the server to send them.
-        # A line each: a record has no line feed, and Dolt's GROUP_CONCAT leaves out empty texts.
-        rows = self.engine.query(
-            "SELECT COUNT(*), GROUP_CONCAT(CONCAT(record, '\n') SEPARATOR '') FROM watch_bead"
-        )
-        # Dolt 1.86.4 answers an aggregate without a row if the table is empty.
-        count, text = rows[0] if rows else (0, None)
-        lines = text.split("\n")[:-1] if count else []
-        # A state without an attempt would send its bead again.
-        if len(lines) != count:
-            raise DatabaseError(
-                f"The saved state has {count} beads, but the server sent a part of them.",
-                where="watch_bead",
-                fix="Run `SHOW VARIABLES LIKE 'group_concat_max_len'`: dolt_watch must be able to"
-                " set it.",
-            )
-        del rows, text
-        # In parts: 100,000 records as JSON objects take 100 MB.
+        # Few rows: a row takes the server 2 µs and the driver 6 µs, whatever its length.
+        records: dict[str, str] = dict(self.engine.query("SELECT bead_id, record FROM watch_bead"))
         beads: dict[str, Bead] = {}
-        for some in chunks(filter(None, lines), 1000):
-            beads |= {
-                bead.id: bead for bead in map(decode_bead, orjson.loads(f"[{','.join(some)}]"))
-            }
-        self._gone = count - len(beads)
+        for line in filter(None, records.pop(ALL_BEADS, "").split("\n")):
+            beads |= {bead.id: bead for bead in map(decode_bead, orjson.loads(line))}
+        for id, record in records.items():
+            # A bead that left has an empty record.
+            if record:
+                beads[id] = decode_bead(orjson.loads(record))
+            else:
+                beads.pop(id, None)
+        self._rows = set(records)
         return beads
 
     def has_lost_claim(self, poll: PollResult, state: State) -> bool:
@@ -235,36 +230,44 @@ class StateStore:
         update = f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?"
         params = (*cursor.values(), poll.fence)
         # A change that leads to no decision changes the cursor row only.
-        if touched is not None and not touched and self._gone <= MAX_TOMBSTONES:
+        if touched is not None and not touched:
             if not self.engine.write(update, params):
                 raise Conflict(OTHER_DECIDED)
         else:
             with self.engine.transaction() as tx:
                 tx.write(update, params, unmatched=OTHER_DECIDED)
-                if touched is None or self._gone > MAX_TOMBSTONES:
-                    which = "" if touched is None else " WHERE record = ''"
-                    tx.write(f"DELETE FROM watch_bead{which}")
-                    self._gone = 0
-                # One statement for many records: each further one would write the same pages again.
-                # A bead that left has an empty record.
-                for some in chunks(state.beads if touched is None else touched, 200):
-                    marks = ", ".join(["(?, ?, ?)"] * len(some))
-                    cells: list[Param] = []
-                    for id in some:
-                        bead = state.beads.get(id)
-                        cells += (
-                            (id, bead.phase.value, _text(encode_bead(bead)))
-                            if bead
-                            else (id, "", "")
-                        )
-                    tx.write(
-                        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}", cells
-                    )
-                if (touched is None or touched) and poll.has_unsaved_claims:
+                rows = self._save_beads(tx, state.beads, touched)
+                if poll.has_unsaved_claims:
                     tx.write("DELETE FROM watch_attempt")
                 tx.commit()
-        self._gone += sum(1 for id in touched or () if id not in state.beads)
+            self._rows = rows
         self._saved, self._touched = saved, set()
+
+    def _save_beads(
+        self, tx: Transaction, beads: Mapping[str, Bead], touched: Collection[str] | None
+    ) -> set[str]:
+        """Save the beads that changed. None: all of them. Return the beads with an own row."""
+        limit = ROWS + len(beads) // 50
+        rows = self._rows.union(touched) if touched is not None else set(beads)
+        cells: list[tuple[str, str, str]] = []
+        if touched is None or len(rows) > limit:
+            tx.write("DELETE FROM watch_bead")
+            rows = set(beads) if len(beads) <= ROWS else set()
+            touched = rows
+            if beads and not rows:
+                lines = (_text(list(map(_packed, some))) for some in chunks(beads.values(), LINE))
+                cells.append((ALL_BEADS, "", "\n".join(lines)))
+        for id in touched:
+            bead = beads.get(id)
+            cells.append((id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", ""))
+        # One statement for many records: each further one would write the same pages again.
+        for some in chunks(cells, 200):
+            marks = ", ".join(["(?, ?, ?)"] * len(some))
+            tx.write(
+                f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}",
+                [cell for row in some for cell in row],
+            )
+        return rows
 
     def _shared(self, state: State) -> dict[str, Any]:
         """Return the state without its beads, and the texts that wait."""
@@ -371,6 +374,7 @@ def _pause(value: Mapping[str, Any]) -> Pause:
 _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
 _WAITS = ("id", "phase", "rule", "since", "cause", "matches", "rank", "matched_at")
 """The fields of the record of a bead that waits, and has not been sent before, in their order."""
+_WAITING = Phase.WAITING
 _PHASES = {phase.value: phase for phase in Phase}
 
 
@@ -385,20 +389,28 @@ def encode_bead(bead: Bead) -> dict[str, Any]:
     return values | {"sign": bead.sign._asdict()} if bead.sign is not None else values
 
 
-def decode_bead(cells: dict[str, Any]) -> Bead:
-    """Return the bead of a ``record``, which was read as JSON. Changes ``cells``.
+def _packed(bead: Bead) -> Any:
+    """Return the record of a bead, which is a list if the bead only waits."""
+    cells = encode_bead(bead)
+    if tuple(cells) != _WAITS:
+        return cells
+    return [bead.id, bead.rule, bead.since, bead.cause, bead.rank, bead.matched_at]
 
-    A command reads thousands of records. Most are of beads that only wait, and are read at once.
+
+def decode_bead(cells: Any) -> Bead:
+    """Return the bead of a record, which was read as JSON. Changes ``cells``.
+
+    A command reads thousands of records, most of beads that only wait.
     """
-    if tuple(cells) == _WAITS:
-        id, phase, rule, since, cause, matches, rank, matched_at = cells.values()
+    if type(cells) is list:
+        id, rule, since, cause, rank, matched_at = cells
         return Bead(
             id=id,
-            phase=_PHASES[phase],
+            phase=_WAITING,
             rule=rule,
             since=_time(since),
             cause=cause,
-            matches=matches,
+            matches=True,
             rank=tuple(rank),
             matched_at=_time(matched_at),
         )

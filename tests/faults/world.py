@@ -189,7 +189,7 @@ class World:
     def tidy(self) -> None:
         """Delete the empty records of beads.
 
-        Otherwise, the save that finds a hundred of them deletes them.
+        Otherwise, the save that finds a hundred rows writes all beads again.
         """
         with self.open() as engine, engine.transaction() as tx:
             tx.execute("DELETE FROM watch_bead WHERE record = ''")

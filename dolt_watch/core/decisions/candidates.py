@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import OUTAGE, has_unrecorded_outage, outage_hold
@@ -120,8 +121,7 @@ def _of_rule(
     # The order of a queue that as a whole is held does not matter, and costs.
     ordered = waiting
     if slots.stop is None:
-        direction = policy.descending.get(rule.name, ())
-        ordered = sorted(waiting, key=lambda bead: queue_sort_key(bead.rank, direction, bead.id))
+        ordered = in_queue_order(waiting, policy.descending.get(rule.name, ()))
     due, settles, queue = [slots.due], False, []
     held: dict[str, HoldReason] = {}
     settled, ahead = now - policy.settle, now + policy.settle
@@ -418,6 +418,15 @@ def _comparable(value: Any) -> tuple[int, Any]:
     if isinstance(value, bytes | bytearray):
         return (4, bytes(value))
     return (5, repr(value))
+
+
+def in_queue_order(beads: Sequence[Bead], descending: Sequence[bool]) -> list[Bead]:
+    """Return beads of one rule in the order of its queue."""
+    types = {tuple(map(type, bead.rank)) for bead in beads}
+    # Texts and integers compare as they are, which takes half of the time.
+    if len(types) == 1 and {int, str}.issuperset(*types) and not any(descending):
+        return sorted(beads, key=attrgetter("rank", "id"))
+    return sorted(beads, key=lambda bead: queue_sort_key(bead.rank, descending, bead.id))
 
 
 def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.candidates import queue_sort_key
+from dolt_watch.core.decisions.candidates import in_queue_order
 from dolt_watch.core.decisions.policy import ATTEMPTED, Candidates, Plan, Policy
 from dolt_watch.core.model import EMPTY, Bead, EntryKind, HoldReason, Phase, State
 
@@ -52,10 +52,10 @@ def queued(state: State, policy: Policy) -> dict[str, list[Bead]]:
         waits = bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches)
         if waits and bead.rule in queues:
             queues[bead.rule].append(bead)
-    for name, queue in queues.items():
-        direction = policy.descending.get(name, ())
-        queue.sort(key=lambda bead, way=direction: queue_sort_key(bead.rank, way, bead.id))  # type: ignore[misc]
-    return queues
+    return {
+        name: in_queue_order(queue, policy.descending.get(name, ()))
+        for name, queue in queues.items()
+    }
 
 
 def in_line(state: State, policy: Policy, candidates: Candidates) -> dict[str, tuple[Bead, ...]]:

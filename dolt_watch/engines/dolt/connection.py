@@ -35,11 +35,8 @@ from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
-SESSION = (
-    "SET @@session.autocommit = 1, @@session.time_zone = '+00:00',"
-    f" @@session.group_concat_max_len = {2**32 - 1}"
-)
-"""The session variables. Dolt cuts a GROUP_CONCAT off after 1,024 characters otherwise."""
+SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
+"""The session variables."""
 
 if TYPE_CHECKING:
     _Connection = Connection[Any]

@@ -1,4 +1,4 @@
-"""The saved state: records survive, beads that left disappear, and empty records are deleted."""
+"""The saved state, except its beads (`tests/conformance/test_saved_beads.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.checkpoint import state_store
 from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.checkpoint.state_store import StateStore, decode_bead, encode_bead
 from dolt_watch.cli.composition import ledger
@@ -19,28 +18,6 @@ from dolt_watch.core.projection.projection import DELETED
 from dolt_watch.engines import Engine
 from dolt_watch.timestamps import parse_foreign
 from tests.support.embedded_tracker import Light
-
-
-def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
-    here = Light(doltlite)
-    here.target.free = here.target.free._replace(slots=0)
-    beads = [f"bd-{n:03}" for n in range(state_store.MAX_TOMBSTONES + 20)]
-    here.assign(*beads)
-    here.tick()
-
-    def saved() -> set[str]:
-        return set(StateStore(doltlite).load(Poller(doltlite).poll()).beads)
-
-    def rows() -> int:
-        return int(doltlite.query("SELECT COUNT(*) FROM watch_bead")[0][0])
-
-    assert (saved(), rows()) == (set(beads), len(beads))
-    here.sql("UPDATE issues SET status = 'closed' WHERE id <> 'bd-000'")
-    here.tick(timedelta(minutes=2))
-    assert (saved(), rows()) == ({"bd-000"}, len(beads))
-    here.assign("bd-new")
-    here.tick(timedelta(minutes=3))
-    assert (saved(), rows()) == ({"bd-000", "bd-new"}, 2)
 
 
 def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite: Engine) -> None:

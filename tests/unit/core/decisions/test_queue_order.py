@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.candidates import queue_sort_key
+from dolt_watch.core.decisions.candidates import in_queue_order, queue_sort_key
+from dolt_watch.core.model import Bead, Phase
 
 CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],
@@ -63,3 +64,27 @@ def test_equal_ranks_go_by_id_in_both_directions() -> None:
         )
         assert queue_sort_key((1,), (descending,), "a") != queue_sort_key((2,), (descending,), "a")
     assert queue_sort_key((1,), (True,), "a") != queue_sort_key((1,), (False,), "a")
+
+
+@pytest.mark.parametrize("descending", [(), (False, False), (True,), (False, True)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [(1, "b"), (1, "a"), (0, "z"), (10, ""), (2, "ä"), (1, "a")],
+        [("b",), ("a",), ("B",), ("a",), ("10",), ("9",)],
+        [(), (), ()],
+        [(1, "a"), (None, "a"), (1, None), (0.5, "b")],
+        [(True,), (0,), (False,), (2,)],
+        [],
+    ],
+)
+def test_a_queue_is_in_the_order_of_its_keys(
+    values: list[tuple[Any, ...]], descending: tuple[bool, ...]
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    beads = [
+        Bead(f"bd-{n}", Phase.WAITING, "agent", at, "c", rank=rank)
+        for n, rank in reversed(list(enumerate(values)))
+    ]
+    keyed = sorted(beads, key=lambda bead: queue_sort_key(bead.rank, descending, bead.id))
+    assert in_queue_order(beads, descending) == keyed
