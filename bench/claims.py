@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.bare import both
 from bench.ground import Place, sized
+from bench.measure import MS
 from bench.table import Figure
 from tests.faults.racing import AT_ONCE, racers, tick_all
 from tests.stubs.beadboard import BeadBoardStub
@@ -22,7 +23,7 @@ def claims(
     server: Server, folder: Path, board: BeadBoardStub, workers: tuple[int, ...], count: int
 ) -> Iterator[Figure]:
     floor = _bare(sized(server, folder / "claims-bare", 10, 10), count)
-    twice, conflicts = 0, 0.0
+    twice, conflicts, times = 0, 0.0, list[float]()
     for number in workers:
         here = sized(server, folder / f"claims{number}", 10, 10, board.url)
         before = len(board.dispatches)
@@ -38,6 +39,7 @@ def claims(
                 conflicts += sum(each.conflicts for each in done)
                 assert not any(each.error for each in done), done
             took = time.perf_counter() - begun
+        times.append(took / count * MS)
         beads = [request.json["taskId"] for request in board.dispatches[before:]]
         twice += len(beads) - len(set(beads))
         plural = "s" * (number > 1)
@@ -47,6 +49,7 @@ def claims(
             count / floor,
             at=f"{count} beads",
         )
+    yield Figure(f"time a bead, {workers[-1]} workers", times[-1], times[0])
     yield Figure(f"conflicts a bead, {workers[-1]} workers", conflicts / count, 0)
     yield Figure("beads sent twice, all of these runs", twice, 0)
 

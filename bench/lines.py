@@ -58,9 +58,8 @@ LEDGER = (
 )
 HEIGHT = "a deeper prolly tree: logarithmic, no scan"
 LOADED = (
-    "a command reads the whole saved state, one record for each waiting bead; `dolt_watch run`"
-    " keeps"
-    " it in memory"
+    "a command reads the whole saved state, with a record of each waiting bead; `dolt_watch run`"
+    " keeps it in memory"
 )
 
 PARTS = (
@@ -82,8 +81,8 @@ PARTS = (
         "A tick after a change that leads to no decision",
         "The same after a commit to `issues` that affects no bead of the rule.",
         (
-            Line("noise tick", "ms", PROCESS, LOOP, Bar(1.6, FLOOR)),
-            Line("noise tick, harder floor", "ms", BARE, LOOP, Bar(1.6, FLOOR)),
+            Line("noise tick", "ms", PROCESS, LOOP, Bar(1.5, FLOOR)),
+            Line("noise tick, harder floor", "ms", BARE, LOOP, Bar(1.5, FLOOR)),
         ),
     ),
     Part(
@@ -109,7 +108,7 @@ PARTS = (
                 "nothing",
                 Bar(2),
             ),
-            Line("dispatch: database time", "ms", COMMITS, LEDGER, Bar(25)),
+            Line("dispatch: database time", "ms", COMMITS, LEDGER, Bar(2, FLOOR)),
             Line(
                 "dispatch: disk",
                 "KB",
@@ -197,8 +196,8 @@ PARTS = (
                         "nothing: the cursor row says that nothing is due",
                         Bar(1.2, FLOOR),
                     ),
-                    ("noise tick", LOADED, None),
-                    ("dispatch tick", LOADED, None),
+                    ("noise tick", LOADED, Bar(1.2, FLOOR)),
+                    ("dispatch tick", LOADED, Bar(1.2, FLOOR)),
                     ("dispatch tick: database time", LOADED, None),
                     (
                         "a dispatch in run: database time",
@@ -228,10 +227,18 @@ PARTS = (
                 for workers in (1, 2, 4, 8)
             ),
             Line(
+                "time a bead, 8 workers",
+                "ms",
+                "the same with one worker",
+                "statements for turns, and for the state that each worker reads in its turn",
+                Bar(1.05, FLOOR),
+            ),
+            Line(
                 "conflicts a bead, 8 workers",
                 "",
                 "none",
                 "a worker that loses the race for the fence polls again",
+                Bar(0.1),
             ),
             Line("beads sent twice, all of these runs", "", "none", "nothing", Bar(0)),
         ),
