@@ -118,7 +118,13 @@ def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:
                 past(old, scale.commits[1]),
                 verified(sized(server, folder / "backlog", 10, 10, board.url), scale.verified),
             ),
-            "memory": lambda: memory(server, folder, board, scale.memory, scale.dispatches),
+            "memory": lambda: memory(
+                sized(server, folder / "memory", 10, 10, board.url),
+                old,
+                board,
+                scale.memory,
+                scale.dispatches,
+            ),
         }
         for part in PARTS:
             if part.name in only:

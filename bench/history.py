@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import chain, cycle
 
 from pymysql.constants import CLIENT
 
@@ -19,26 +19,38 @@ BEADS = 200
 BEAD = "bd-why"
 BATCH = 50
 """Number of commits that are sent at once."""
+EACH = 200
+"""Number of commits per dispatch."""
 
 
-def history(here: Place, commits: int, dispatches: int = 1) -> None:
-    """Extend the history to about this number of commits.
+def history(here: Place, commits: int) -> None:
+    """Extend the history to about this number of commits, unless an earlier part has done that.
 
-    One of 250 commits changes ``BEAD``. It is dispatched first. The dispatches of other beads
-    follow at equal distances, and each bead is closed before the next dispatch.
+    One of 250 commits changes ``BEAD``, which is dispatched first and keeps running. Other beads
+    are dispatched every ``EACH`` commits, and each is closed before the next dispatch.
     """
-    settings = load({"set": ("settle=0s",)}, here.run.env, here.run.cwd)
+    if here.commits() > 0.9 * commits:
+        return
+    settings = load(
+        {"set": ("settle=0s", "rules.agent.max_in_flight=2")}, here.run.env, here.run.cwd
+    )
+    dispatches = commits // EACH
     beads = [BEAD, *(f"bd-n{n:03}" for n in range(BEADS))]
     text = "Lorem ipsum dolor sit amet. " * 20
     rows = (
         f"('{bead}', 'Bead', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())"
         for bead in beads
     )
-    here.sql(INSERT + ", ".join(rows), "CALL DOLT_COMMIT('-Am', 'beads')")
+    here.sql(
+        INSERT.replace("INSERT", "INSERT IGNORE") + ", ".join(rows),
+        "CALL DOLT_COMMIT('-Am', 'beads')",
+    )
     every = commits // (dispatches + 1)
     goes = {
         number * every // BATCH * BATCH: bead
-        for number, bead in zip(range(1, dispatches + 1), cycle(beads))
+        for number, bead in zip(
+            range(1, dispatches + 1), chain(beads[:1], cycle(beads[1:])), strict=False
+        )
     }
     multi = here.server.connect(here.address.database, client_flag=CLIENT.MULTI_STATEMENTS)
     with contextlib.closing(multi) as connection, connection.cursor() as cursor:
@@ -47,7 +59,8 @@ def history(here: Place, commits: int, dispatches: int = 1) -> None:
         for start in range(0, commits - here.commits() - 4 * dispatches, BATCH):
             if start in goes:
                 here.sql(
-                    "UPDATE issues SET status = 'closed' WHERE status = 'in_progress'",
+                    "UPDATE issues SET status = 'closed' WHERE status = 'in_progress' AND id <>"
+                    f" '{BEAD}'",
                     "UPDATE issues SET assignee = 'agent', status = 'open' WHERE id ="
                     f" '{goes[start]}'",
                     "CALL DOLT_COMMIT('-am', 'assign')",

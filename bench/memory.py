@@ -8,45 +8,43 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.ground import FLOOR, Place, sized
+from bench.ground import FLOOR, Place
 from bench.history import history
 from bench.peak import held
 from bench.service import POLL, arrived, running
 from bench.table import Figure
 from tests.stubs.beadboard import BeadBoardStub
-from tests.support.servers import Server
 
 MB = 1_000_000 / 1024
 """Number of the kernel's KB in a megabyte."""
 PEAK = (sys.executable, str(Path(__file__).with_name("peak.py")))
 COMMANDS = {"replay --verify": ("replay", "--verify"), "replay": ("replay",), "events": ("events",)}
-EACH = 200
-"""Number of commits per dispatch."""
 
 
 def memory(
-    server: Server, folder: Path, board: BeadBoardStub, commits: tuple[int, int], dispatches: int
+    here: Place, old: Place, board: BeadBoardStub, commits: tuple[int, int], dispatches: int
 ) -> Iterator[Figure]:
     """Measure the memory of ``run`` and of commands on a short and a long history.
 
     Args:
+        here: Where ``run`` runs.
+        old: The place of the history.
         commits: Length of a short history, and of the long one that continues it.
     """
     short, long = commits
-    here = sized(server, folder / "memory", 10, 10, board.url)
     least = subprocess.run(
         (*FLOOR, *here.where, "bare", "held"), capture_output=True, text=True, check=True
     )
     floor = int(least.stdout) / MB
     yield from _service(here, board, dispatches, floor)
-    history(here, long, long // EACH)
-    (head,) = here.sql("SELECT HASHOF('HEAD')")[0]
-    (early,) = here.sql(
+    history(old, long)
+    (head,) = old.sql("SELECT HASHOF('HEAD')")[0]
+    (early,) = old.sql(
         f"SELECT commit_hash FROM dolt_log ORDER BY commit_order LIMIT 1 OFFSET {short - 1}"
     )[0]
     for name, words in COMMANDS.items():
         for length, number, until in (("short", short, early), ("long", long, head)):
-            peak = _peak(here, (*words, "--to", until)) / MB
+            peak = _peak(old, (*words, "--to", until)) / MB
             yield Figure(f"{name}, {length} history", peak, floor, at=f"{number:,} commits")
 
 
