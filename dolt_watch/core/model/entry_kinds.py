@@ -15,7 +15,7 @@ class EntryKind(StrEnum):
     """
     RELEASE = "release"
     """The claim is taken back before anything is sent, because the bead stopped matching at the
-    same moment.
+    same moment, or because the database failed.
     """
     OVERDUE = "overdue"
     """The deadline of a claim passed without an answer. The outcome is unknown."""
