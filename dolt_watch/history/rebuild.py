@@ -449,7 +449,9 @@ def _deletions(
         state = _folded(bead, stream, RuleMatch(running=(stream[-1].rule,)), head)
         if state is not None and state.token and state.phase in IN_FLIGHT:
             begun[bead] = next(one for one in stream if one.token == state.token)
-    first = min(filter(edits.has_observed, begun.values()), key=lambda one: one.at, default=None)
+    # Only the first is looked up in history: many beads may have been deleted after their work.
+    in_time = sorted(begun.values(), key=lambda one: one.at)
+    first = next(filter(edits.has_observed, in_time), None)
     line = find_line(engine, first.observed, head) if first is not None else None
     reader = HistoryReader(engine, feed_query, rules, ["issues"])
     last = {
