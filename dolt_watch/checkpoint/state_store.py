@@ -20,6 +20,7 @@ from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
 from dolt_watch.core.model import (
     EMPTY,
+    GLOBAL,
     IN_FLIGHT,
     MAY_BE_RUNNING,
     ActivitySignal,
@@ -40,8 +41,8 @@ ROWS = 100
 
 A long queue has a fiftieth of its beads more, because writing that row costs by their number.
 """
-ALL_BEADS = ""
-"""The id of the row with all beads, which is the id of no bead. Rows of beads are newer."""
+ALL_BEADS = GLOBAL
+"""The id of the row with all beads. It is the id of no bead. Rows of beads are newer."""
 LINE = 1000
 """Number of beads on a line of that row. 100,000 records as JSON objects take 100 MB."""
 
@@ -247,14 +248,12 @@ class StateStore:
         self, tx: Transaction, beads: Mapping[str, Bead], touched: Collection[str] | None
     ) -> set[str]:
         """Save the beads that changed. None: all of them. Return the beads with an own row."""
-        limit = ROWS + len(beads) // 50
-        rows = self._rows.union(touched) if touched is not None else set(beads)
+        rows = self._rows.union(touched or ())
         cells: list[tuple[str, str, str]] = []
-        if touched is None or len(rows) > limit:
+        if touched is None or len(rows) > ROWS + len(beads) // 50:
             tx.write("DELETE FROM watch_bead")
-            rows = set(beads) if len(beads) <= ROWS else set()
-            touched = rows
-            if beads and not rows:
+            touched = rows = set(beads) if len(beads) <= ROWS else set()
+            if len(beads) > ROWS:
                 lines = (_text(list(map(_packed, some))) for some in chunks(beads.values(), LINE))
                 cells.append((ALL_BEADS, "", "\n".join(lines)))
         for id in touched:
